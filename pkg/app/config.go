@@ -1,0 +1,336 @@
+package app
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Config is every setting of a worker. The zero value of a field means its default,
+// which WithDefaults fills in; Load reads flags, environment and file.
+type Config struct {
+	// SourceURL reaches the application's database: a URL or a keyword/value string,
+	// as libpq has them. The worker opens a replication connection with it, so it
+	// must be the server itself and not a pooler. Required.
+	SourceURL string
+	// StateURL reaches the database with log, queue and checkpoint. Defaults to SourceURL.
+	StateURL string
+	// Slot is the replication slot's name. Defaults to "rowbell".
+	Slot string
+	// Publication is the name of the publication for all operations; the one for
+	// inserts only is called the same with "_insert". Defaults to "rowbell".
+	Publication string
+	// Instance names the installation that state belongs to. Defaults to "rowbell".
+	Instance string
+	// Capture says whether the worker captures the tables that workflows name.
+	// Defaults to CaptureAuto.
+	Capture CaptureMode
+	// Listen is where API and pages are served. Defaults to 127.0.0.1:8080.
+	Listen string
+	// OpsListen is where metrics, health and profiles are served. Defaults to 127.0.0.1:8081.
+	OpsListen string
+	// EgressAllow are the ranges that actions may reach although they are private,
+	// by plain http too. Defaults to none.
+	EgressAllow []netip.Prefix
+	// TenantColumn is what a table's tenant column is called where capture wasn't told
+	// otherwise. Defaults to "tenant_id".
+	TenantColumn string
+	// Delivery says what becomes of recorded deliveries. Defaults to DeliveryOn.
+	Delivery DeliveryMode
+	// SMTPURL is the mail server. Defaults to none: email actions can't be delivered.
+	SMTPURL string
+	// SecretKey seals secrets: 32 bytes. Defaults to none: workflows with secrets are broken.
+	SecretKey Secret
+	// ReadCoalescing says whether a backlog is read in fewer, bigger reads.
+	// Defaults to CoalesceAuto.
+	ReadCoalescing CoalesceMode
+	// HeartbeatInterval is how often a message is sent round through the slot.
+	// Defaults to 10 s.
+	HeartbeatInterval time.Duration
+	// DrainTimeout is how long an orderly stop may take before what still runs is
+	// cut off. Defaults to 20 s.
+	DrainTimeout time.Duration
+	// RetentionDays is how long log and events are kept. Defaults to 30.
+	RetentionDays int
+	// KeptDays is how long failed and pending executions are kept. Defaults to 90.
+	KeptDays int
+	// NoMigrate leaves the schema as it is when the worker starts.
+	NoMigrate bool
+	// LogLevel is the least level that is logged. Defaults to slog.LevelInfo.
+	LogLevel slog.Level
+	// LogFormat says how log lines look. Defaults to LogAuto.
+	LogFormat LogFormat
+}
+
+// CaptureMode says who captures the tables that workflows name.
+type CaptureMode string
+
+const (
+	CaptureAuto   CaptureMode = "auto"   // the worker, when it reaches a version that names the table
+	CaptureManual CaptureMode = "manual" // an operator, with rowbell capture
+)
+
+// CoalesceMode says whether reads of a backlog are coalesced.
+type CoalesceMode string
+
+const (
+	CoalesceAuto CoalesceMode = "auto" // when the source is on this machine
+	CoalesceOn   CoalesceMode = "on"
+	CoalesceOff  CoalesceMode = "off"
+)
+
+// LogFormat says how log lines look.
+type LogFormat string
+
+const (
+	LogAuto LogFormat = "auto" // text on a terminal, JSON elsewhere
+	LogText LogFormat = "text"
+	LogJSON LogFormat = "json"
+)
+
+// DeliveryMode says what becomes of recorded deliveries: "on" sends them, "hold"
+// keeps them, "redirect:<url>" sends all of them to one receiver.
+type DeliveryMode string
+
+const (
+	DeliveryOn   DeliveryMode = "on"
+	DeliveryHold DeliveryMode = "hold"
+)
+
+// Redirect returns the receiver of a redirect, or "".
+func (d DeliveryMode) Redirect() string {
+	if to, ok := strings.CutPrefix(string(d), "redirect:"); ok {
+		return to
+	}
+	return ""
+}
+
+// Secret is a value that is never printed: every way of formatting it gives dots.
+type Secret []byte
+
+func (s Secret) String() string {
+	if len(s) == 0 {
+		return ""
+	}
+	return "•••"
+}
+
+// GoString is String, so that %#v doesn't show the value either.
+func (s Secret) GoString() string { return s.String() }
+
+// Format is String for every verb.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
+
+// MarshalText is String, for encoders.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// WithDefaults returns the configuration with a default in each field that had none.
+func (c Config) WithDefaults() Config {
+	c.StateURL = cmp.Or(c.StateURL, c.SourceURL)
+	c.Slot = cmp.Or(c.Slot, "rowbell")
+	c.Publication = cmp.Or(c.Publication, "rowbell")
+	c.Instance = cmp.Or(c.Instance, "rowbell")
+	c.Capture = cmp.Or(c.Capture, CaptureAuto)
+	c.Listen = cmp.Or(c.Listen, "127.0.0.1:8080")
+	c.OpsListen = cmp.Or(c.OpsListen, "127.0.0.1:8081")
+	c.TenantColumn = cmp.Or(c.TenantColumn, "tenant_id")
+	c.Delivery = cmp.Or(c.Delivery, DeliveryOn)
+	c.ReadCoalescing = cmp.Or(c.ReadCoalescing, CoalesceAuto)
+	c.HeartbeatInterval = cmp.Or(c.HeartbeatInterval, 10*time.Second)
+	c.DrainTimeout = cmp.Or(c.DrainTimeout, 20*time.Second)
+	c.RetentionDays = cmp.Or(c.RetentionDays, 30)
+	c.KeptDays = cmp.Or(c.KeptDays, 90)
+	c.LogFormat = cmp.Or(c.LogFormat, LogAuto)
+	return c
+}
+
+// maxDrainTimeout bounds a stop: a supervisor has lost patience long before.
+const maxDrainTimeout = 10 * time.Minute
+
+var (
+	slotName     = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
+	instanceName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,24}$`)
+)
+
+// Validate joins every problem of a configuration that has its defaults. Each names
+// the setting, what is wrong with it, and the mend.
+func (c Config) Validate() error {
+	var problems []error
+	bad := func(setting, format string, args ...any) {
+		problems = append(problems, fmt.Errorf("%s: %s", named(setting), fmt.Sprintf(format, args...)))
+	}
+
+	if c.SourceURL == "" {
+		bad("source-url", "not set. Give the URL of the application's database, as postgres://rowbell:password@db.example.com:5432/shop")
+	} else if err := checkURL(c.SourceURL); err != nil {
+		bad("source-url", "%v", err)
+	}
+	if c.StateURL != "" && c.StateURL != c.SourceURL {
+		if err := checkURL(c.StateURL); err != nil {
+			bad("state-url", "%v", err)
+		}
+	}
+	if !slotName.MatchString(c.Slot) {
+		bad("slot", "%q can't be a slot's name. Use 1 to 63 lower-case letters, digits and underscores", c.Slot)
+	}
+	// PostgreSQL cuts names at 63 bytes, and the second publication adds "_insert".
+	if c.Publication == "" || len(c.Publication)+len("_insert") > 63 || strings.ContainsRune(c.Publication, 0) {
+		bad("publication", "%q can't be a publication's name. Use 1 to 56 bytes: a second one adds _insert to it", c.Publication)
+	}
+	if !instanceName.MatchString(c.Instance) {
+		bad("instance", "%q can't be an instance's name. Use 1 to 24 letters, digits, dots, dashes and underscores: it stands in application_name, between slashes", c.Instance)
+	}
+	if c.Capture != CaptureAuto && c.Capture != CaptureManual {
+		bad("capture", "%q is not a mode. Use auto or manual", c.Capture)
+	}
+	if err := checkListen(c.Listen); err != nil {
+		bad("listen", "%v", err)
+	}
+	if err := checkListen(c.OpsListen); err != nil {
+		bad("ops-listen", "%v", err)
+	} else if c.OpsListen == c.Listen && !strings.HasSuffix(c.Listen, ":0") {
+		bad("ops-listen", "%s is taken by %s. Give each a port of its own", c.OpsListen, named("listen"))
+	}
+	if c.TenantColumn == "" || len(c.TenantColumn) > 63 {
+		bad("tenant-column", "%q can't be a column's name. Use 1 to 63 bytes", c.TenantColumn)
+	}
+	switch to := c.Delivery.Redirect(); {
+	case c.Delivery == DeliveryOn || c.Delivery == DeliveryHold:
+	case to != "":
+		if u, err := url.Parse(to); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+			bad("delivery", "the receiver of redirect: is not an http or https URL. Write redirect:https://sink.example.com/rowbell")
+		}
+	default:
+		bad("delivery", "%q is not a mode. Use on, hold, or redirect:<url>", Redact(string(c.Delivery)))
+	}
+	if c.SMTPURL != "" {
+		if u, err := url.Parse(c.SMTPURL); err != nil || u.Host == "" || (u.Scheme != "smtp" && u.Scheme != "smtps") {
+			bad("smtp-url", "not the URL of a mail server. Write smtp://user:password@mail.example.com:587, or smtps:// for TLS from the start")
+		}
+	}
+	if n := len(c.SecretKey); n != 0 && n != 32 {
+		bad("secret-key", "%d bytes, not 32. Make one with: openssl rand -base64 32", n)
+	}
+	switch c.ReadCoalescing {
+	case CoalesceAuto, CoalesceOn, CoalesceOff:
+	default:
+		bad("read-coalescing", "%q is not a mode. Use auto, on or off", c.ReadCoalescing)
+	}
+	if c.HeartbeatInterval < time.Second || c.HeartbeatInterval > 10*time.Minute {
+		bad("heartbeat-interval", "%v is out of range. Use 1s to 10m", c.HeartbeatInterval)
+	}
+	if c.DrainTimeout < time.Second || c.DrainTimeout > maxDrainTimeout {
+		bad("drain-timeout", "%v is out of range. Use 1s to 10m, and less than what your supervisor waits before it kills", c.DrainTimeout)
+	}
+	if c.RetentionDays < 1 {
+		bad("retention-days", "%d is too few. Keep at least 1 day", c.RetentionDays)
+	}
+	if c.KeptDays < c.RetentionDays {
+		bad("kept-days", "%d is less than the %d of %s. Failures are kept at least as long as the rest", c.KeptDays, c.RetentionDays, named("retention-days"))
+	}
+	switch c.LogFormat {
+	case LogAuto, LogText, LogJSON:
+	default:
+		bad("log-format", "%q is not a format. Use auto, text or json", c.LogFormat)
+	}
+	return errors.Join(problems...)
+}
+
+func checkURL(s string) error {
+	if _, err := pgconn.ParseConfig(s); err != nil {
+		return fmt.Errorf("not a PostgreSQL URL (%s). Write postgres://user:password@host:5432/database; percent-encode odd characters in the password", parseReason(err))
+	}
+	return nil
+}
+
+// parseReason is why pgconn refused a connection string, without the string.
+func parseReason(err error) string {
+	if inner := errors.Unwrap(err); inner != nil {
+		var bad *url.Error
+		if errors.As(inner, &bad) {
+			return Redact(bad.Err.Error())
+		}
+		return Redact(inner.Error())
+	}
+	return "its shape isn't known"
+}
+
+func checkListen(s string) error {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return fmt.Errorf("%q is not an address. Write host:port, as 127.0.0.1:8081, or :8081 for all addresses", s)
+	}
+	if _, err := net.LookupPort("tcp", port); err != nil {
+		return fmt.Errorf("%q is not a port. Use 1 to 65535, or 0 for any free one", port)
+	}
+	return nil
+}
+
+// SameDatabase says that state is kept in the source's database, as far as the two
+// URLs tell.
+func (c Config) SameDatabase() bool {
+	if c.StateURL == "" || c.StateURL == c.SourceURL {
+		return true
+	}
+	a, errA := pgconn.ParseConfig(c.SourceURL)
+	b, errB := pgconn.ParseConfig(c.StateURL)
+	return errA == nil && errB == nil && a.Host == b.Host && a.Port == b.Port && a.Database == b.Database
+}
+
+// CoalesceReads decides ReadCoalescing: auto means on when the source is reached
+// over loopback or a Unix socket, where it was measured to pay.
+func (c Config) CoalesceReads() bool {
+	switch c.ReadCoalescing {
+	case CoalesceOn:
+		return true
+	case CoalesceOff:
+		return false
+	}
+	pc, err := pgconn.ParseConfig(c.SourceURL)
+	if err != nil {
+		return false
+	}
+	if strings.HasPrefix(pc.Host, "/") || pc.Host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(pc.Host)
+	return err == nil && ip.IsLoopback()
+}
+
+// InsertPublication is the publication of the tables that are published for inserts only.
+func (c Config) InsertPublication() string { return c.Publication + "_insert" }
+
+// Target says in words what a connection string reaches, without its password:
+// "database shop at db.example.com:5432 as rowbell".
+func Target(connection string) string {
+	pc, err := pgconn.ParseConfig(connection)
+	if err != nil {
+		return Redact(connection)
+	}
+	at := net.JoinHostPort(pc.Host, fmt.Sprint(pc.Port))
+	if strings.HasPrefix(pc.Host, "/") {
+		at = fmt.Sprintf("socket %s, port %d", pc.Host, pc.Port)
+	}
+	return fmt.Sprintf("database %s at %s as %s", cmp.Or(pc.Database, pc.User), at, pc.User)
+}
+
+var (
+	userinfo  = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://[^\s:/@?#]*):[^\s@]*@`)
+	keyValues = regexp.MustCompile(`(?i)\b((?:ssl)?password|passwd|secret|token|key)(\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&;]+)`)
+)
+
+// Redact takes passwords out of a text that may hold connection strings: user:•••@
+// in URLs, password=••• in keyword/value strings and query parameters.
+func Redact(s string) string {
+	s = userinfo.ReplaceAllString(s, "$1:•••@")
+	return keyValues.ReplaceAllString(s, "$1$2•••")
+}

@@ -1,0 +1,341 @@
+package app
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// Setting describes one setting: how it is called in each place, and what it does.
+type Setting struct {
+	Flag        string // without dashes: source-url
+	Placeholder string // of the flag's value; "" for a switch, which may stand alone
+	Default     string // as people write it; "" = none
+	Help        string // one sentence, without a full stop
+	Secret      bool   // its value is never printed
+}
+
+// Env is the environment variable: ROWBELL_SOURCE_URL.
+func (s Setting) Env() string { return "ROWBELL_" + strings.ToUpper(s.Key()) }
+
+// Key is the key in the YAML file: source_url.
+func (s Setting) Key() string { return strings.ReplaceAll(s.Flag, "-", "_") }
+
+// settings is every setting, in the order of the help text. set reads a text into
+// the configuration; ranges and relations are judged by Config.Validate.
+var settings = []struct {
+	Setting
+	set func(*Config, string) error
+}{
+	{Setting{"source-url", "URL", "", "Database of the application; the server itself, not a pooler (required)", true}, text(func(c *Config) *string { return &c.SourceURL })},
+	{Setting{"state-url", "URL", "", "Database of log, queue and checkpoint; the source if not given", true}, text(func(c *Config) *string { return &c.StateURL })},
+	{Setting{"slot", "NAME", "rowbell", "Replication slot", false}, text(func(c *Config) *string { return &c.Slot })},
+	{Setting{"publication", "NAME", "rowbell", "Publication; a second one is called the same with _insert", false}, text(func(c *Config) *string { return &c.Publication })},
+	{Setting{"instance", "NAME", "rowbell", "Name of this installation; a copy of the database needs rowbell adopt", false}, text(func(c *Config) *string { return &c.Instance })},
+	{Setting{"capture", "MODE", "auto", "auto: capture the tables that workflows name; manual: wait for rowbell capture", false}, text(func(c *Config) *CaptureMode { return &c.Capture })},
+	{Setting{"tenant-column", "NAME", "tenant_id", "Tenant column of tables that were captured without naming one", false}, text(func(c *Config) *string { return &c.TenantColumn })},
+	{Setting{"listen", "ADDR", "127.0.0.1:8080", "Address of API and pages", false}, text(func(c *Config) *string { return &c.Listen })},
+	{Setting{"ops-listen", "ADDR", "127.0.0.1:8081", "Address of /metrics, /healthz, /readyz and profiles", false}, text(func(c *Config) *string { return &c.OpsListen })},
+	{Setting{"delivery", "MODE", "on", "on, hold (record, send nothing) or redirect:<url>", false}, text(func(c *Config) *DeliveryMode { return &c.Delivery })},
+	{Setting{"egress-allow", "CIDRS", "", "Private ranges that actions may reach, comma-separated; http is allowed there", false}, setPrefixes},
+	{Setting{"smtp-url", "URL", "", "Mail server: smtp://user:password@host:587", true}, text(func(c *Config) *string { return &c.SMTPURL })},
+	{Setting{"secret-key", "BASE64", "", "Key that seals secrets, 32 bytes; without it workflows with secrets are broken", true}, setSecretKey},
+	{Setting{"read-coalescing", "MODE", "auto", "Fewer, bigger reads of a backlog: auto (when the source is on this machine), on, off", false}, text(func(c *Config) *CoalesceMode { return &c.ReadCoalescing })},
+	{Setting{"heartbeat-interval", "DURATION", "10s", "How often a message goes round through the slot", false}, duration(func(c *Config) *time.Duration { return &c.HeartbeatInterval })},
+	{Setting{"drain-timeout", "DURATION", "20s", "How long an orderly stop may take", false}, duration(func(c *Config) *time.Duration { return &c.DrainTimeout })},
+	{Setting{"retention-days", "DAYS", "30", "How long log and events are kept", false}, number(func(c *Config) *int { return &c.RetentionDays })},
+	{Setting{"kept-days", "DAYS", "90", "How long failed and pending executions are kept", false}, number(func(c *Config) *int { return &c.KeptDays })},
+	{Setting{"no-migrate", "", "false", "Leave the schema as it is when the worker starts", false}, boolean(func(c *Config) *bool { return &c.NoMigrate })},
+	{Setting{"log-level", "LEVEL", "info", "debug, info, warn or error", false}, setLogLevel},
+	{Setting{"log-format", "FORMAT", "auto", "auto (text on a terminal, JSON elsewhere), text, json", false}, text(func(c *Config) *LogFormat { return &c.LogFormat })},
+}
+
+// configFile is the setting that names the file; it can't stand in the file.
+var configFile = Setting{Flag: "config", Placeholder: "FILE", Help: "YAML file with settings, keys as source_url"}
+
+// Settings lists every setting, in the order of the help text; the one that names
+// the file comes last.
+func Settings() []Setting {
+	list := make([]Setting, 0, len(settings)+1)
+	for _, s := range settings {
+		list = append(list, s.Setting)
+	}
+	return append(list, configFile)
+}
+
+// named is how messages call a setting: "ROWBELL_SLOT (--slot)".
+func named(flag string) string {
+	s := Setting{Flag: flag}
+	return s.Env() + " (--" + flag + ")"
+}
+
+// Load reads the configuration: flags (by name, as given on the command line), then
+// the environment, then the file that --config or ROWBELL_CONFIG names; the first
+// that has a setting counts. What none has gets its default. All problems are
+// joined; each names the place, what is wrong, and the mend.
+func Load(flags map[string]string, env func(string) (string, bool)) (Config, error) {
+	var problems []error
+	var c Config
+
+	path := flags[configFile.Flag]
+	if path == "" {
+		path, _ = env(configFile.Env())
+	}
+	var file map[string]fileValue
+	if path != "" {
+		var err error
+		if file, err = readFile(path); err != nil {
+			return c, err
+		}
+	}
+
+	for _, s := range settings {
+		value, where, ok := "", "", false
+		if value, ok = flags[s.Flag]; ok {
+			where = "--" + s.Flag
+		} else if value, ok = env(s.Env()); ok && value != "" {
+			// An empty variable is what a deployment leaves that has no value for it.
+			where = s.Env()
+		} else if v, found := file[s.Key()]; found {
+			value, ok, where = v.text, true, fmt.Sprintf("%s line %d, %s", path, v.line, s.Key())
+		} else {
+			continue
+		}
+		if err := s.set(&c, value); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", where, err))
+		}
+	}
+	c = c.WithDefaults()
+	if len(problems) > 0 {
+		return c, errors.Join(problems...)
+	}
+	return c, c.Validate()
+}
+
+type fileValue struct {
+	text string
+	line int
+}
+
+// readFile reads a YAML file of settings: one mapping of scalars, lists of scalars
+// for what is comma-separated elsewhere. A key that is no setting is a problem.
+func readFile(path string) (map[string]fileValue, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return nil, fmt.Errorf("%s: can't read %s: %w. Give the path of a YAML file that this user may read", named("config"), path, err)
+	}
+	doc, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not YAML: %s", path, strings.TrimSpace(Redact(yaml.FormatError(err, false, false))))
+	}
+	known := make(map[string]bool, len(settings))
+	for _, s := range settings {
+		known[s.Key()] = true
+	}
+	values := make(map[string]fileValue)
+	var problems []error
+	bad := func(line int, format string, args ...any) {
+		problems = append(problems, fmt.Errorf("%s line %d: %s", path, line, fmt.Sprintf(format, args...)))
+	}
+	for _, d := range doc.Docs {
+		if d.Body == nil {
+			continue
+		}
+		mapping, ok := d.Body.(*ast.MappingNode)
+		if !ok {
+			if d.Body.Type() == ast.NullType || d.Body.Type() == ast.CommentType {
+				continue
+			}
+			bad(d.Body.GetToken().Position.Line, "not a list of settings. Write one a line, as slot: rowbell")
+			continue
+		}
+		for _, entry := range mapping.Values {
+			key, line := entry.Key.GetToken().Value, entry.Key.GetToken().Position.Line
+			if !known[key] {
+				mend := "See rowbell --help for the settings"
+				if near := nearest(key, known); near != "" {
+					mend = "Did you mean " + near + "?"
+				}
+				bad(line, "%s is not a setting. %s", key, mend)
+				continue
+			}
+			value, ok := scalar(entry.Value)
+			if !ok {
+				bad(line, "%s wants one value", key)
+				continue
+			}
+			if value != "" {
+				values[key] = fileValue{value, line}
+			}
+		}
+	}
+	return values, errors.Join(problems...)
+}
+
+// scalar is a node's text as it was written, so that 0123 stays 0123; a list of
+// scalars is joined with commas.
+func scalar(n ast.Node) (string, bool) {
+	switch n := n.(type) {
+	case *ast.NullNode:
+		return "", true
+	case *ast.LiteralNode:
+		return strings.TrimRight(n.Value.Value, "\n"), true
+	case *ast.SequenceNode:
+		parts := make([]string, 0, len(n.Values))
+		for _, v := range n.Values {
+			s, ok := scalar(v)
+			if !ok {
+				return "", false
+			}
+			parts = append(parts, s)
+		}
+		return strings.Join(parts, ","), true
+	case ast.ScalarNode:
+		return n.GetToken().Value, true
+	}
+	return "", false
+}
+
+// nearest returns the known word that is at most a third of its letters away, or "".
+func nearest(word string, known map[string]bool) string {
+	best, least := "", 1<<30
+	words := make([]string, 0, len(known))
+	for k := range known {
+		words = append(words, k)
+	}
+	sort.Strings(words)
+	for _, k := range words {
+		if d := distance(strings.ToLower(word), k); d < least && d <= (len(k)+2)/3 {
+			best, least = k, d
+		}
+	}
+	return best
+}
+
+// distance is the number of letters to insert, delete or replace between two words.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+func text[T ~string](field func(*Config) *T) func(*Config, string) error {
+	return func(c *Config, s string) error {
+		*field(c) = T(strings.TrimSpace(s))
+		return nil
+	}
+}
+
+func duration(field func(*Config) *time.Duration) func(*Config, string) error {
+	return func(c *Config, s string) error {
+		d, err := time.ParseDuration(strings.TrimSpace(s))
+		if err != nil || d == 0 {
+			return fmt.Errorf("%q is not a duration. Write a number with its unit, as 10s or 2m", s)
+		}
+		*field(c) = d
+		return nil
+	}
+}
+
+func number(field func(*Config) *int) func(*Config, string) error {
+	return func(c *Config, s string) error {
+		n, err := strconv.Atoi(strings.TrimSpace(s))
+		if err != nil || n <= 0 {
+			return fmt.Errorf("%q is not a whole number above zero", s)
+		}
+		*field(c) = n
+		return nil
+	}
+}
+
+func boolean(field func(*Config) *bool) func(*Config, string) error {
+	return func(c *Config, s string) error {
+		switch strings.ToLower(strings.TrimSpace(s)) {
+		case "true", "yes", "on", "1":
+			*field(c) = true
+		case "false", "no", "off", "0":
+			*field(c) = false
+		default:
+			return fmt.Errorf("%q is neither true nor false", s)
+		}
+		return nil
+	}
+}
+
+func setPrefixes(c *Config, s string) error {
+	c.EgressAllow = nil
+	for part := range strings.SplitSeq(s, ",") {
+		part = strings.TrimSpace(part)
+		if part == "" {
+			continue
+		}
+		p, err := netip.ParsePrefix(part)
+		if err != nil {
+			ip, ipErr := netip.ParseAddr(part)
+			if ipErr != nil {
+				return fmt.Errorf("%q is not an address range. Write ranges as 10.0.0.0/8,192.168.1.7/32", part)
+			}
+			p = netip.PrefixFrom(ip, ip.BitLen())
+		}
+		c.EgressAllow = append(c.EgressAllow, p.Masked())
+	}
+	return nil
+}
+
+func setSecretKey(c *Config, s string) error {
+	s = strings.TrimSpace(s)
+	key, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		if key, err = base64.RawStdEncoding.DecodeString(s); err != nil {
+			return errors.New("not base64. Make a key with: openssl rand -base64 32")
+		}
+	}
+	c.SecretKey = key
+	return nil
+}
+
+func setLogLevel(c *Config, s string) error {
+	switch strings.ToLower(strings.TrimSpace(s)) {
+	case "debug":
+		c.LogLevel = slog.LevelDebug
+	case "info":
+		c.LogLevel = slog.LevelInfo
+	case "warn", "warning":
+		c.LogLevel = slog.LevelWarn
+	case "error":
+		c.LogLevel = slog.LevelError
+	default:
+		return fmt.Errorf("%q is not a level. Use debug, info, warn or error", s)
+	}
+	return nil
+}
