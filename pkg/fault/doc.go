@@ -1,0 +1,10 @@
+// Package fault plants mistakes in a worker, so that the fault tests can show that
+// they would find them. Only binaries built with the tag "faults" have any; in all
+// others On is false at compile time and costs nothing.
+//
+//	confirm_before_record  the slot is told an LSN before what lies below it is recorded
+//	no_fence               batches are recorded without comparing epoch and position
+//	no_skip                what is recorded already is not skipped when it is sent again
+//
+// ROWBELL_FAULT chooses one.
+package fault
