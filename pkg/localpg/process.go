@@ -95,6 +95,7 @@ func watch(dir, dataDir string) (*watchdog, error) {
 	cmd := exec.Command("/bin/sh", "-c", watchdogScript, "watchdog", dir, dataDir) //nolint:noctx // it must outlive every context
 	cmd.Stdin = r
 	cmd.Dir = "/"
+	cmd.Env = []string{"PATH=/usr/bin:/bin:/usr/local/bin:" + os.Getenv("PATH")} // whatever PATH a test sets
 	cmd.SysProcAttr = ownSession()
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the watchdog: %w", err), r.Close(), w.Close())
