@@ -1,0 +1,107 @@
+package cdc
+
+import (
+	"net"
+	"time"
+)
+
+const (
+	// receiveBuffer is SO_RCVBUF of a coalescing connection. It is set before connect,
+	// which also keeps the kernel from growing it: the window must close while we
+	// pause, since that is what makes the server's kernel merge its sends.
+	receiveBuffer = 256 << 10
+
+	// hotReads reads within hotWindow, or one read of hotBytes, say that there is a
+	// backlog; coldReads reads of less than coldBytes in a row say that it is gone.
+	hotReads  = 32
+	hotWindow = 5 * time.Millisecond
+	hotBytes  = 64 << 10
+	coldReads = 4
+	coldBytes = 2 << 10
+
+	minPause = time.Millisecond
+	maxPause = 4 * time.Millisecond
+
+	// smallRead is what a reader above us asks for that does not read in bulk: TLS does
+	// not, and gets its bytes out of one bulk read.
+	smallRead = 32 << 10
+)
+
+// socket is the network connection below pgconn, or below TLS. While there is a
+// backlog it pauses between reads. One goroutine reads.
+type socket struct {
+	net.Conn
+	coalesce bool
+
+	buf  []byte // for small reads; empty until one is made
+	r, w int
+
+	hot    bool
+	pause  time.Duration
+	reads  int       // since the window began
+	window time.Time // when it began
+	cold   int
+}
+
+// buffered says how many bytes were read from the network and not asked for yet.
+func (s *socket) buffered() int { return s.w - s.r }
+
+func (s *socket) Read(p []byte) (int, error) {
+	if !s.coalesce {
+		return s.Conn.Read(p)
+	}
+	if s.r == s.w && len(p) < smallRead {
+		if s.buf == nil {
+			s.buf = make([]byte, receiveBuffer)
+		}
+		n, err := s.read(s.buf)
+		s.r, s.w = 0, n
+		if n == 0 {
+			return 0, err
+		}
+	}
+	if s.r < s.w {
+		n := copy(p, s.buf[s.r:s.w])
+		s.r += n
+		return n, nil
+	}
+	return s.read(p)
+}
+
+func (s *socket) read(p []byte) (int, error) {
+	if s.hot {
+		time.Sleep(s.pause)
+	}
+	n, err := s.Conn.Read(p)
+	if err == nil {
+		s.temper(n)
+	}
+	return n, err
+}
+
+// temper decides from the size and rate of reads whether to pause before the next.
+func (s *socket) temper(n int) {
+	if !s.hot {
+		s.reads++
+		if n < hotBytes {
+			if s.reads < hotReads {
+				return
+			}
+			now := time.Now()
+			within := now.Sub(s.window) < hotWindow
+			s.reads, s.window = 0, now
+			if !within {
+				return
+			}
+		}
+		s.hot, s.pause, s.cold = true, maxPause, 0
+		return
+	}
+	if n < coldBytes {
+		if s.cold++; s.cold >= coldReads {
+			s.hot, s.reads, s.window = false, 0, time.Now()
+		}
+		return
+	}
+	s.cold = 0
+}
