@@ -52,8 +52,8 @@ var session = []string{
 	`set client_min_messages = warning`,
 }
 
-// prepare makes the schema and the version table, as goose makes it but with comments.
-func (w Which) prepare() []string {
+// schema makes the schema and the version table, as goose makes it but with comments.
+func (w Which) schema() []string {
 	t := w.table()
 	return []string{
 		// IF NOT EXISTS would ask for CREATE on the database even where the schema was made
@@ -101,11 +101,26 @@ func migrate(ctx context.Context, url string, w Which) error {
 	if cfg.RuntimeParams["application_name"] == "" {
 		cfg.RuntimeParams["application_name"] = "rowbell/migrate"
 	}
-	db := stdlib.OpenDB(*cfg)
-	defer db.Close() //nolint:errcheck // nothing is left to lose
+	// All happens on one connection, which holds the lock: whoever loses the connection
+	// loses the lock with it and no other way, and must not go on with another.
+	connected := false
+	db := stdlib.OpenDB(*cfg, stdlib.OptionBeforeConnect(func(context.Context, *pgx.ConnConfig) error {
+		if connected {
+			return errors.New("the connection was lost while migrating")
+		}
+		connected = true
+		return nil
+	}))
+	defer db.Close() //nolint:errcheck // everything is committed, and the lock goes with the session
+	db.SetMaxOpenConns(1)
+	if _, err := db.ExecContext(ctx, `select pg_advisory_lock($1)`, migrationLock); err != nil {
+		return fmt.Errorf("migrate the %s database: take the lock against another rowbell that is migrating: %w", w, err)
+	}
+	if err := w.prepare(ctx, db); err != nil {
+		return fmt.Errorf("migrate the %s database: %w", w, explain(err))
+	}
 	p, err := goose.NewProvider(goose.DialectPostgres, db, w.files(),
 		goose.WithTableName(w.table()),
-		goose.WithSessionLocker(locker{w}),
 		goose.WithDisableGlobalRegistry(true),
 		goose.WithLogger(goose.NopLogger()),
 	)
@@ -125,55 +140,36 @@ func migrate(ctx context.Context, url string, w Which) error {
 	return nil
 }
 
-// locker takes the migration lock on the connection that migrates, so that whoever loses
-// the connection loses the lock with it and no other way. Under the lock it makes what
-// goose expects to find.
-type locker struct{ which Which }
-
-func (l locker) SessionLock(ctx context.Context, conn *sql.Conn) error {
-	if _, err := conn.ExecContext(ctx, `select pg_advisory_lock($1)`, migrationLock); err != nil {
-		return fmt.Errorf("wait for another rowbell that is migrating: %w", err)
-	}
-	if err := l.prepare(ctx, conn); err != nil {
-		return errors.Join(err, l.SessionUnlock(context.WithoutCancel(ctx), conn))
-	}
-	return nil
-}
-
-func (l locker) prepare(ctx context.Context, conn *sql.Conn) error {
+// prepare sets the session up and makes what goose expects to find.
+func (w Which) prepare(ctx context.Context, db *sql.DB) error {
 	var exists bool
-	err := conn.QueryRowContext(ctx, `select to_regclass($1) is not null`, l.which.table()).Scan(&exists)
+	err := db.QueryRowContext(ctx, `select to_regclass($1) is not null`, w.table()).Scan(&exists)
 	if err != nil {
 		return err
 	}
 	statements := session
 	if exists {
 		var newest int64
-		err := conn.QueryRowContext(ctx, `select coalesce(max(version_id), 0) from `+l.which.table()).Scan(&newest)
+		err := db.QueryRowContext(ctx, `select coalesce(max(version_id), 0) from `+w.table()).Scan(&newest)
 		if err != nil {
 			return err
 		}
-		known, err := l.which.versions()
+		known, err := w.versions()
 		if err != nil {
 			return err
 		}
-		if err := l.which.newer(newest, known); err != nil {
+		if err := w.newer(newest, known); err != nil {
 			return err
 		}
 	} else {
-		statements = slices.Concat(session, l.which.prepare())
+		statements = slices.Concat(session, w.schema())
 	}
 	for _, s := range statements {
-		if _, err := conn.ExecContext(ctx, s); err != nil {
+		if _, err := db.ExecContext(ctx, s); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (l locker) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
-	_, err := conn.ExecContext(ctx, `select pg_advisory_unlock($1)`, migrationLock)
-	return err
 }
 
 // newer returns ErrNewer if the database's newest version is not among the known ones.
@@ -267,7 +263,7 @@ func (w Which) print(out io.Writer) error {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "-- For the %s database.\nbegin;\n", w)
-	for _, s := range slices.Concat(session, w.prepare()) {
+	for _, s := range slices.Concat(session, w.schema()) {
 		b.WriteString(s + ";\n")
 	}
 	for i, name := range names {

@@ -1,0 +1,8 @@
+package store
+
+import "context"
+
+const MigrationLock = migrationLock
+
+// MigrateSource is the half of Migrate that most tests need.
+func MigrateSource(ctx context.Context, url string) error { return migrate(ctx, url, WhichSource) }

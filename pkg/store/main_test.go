@@ -1,0 +1,24 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/rowbell/rowbell/pkg/pgtest"
+	"github.com/rowbell/rowbell/pkg/store"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+// waitLong is for what should happen soon, on a busy machine.
+const waitLong = 20 * time.Second
+
+// sourceDB gives a database with the tables of the source.
+func sourceDB(t *testing.T) *pgtest.Database {
+	t.Helper()
+	db := pgtest.DB(t)
+	if err := store.MigrateSource(t.Context(), db.URL); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
