@@ -255,3 +255,52 @@ func FuzzAppendJSON(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkAppendJSON writes one value of each kind.
+func BenchmarkAppendJSON(b *testing.B) {
+	dst := make([]byte, 0, 4096)
+	for _, c := range []struct {
+		typ  Type
+		text string
+	}{
+		{Type{Kind: Int}, "123456789"},
+		{Type{Kind: Number}, "12345.6700"},
+		{Type{Kind: Text}, "an ordinary line of text, forty bytes or so"},
+		{Type{Kind: TimestampTZ}, "2024-01-02 03:04:05.123456+00"},
+		{Type{Kind: TimestampTZ}, "2024-01-02 03:04:05.123456+05:30"},
+		{Type{Kind: Bytea}, `\x` + strings.Repeat("ab", 32)},
+		{Type{Kind: JSON}, `{"status": "paid", "lines": [1, 2.5, {"sku": "a-1"}]}`},
+		{array(Text), `{a,"b,c",NULL}`},
+	} {
+		text := []byte(c.text)
+		b.Run(c.typ.Kind.String()+"/"+strings.ReplaceAll(c.text[:min(len(c.text), 40)], "/", " "), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				AppendJSON(dst, c.typ, text)
+			}
+		})
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	for _, c := range []struct {
+		kind Kind
+		text string
+	}{
+		{Int, "123456789"},
+		{Number, "12345.6700"},
+		{Text, "paid"},
+		{TimestampTZ, "2024-01-02 03:04:05.123456+00"},
+		{JSON, `{"status": "paid", "lines": [1, 2.5]}`},
+	} {
+		text := []byte(c.text)
+		b.Run(c.kind.String(), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := (Type{Kind: c.kind}).Decode(text); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
