@@ -1,0 +1,31 @@
+package workflow
+
+import "strconv"
+
+// AppendExecutionID appends the public id of an execution: the event's id, then the
+// version's surrogate, then, for a replay, its run. The same at every decode.
+func AppendExecutionID(b []byte, eventID string, versionRef, run int32) []byte {
+	b = append(b, eventID...)
+	b = append(b, '-')
+	b = strconv.AppendInt(b, int64(versionRef), 10)
+	if run > 0 {
+		b = append(b, '-')
+		b = strconv.AppendInt(b, int64(run), 10)
+	}
+	return b
+}
+
+// ID is the execution's public id; see AppendExecutionID.
+func (x *Execution) ID() string {
+	return string(AppendExecutionID(nil, x.Event.ID, x.VersionRef, x.Run))
+}
+
+// DeliveryID is the public id of a delivery, and the idempotency key of all its
+// attempts. The recipient is "" for the action as a whole.
+func DeliveryID(executionID string, action int16, recipient string) string {
+	id := executionID + "." + strconv.Itoa(int(action))
+	if recipient != "" {
+		id += "." + recipient
+	}
+	return id
+}
