@@ -275,17 +275,6 @@ func checkListen(s string) error {
 	return nil
 }
 
-// SameDatabase says that state is kept in the source's database, as far as the two
-// URLs tell.
-func (c Config) SameDatabase() bool {
-	if c.StateURL == "" || c.StateURL == c.SourceURL {
-		return true
-	}
-	a, errA := pgconn.ParseConfig(c.SourceURL)
-	b, errB := pgconn.ParseConfig(c.StateURL)
-	return errA == nil && errB == nil && a.Host == b.Host && a.Port == b.Port && a.Database == b.Database
-}
-
 // CoalesceReads decides ReadCoalescing: auto means on when the source is reached
 // over loopback or a Unix socket, where it was measured to pay.
 func (c Config) CoalesceReads() bool {

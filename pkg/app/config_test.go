@@ -53,20 +53,19 @@ no_migrate: true
 		t.Fatal(err)
 	}
 	for what, pair := range map[string][2]any{
-		"flag over environment":       {c.Slot, "from_flag"},
-		"environment over file":       {c.Publication, "from_env"},
-		"file over default":           {c.TenantColumn, "org"},
-		"text as it was written":      {c.Instance, "0123"},
-		"default":                     {c.OpsListen, "127.0.0.1:8081"},
-		"state defaults to source":    {c.StateURL, testSource},
-		"list":                        {fmt.Sprint(c.EgressAllow), "[10.0.0.0/8 192.168.1.7/32]"},
-		"duration":                    {c.DrainTimeout, 45 * time.Second},
-		"number":                      {c.RetentionDays, 7},
-		"boolean":                     {c.NoMigrate, true},
-		"level":                       {c.LogLevel, slog.LevelDebug},
-		"capture":                     {c.Capture, CaptureAuto},
-		"insert publication":          {c.InsertPublication(), "from_env_insert"},
-		"same database without state": {c.SameDatabase(), true},
+		"flag over environment":    {c.Slot, "from_flag"},
+		"environment over file":    {c.Publication, "from_env"},
+		"file over default":        {c.TenantColumn, "org"},
+		"text as it was written":   {c.Instance, "0123"},
+		"default":                  {c.OpsListen, "127.0.0.1:8081"},
+		"state defaults to source": {c.StateURL, testSource},
+		"list":                     {fmt.Sprint(c.EgressAllow), "[10.0.0.0/8 192.168.1.7/32]"},
+		"duration":                 {c.DrainTimeout, 45 * time.Second},
+		"number":                   {c.RetentionDays, 7},
+		"boolean":                  {c.NoMigrate, true},
+		"level":                    {c.LogLevel, slog.LevelDebug},
+		"capture":                  {c.Capture, CaptureAuto},
+		"insert publication":       {c.InsertPublication(), "from_env_insert"},
 	} {
 		if pair[0] != pair[1] {
 			t.Errorf("%s: got %v, want %v", what, pair[0], pair[1])
@@ -211,16 +210,5 @@ func TestCoalesceReads(t *testing.T) {
 	}
 	if (Config{SourceURL: "host=/tmp", ReadCoalescing: CoalesceOff}).CoalesceReads() {
 		t.Error("off is on")
-	}
-}
-
-func TestSameDatabase(t *testing.T) {
-	c := Config{SourceURL: testSource, StateURL: "postgres://other:x@db.example.com/shop"}
-	if !c.SameDatabase() {
-		t.Error("another user of the same database counts as another database")
-	}
-	c.StateURL = "postgres://rowbell@db.example.com/state"
-	if c.SameDatabase() {
-		t.Error("two databases count as one")
 	}
 }

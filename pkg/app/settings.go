@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -169,7 +170,7 @@ func readFile(path string) (map[string]fileValue, error) {
 			key, line := entry.Key.GetToken().Value, entry.Key.GetToken().Position.Line
 			if !known[key] {
 				mend := "See rowbell --help for the settings"
-				if near := nearest(key, known); near != "" {
+				if near := Nearest(key, slices.Collect(maps.Keys(known))); near != "" {
 					mend = "Did you mean " + near + "?"
 				}
 				bad(line, "%s is not a setting. %s", key, mend)
@@ -212,17 +213,14 @@ func scalar(n ast.Node) (string, bool) {
 	return "", false
 }
 
-// nearest returns the known word that is at most a third of its letters away, or "".
-func nearest(word string, known map[string]bool) string {
-	best, least := "", 1<<30
-	words := make([]string, 0, len(known))
-	for k := range known {
-		words = append(words, k)
-	}
-	sort.Strings(words)
-	for _, k := range words {
-		if d := distance(strings.ToLower(word), k); d < least && d <= (len(k)+2)/3 {
-			best, least = k, d
+// Nearest returns the word that differs from a misspelt one in at most a third of its
+// letters, the nearest first, or "".
+func Nearest(misspelt string, words []string) string {
+	best, least := "", 0
+	for _, w := range words {
+		d := distance(strings.ToLower(misspelt), w)
+		if d <= (len(w)+2)/3 && (best == "" || d < least || d == least && w < best) {
+			best, least = w, d
 		}
 	}
 	return best
