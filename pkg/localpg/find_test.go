@@ -47,7 +47,7 @@ func TestParseMajor(t *testing.T) {
 // fakeInstall writes an initdb and a postgres that answers --version.
 func fakeInstall(t *testing.T, answer string) string {
 	t.Helper()
-	dir, err := os.MkdirTemp(tempRoot(), "localpg-test-") // t.TempDir is closed to others
+	dir, err := os.MkdirTemp(tempRoot(), "localpg-test-") //nolint:usetesting // t.TempDir is closed to the server's user
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,15 +55,8 @@ type Options struct {
 	// StartTimeout bounds each start until the server accepts connections. Defaults to
 	// one minute.
 	StartTimeout time.Duration
-	// Log gets a line before something that takes long, such as a download. Defaults to
-	// none.
+	// Log gets a line before what takes long: a download. Defaults to none.
 	Log *slog.Logger
-}
-
-func (o Options) progress(what string) {
-	if o.Log != nil {
-		o.Log.Info(what)
-	}
 }
 
 // Mode is how a server stops. (PostgreSQL manual: Shutting Down the Server.)

@@ -1,0 +1,59 @@
+# Rowbell. Needs Go and make; PostgreSQL for demo and tests is taken from this machine or
+# fetched (see pkg/localpg), the tools are run through the go command.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# Packages to work on, and more arguments for the command: make test PKG=./cdc/... ARGS='-run TestSlot'
+PKG ?= ./...
+ARGS ?=
+FUZZTIME ?= 30s
+
+.PHONY: help build test race fuzz lint fmt bench chaos demo verify
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build bin/rowbell and compile every package
+	go build ./...
+	go build -o bin/rowbell ./cmd/rowbell
+
+test: ## Run all tests against a real PostgreSQL, with a summary (PKG=, ARGS=)
+	go run ./cmd/testsum $(ARGS) $(PKG)
+
+race: ## Run all tests under the race detector (needs a C compiler; PKG=, ARGS=)
+	CGO_ENABLED=1 go run ./cmd/testsum -race -timeout 30m $(ARGS) $(PKG)
+
+fuzz: ## Run each fuzz target for FUZZTIME (30s)
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort | while IFS=: read -r file func; do \
+		echo "== $${func#func } in $$(dirname $$file)"; \
+		go test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)"; \
+	done
+
+lint: ## Run the linters of .golangci.yml
+	$(GOLANGCI_LINT) run $(ARGS) $(PKG)
+
+fmt: ## Format the code as lint wants it
+	$(GOLANGCI_LINT) fmt
+
+bench: ## Measure the figures of docs/benchmarks.md (ARGS=)
+	go run ./cmd/rowbell-bench $(ARGS)
+
+chaos: ## Run the fault tests with larger numbers (ROWBELL_SEED= repeats a run; ARGS=)
+	ROWBELL_CHAOS=1 go run ./cmd/testsum -count=1 -timeout 120m $(ARGS) \
+		$$(grep -rl --include='*_test.go' ROWBELL_CHAOS . | xargs -r dirname | sort -u)
+
+demo: build ## See Rowbell at work on a throw-away PostgreSQL (ARGS='--once')
+	@exec ./bin/rowbell demo $(ARGS)
+
+verify: ## Check formatting, go.mod and generated files
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted (gofmt -w): $$unformatted"; exit 1; fi
+	go mod tidy -diff
+	go vet ./...
+	@before=$$(git diff | git hash-object --stdin); \
+	go generate ./...; \
+	if [ "$$before" != "$$(git diff | git hash-object --stdin)" ]; then git --no-pager diff --stat; echo "generated files were stale; commit what go generate ./... made"; exit 1; fi

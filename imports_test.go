@@ -1,0 +1,177 @@
+// Package rowbell_test checks what concerns the repository as a whole.
+package rowbell_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/rowbell/rowbell/"
+
+// vocabulary may be imported by every package. (fault names the points where tests let a
+// worker fail.)
+var vocabulary = []string{"pkg/change", "pkg/workflow", "pkg/fault"}
+
+// directions says what else of Rowbell a package's non-test files may import. The first
+// pattern that matches a package is its rule; patterns are of package path, where /...
+// matches the package and all below it. .golangci.yml says the same to depguard.
+var directions = []struct {
+	pkg string
+	may []string
+}{
+	{"pkg/change", nil},
+	{"pkg/fault", nil},
+	{"pkg/workflow", nil},
+
+	{"cdc/pgoutput", nil},
+	{"cdc", []string{"cdc/pgoutput"}}, // never engine: app hands the channel over
+
+	{"engine/checkpoint", nil},
+	{"engine/condition", nil},
+	{"engine/match", []string{"engine/condition"}},
+	{"engine/executor", []string{"actions", "pkg/directory"}},
+	// What would happen: it cannot send, for it has neither egress nor executor.
+	{"engine/trial", []string{"engine/match", "engine/condition", "pkg/template", "pkg/directory"}},
+	{"engine", []string{"engine/match", "engine/condition", "engine/executor", "engine/checkpoint"}},
+
+	{"actions", nil},
+	{"actions/...", []string{"actions", "pkg/template", "pkg/egress"}},
+
+	{"migrations/...", nil},
+	{"pkg/store", []string{"migrations"}},
+	{"pkg/directory", nil},
+	{"pkg/template", nil},
+	{"pkg/egress", nil},
+	{"pkg/admin/...", []string{"pkg/admin/...", "pkg/store", "engine/trial", "actions", "pkg/template", "pkg/directory"}},
+
+	{"pkg/localpg", nil},
+	{"pkg/pgtest/...", []string{"pkg/localpg"}},
+	{"examples/...", nil},
+
+	{"pkg/app", everything},
+	{"pkg/demo", everything},
+	{"cmd/...", everything},
+}
+
+// everything excludes what is for tests only.
+var everything = []string{
+	"actions/...", "cdc/...", "engine/...", "examples/...", "migrations/...", "pkg/admin/...", "pkg/app", "pkg/demo",
+	"pkg/directory", "pkg/egress", "pkg/localpg", "pkg/store", "pkg/template",
+}
+
+func matches(pattern, pkg string) bool {
+	if below, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return pkg == below || strings.HasPrefix(pkg, below+"/")
+	}
+	return pattern == pkg
+}
+
+// allowed returns "" or what is wrong with an import.
+func allowed(pkg, imported string) string {
+	for _, d := range directions {
+		if !matches(d.pkg, pkg) {
+			continue
+		}
+		ok := func(p string) bool { return matches(p, imported) }
+		if slices.ContainsFunc(d.may, ok) {
+			return ""
+		}
+		// The vocabulary itself imports nothing but change.
+		if slices.ContainsFunc(vocabulary, ok) && (!slices.Contains(vocabulary, pkg) || pkg == "pkg/workflow" && imported == "pkg/change") {
+			return ""
+		}
+		return pkg + " must not import " + imported
+	}
+	return pkg + " has no rule: say in imports_test.go (and .golangci.yml) what it may import"
+}
+
+func TestImportDirections(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+			t.Fatalf("go list: %v\n%s", err, exit.Stderr)
+		}
+		t.Fatalf("go list: %v", err)
+	}
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	packages := 0
+	for {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		err := dec.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		pkg, ours := strings.CutPrefix(p.ImportPath, module)
+		if !ours {
+			continue // the root, which holds this test alone
+		}
+		packages++
+		for _, word := range []string{"util", "utils", "common", "types", "models", "base"} {
+			if path.Base(pkg) == word {
+				t.Errorf("%s: the name says nothing about what it holds", pkg)
+			}
+		}
+		if len(p.Imports) == 0 {
+			p.Imports = []string{module + "pkg/change"} // to see that there is a rule
+			if slices.Contains(vocabulary, pkg) {
+				continue
+			}
+		}
+		for _, imported := range p.Imports {
+			if imported, ours := strings.CutPrefix(imported, module); ours {
+				if problem := allowed(pkg, imported); problem != "" {
+					t.Error(problem)
+				}
+			}
+		}
+	}
+	if packages < 10 {
+		t.Errorf("go list found %d packages", packages)
+	}
+}
+
+// The rules themselves: what they are for is refused.
+func TestDirectionsRefuse(t *testing.T) {
+	t.Parallel()
+	for _, c := range [][2]string{
+		{"cdc", "engine"},
+		{"engine", "cdc"},
+		{"engine", "pkg/store"},
+		{"engine/trial", "pkg/egress"},
+		{"engine/trial", "engine/executor"},
+		{"pkg/change", "pkg/workflow"},
+		{"pkg/store", "engine"},
+		{"actions/webhook", "pkg/store"},
+		{"actions/webhook", "actions/email"},
+		{"pkg/app", "pkg/pgtest"},
+		{"pkg/app", "cmd/rowbell"},
+		{"pkg/new", "pkg/change"},
+	} {
+		if allowed(c[0], c[1]) == "" {
+			t.Errorf("%s may import %s", c[0], c[1])
+		}
+	}
+	for _, c := range [][2]string{
+		{"cdc", "cdc/pgoutput"},
+		{"actions/webhook", "pkg/egress"},
+		{"pkg/workflow", "pkg/change"},
+		{"cmd/rowbell", "pkg/app"},
+	} {
+		if problem := allowed(c[0], c[1]); problem != "" {
+			t.Error(problem)
+		}
+	}
+}
