@@ -99,6 +99,9 @@ func (s *summary) event(e event) {
 	case "run":
 		s.running[n] = true
 	case "output":
+		if strings.HasPrefix(e.Output, "=== ") {
+			return // that a test runs, pauses, goes on
+		}
 		if s.output[n] == nil {
 			s.output[n] = &strings.Builder{}
 		}

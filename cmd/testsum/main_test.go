@@ -27,6 +27,7 @@ func TestSummary(t *testing.T) {
 	}{
 		{"all pass", passing, nil, []string{"ok    a  2 passed, 1.2 s", "2 passed, 0 failed\n"}, "noise", true},
 		{"a test fails", passing + `{"Action":"run","Package":"b","Test":"TestY"}
+{"Action":"output","Package":"b","Test":"TestY","Output":"=== RUN   TestY (noise)\n"}
 {"Action":"output","Package":"b","Test":"TestY","Output":"y.go:1: why\n"}
 {"Action":"fail","Package":"b","Test":"TestY"}
 {"Action":"output","Package":"b","Output":"FAIL\n"}
