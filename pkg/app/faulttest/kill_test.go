@@ -1,0 +1,132 @@
+package faulttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/rowbell/rowbell/pkg/pgtest"
+)
+
+// patience is how long a worker may take for what takes a second on a machine with
+// nothing else to do.
+const patience = time.Minute
+
+// TestKilled kills the worker by SIGKILL, and now and then stops it by SIGTERM, at
+// random moments from its very first start on, while rows are written and definitions
+// change.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.DB(t), binary(t, ""))
+	report(t, w)(killScenario(w, 30*chaos(), 20000*chaos()))
+}
+
+// report fails the test if the scenario went wrong, and else tells its size.
+func report(t *testing.T, w *world) func(outcome, error) {
+	return func(o outcome, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, w.state())
+		}
+		t.Logf("exact: %d executions, %d versions of workflows, %d transactions", o.executions, o.versions, o.transactions)
+	}
+}
+
+// load is an application and an administrator at work.
+type load struct {
+	app     *application
+	written chan error // what the application ended with, once it has written all
+	edited  chan error
+	cancel  context.CancelCauseFunc
+}
+
+// startLoad lets rows be written, as far as they are allowed, and definitions change.
+func startLoad(ctx context.Context, w *world, rows int, mayBreak bool) *load {
+	ctx, cancel := context.WithCancelCause(ctx)
+	l := &load{app: newApplication(w.db.URL, rows), written: make(chan error, 1), edited: make(chan error, 1), cancel: cancel}
+	l.app.mayBreak = mayBreak
+	e := &editor{url: w.db.URL, rng: rand.New(rand.NewPCG(w.rng.Uint64(), 100)), mayBreak: mayBreak, every: 80 * time.Millisecond}
+	rng := rand.New(rand.NewPCG(w.rng.Uint64(), 101))
+	go func() { l.written <- l.app.write(ctx, rng, 4) }()
+	go func() { l.edited <- e.run(ctx) }()
+	return l
+}
+
+// finish lets everything be written, and waits for it.
+func (l *load) finish(ctx context.Context) error {
+	l.app.allowAll()
+	var err error
+	select {
+	case err = <-l.written:
+	case <-time.After(2 * patience):
+		err = errors.New("the application has not written its rows")
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	l.cancel(errEnded)
+	return errors.Join(err, <-l.edited)
+}
+
+// abandon ends it, in a scenario that has failed.
+func (l *load) abandon() { l.cancel(errEnded) }
+
+// during waits, and lets rows be written meanwhile, in a few bursts.
+func (l *load) during(ctx context.Context, d time.Duration, rows int) error {
+	const bursts = 4
+	for range bursts {
+		l.app.allow(rows / bursts)
+		if err := pause(ctx, d/bursts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// killScenario ends the worker so many times while so many rows are written.
+func killScenario(w *world, kills, rows int) (outcome, error) {
+	ctx := w.t.Context()
+	l := startLoad(ctx, w, rows, false)
+	defer l.abandon()
+	stops := 0
+	for n := range kills {
+		k, err := w.start(fmt.Sprint("kill-", n))
+		if err != nil {
+			return outcome{}, err
+		}
+		// Half of them die when they are known to read and record, the others at any time
+		// from their start on.
+		length := 600 * time.Millisecond
+		if w.rng.IntN(2) == 0 {
+			if _, err := k.waitFor(msgHolding, 1, patience); err != nil {
+				return outcome{}, errors.Join(err, w.alarm(), errors.New(w.state()))
+			}
+			length = 300 * time.Millisecond
+		}
+		if err := l.during(ctx, time.Duration(w.rng.Int64N(int64(length))), rows/kills); err != nil {
+			return outcome{}, err
+		}
+		if !k.running() {
+			return outcome{}, fmt.Errorf("worker %s ended by itself: %w\n%s", k.name, k.err, k.log.tail(30))
+		}
+		if w.rng.IntN(8) == 0 && k.logged(msgRuns) {
+			stops++
+			if err := k.stop(patience); err != nil {
+				return outcome{}, err
+			}
+		} else {
+			k.kill()
+		}
+		if err := w.alarm(); err != nil {
+			return outcome{}, err
+		}
+	}
+	w.t.Logf("%d workers ended by SIGKILL, %d by SIGTERM", kills-stops, stops)
+	k, err := w.start("last")
+	if err != nil {
+		return outcome{}, err
+	}
+	return w.drainAndStop(l, k)
+}

@@ -1,0 +1,267 @@
+package faulttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/rowbell/rowbell/pkg/pgtest"
+)
+
+// world is an application's database with Rowbell beside it.
+type world struct {
+	t          testing.TB
+	rng        *rand.Rand
+	db         *pgtest.Database
+	binary     string
+	slot       string // the worker's
+	oracleSlot string
+	env        []string // settings of every worker
+	source     string   // where workers find the database
+
+	mu      sync.Mutex
+	workers []*worker
+}
+
+// newWorld makes the application's tables, the independent slot and Rowbell's schema,
+// and a workflow that records markers.
+func newWorld(t testing.TB, db *pgtest.Database, bin string, env ...string) *world {
+	t.Helper()
+	w := &world{
+		t: t, rng: pgtest.Rand(t), db: db, binary: bin, env: env, source: db.URL,
+		slot: pgtest.Slot(t, db), oracleSlot: pgtest.Slot(t, db),
+	}
+	t.Cleanup(w.endAll)
+	db.Exec(t, applicationSchema)
+	db.Exec(t, oracleSlotSQL, w.oracleSlot)
+	w.mustRun("migrate")
+	db.Exec(t, `insert into rowbell.workflow_definition (id, name, status) values ('marker', 'marker', 'active')`)
+	db.Exec(t, `with t as (insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field_conditions) values ('marker', 'orders', 'create', '{"status": "marker"}'))
+		insert into rowbell.workflow_action (workflow_id, action_type) values ('marker', 'log')`)
+	return w
+}
+
+func (w *world) settings(extra ...string) []string {
+	return append([]string{
+		"ROWBELL_SOURCE_URL=" + w.source,
+		"ROWBELL_SLOT=" + w.slot,
+		"ROWBELL_LISTEN=127.0.0.1:0",
+		"ROWBELL_OPS_LISTEN=127.0.0.1:0",
+		"ROWBELL_DELIVERY=hold",
+		"ROWBELL_LOG_FORMAT=json",
+	}, append(slices.Clone(w.env), extra...)...)
+}
+
+// start starts a worker.
+func (w *world) start(name string, extra ...string) (*worker, error) {
+	return w.startCommand(name, []string{"run"}, extra...)
+}
+
+func (w *world) startCommand(name string, args []string, extra ...string) (*worker, error) {
+	k, err := startWorker(name, w.binary, args, w.settings(extra...))
+	if err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	w.workers = append(w.workers, k)
+	w.mu.Unlock()
+	return k, nil
+}
+
+// run runs a command to its end, and returns its exit code and what it wrote.
+func (w *world) run(args ...string) (code int, output string, err error) {
+	k, err := w.startCommand(args[0], args)
+	if err != nil {
+		return 0, "", err
+	}
+	code, err = k.exitCode(time.Minute)
+	return code, k.log.tail(400), err
+}
+
+// mustRun is run for what must succeed.
+func (w *world) mustRun(args ...string) {
+	w.t.Helper()
+	code, output, err := w.run(args...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if code != 0 {
+		w.t.Fatalf("rowbell %s: exit code %d\n%s", strings.Join(args, " "), code, output)
+	}
+}
+
+// endAll kills what still runs.
+func (w *world) endAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, k := range w.workers {
+		k.kill()
+		if w.t.Failed() && os.Getenv("ROWBELL_TEST_LOGS") != "" {
+			w.t.Logf("worker %s:\n%s", k.name, k.log.tail(400))
+		}
+	}
+}
+
+// alarm returns the first thing that a worker reported and must never have.
+func (w *world) alarm() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, k := range w.workers {
+		if err := k.alarm(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// connect opens a connection for reading the results. The server may have to come back.
+func (w *world) connect(ctx context.Context) (*pgx.Conn, error) {
+	for {
+		conn, err := pgx.Connect(ctx, w.db.URL)
+		if err == nil {
+			return conn, nil
+		}
+		if pauseErr := pause(ctx, 50*time.Millisecond); pauseErr != nil {
+			return nil, errors.Join(err, pauseErr)
+		}
+	}
+}
+
+// eventually polls a condition until it holds. An alarm ends the wait; an error of the
+// query is only told when the time is over: the server may be gone for a moment.
+func (w *world) eventually(ctx context.Context, within time.Duration, what, query string, args ...any) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("not within %s: %s", within, what))
+	defer cancel()
+	var conn *pgx.Conn
+	defer func() { closeConn(conn) }()
+	for {
+		var err error
+		if conn == nil {
+			conn, err = pgx.Connect(ctx, w.db.URL)
+		}
+		if err == nil {
+			var ok bool
+			if err = conn.QueryRow(ctx, query, args...).Scan(&ok); err == nil && ok {
+				return nil
+			}
+		}
+		if err != nil && ctx.Err() == nil {
+			closeConn(conn)
+			conn = nil
+		}
+		if err := w.alarm(); err != nil {
+			return err
+		}
+		if pauseErr := pause(ctx, 20*time.Millisecond); pauseErr != nil {
+			return errors.Join(pauseErr, err, errors.New(w.state()))
+		}
+	}
+}
+
+// state tells what is known of slot, checkpoint and workers, for a failure.
+func (w *world) state() string {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	var b strings.Builder
+	if conn, err := pgx.Connect(ctx, w.db.URL); err != nil {
+		fmt.Fprintln(&b, "state:", err)
+	} else {
+		defer closeConn(conn)
+		for _, query := range []string{
+			"select to_jsonb(s) - 'two_phase' from pg_replication_slots s where slot_name = $1",
+			"select to_jsonb(c) from rowbell.checkpoint c where slot = $1",
+			"select to_jsonb(c) from rowbell.holder c where slot = $1",
+			"select to_jsonb(c) from rowbell.stream_gap c where slot = $1",
+		} {
+			rows, err := conn.Query(ctx, query, w.slot)
+			if err == nil {
+				var list []string
+				list, err = pgx.CollectRows(rows, pgx.RowTo[string])
+				for _, s := range list {
+					fmt.Fprintln(&b, s)
+				}
+			}
+			if err != nil {
+				fmt.Fprintln(&b, err)
+			}
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, k := range w.workers[max(0, len(w.workers)-3):] {
+		fmt.Fprintf(&b, "worker %s (running: %v) wrote last:\n%s\n", k.name, k.running(), k.log.tail(12))
+	}
+	return b.String()
+}
+
+// drain waits until a change that is made now is in the log.
+func (w *world) drain(ctx context.Context, within time.Duration) error {
+	conn, err := w.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeConn(conn)
+	var id string
+	err = conn.QueryRow(ctx, "insert into orders (writer, tenant_id, status, total) values (-2, 'acme', 'marker', 0) returning id::text").Scan(&id)
+	if err != nil {
+		return fmt.Errorf("insert a marker: %w", err)
+	}
+	return w.eventually(ctx, within, "the last change is in the log",
+		`select exists (select from rowbell.workflow_event e join rowbell.workflow_log l on l.trigger_event_id = e.id
+			where e.table_name = 'orders' and e.row_key = $1 and l.workflow_id = 'marker')`, id)
+}
+
+// outcome is what a scenario has found when nothing was wrong.
+type outcome struct{ transactions, versions, executions int }
+
+// verify compares the log with what it must hold.
+func (w *world) verify(ctx context.Context) (outcome, error) {
+	if err := w.alarm(); err != nil {
+		return outcome{}, err
+	}
+	conn, err := w.connect(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	defer closeConn(conn)
+	h, err := readHistory(ctx, conn, w.slot, w.oracleSlot)
+	if err != nil {
+		return outcome{}, err
+	}
+	got, lsns, problems, err := recorded(ctx, conn, h.commits)
+	if err != nil {
+		return outcome{}, fmt.Errorf("read the log: %w", err)
+	}
+	want := h.expected()
+	problems = append(problems, h.differences(want, got, lsns)...)
+	var pending, deliveries, odd int
+	err = conn.QueryRow(ctx, `select (select count(*) from rowbell.workflow_log where status = 'pending'),
+		(select count(distinct execution_id) from rowbell.delivery),
+		(select count(*) from rowbell.stream_gap) + (select count(*) from rowbell.big_transaction where status <> 'released')`).Scan(&pending, &deliveries, &odd)
+	if err != nil {
+		return outcome{}, err
+	}
+	if pending != deliveries {
+		problems = append(problems, fmt.Sprintf("%d executions are pending, and %d have deliveries", pending, deliveries))
+	}
+	if odd != 0 {
+		problems = append(problems, fmt.Sprintf("%d rows in stream_gap, or in big_transaction with another status than released", odd))
+	}
+	if len(problems) > 0 {
+		return outcome{}, errors.New(strings.Join(problems[:min(len(problems), 25)], "\n"))
+	}
+	executions := 0
+	for _, n := range got {
+		executions += n
+	}
+	return outcome{len(h.commits.order), h.count, executions}, nil
+}
