@@ -1,0 +1,1297 @@
+package condition
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/builtin"
+	"github.com/expr-lang/expr/checker"
+	"github.com/expr-lang/expr/compiler"
+	"github.com/expr-lang/expr/conf"
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/parser"
+	"github.com/expr-lang/expr/vm"
+
+	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// Bound is a Form bound to a table's columns for one operation. It is immutable, and
+// may be shared between goroutines that each have an Env.
+type Bound struct {
+	leaves   []*leaf
+	programs []*program
+	columns  []string
+
+	absent  string // a column that is read of the row that there isn't; "" none
+	present bool   // something else is read
+
+	keep []*Bound // the clauses that it is made of, so that the Cache keeps them
+}
+
+// program is one top-level part of a condition that is more than a leaf.
+type program struct {
+	where string
+	code  *vm.Program
+}
+
+// Equality is a comparison that must hold: the column, of the row that the event is
+// about, is one of Values. They are in the form that Env.Text returns.
+type Equality struct {
+	Column int
+	Values [][]byte
+}
+
+// Columns returns the columns that the condition reads, as new.status or old.total, in
+// the order in which they first stand.
+func (b *Bound) Columns() []string { return b.columns }
+
+// Equalities returns the comparisons that must hold and that an index can look up: eq
+// and in, of text, whole numbers, numeric, booleans and uuids. Eval checks them too.
+func (b *Bound) Equalities() []Equality {
+	var list []Equality
+	for _, l := range b.leaves {
+		if l.indexed() {
+			list = append(list, Equality{Column: int(l.column), Values: l.raw})
+		}
+	}
+	return list
+}
+
+// Without returns b without the checks of these equalities, for a caller that has made
+// them.
+func (b *Bound) Without(equalities []Equality) *Bound {
+	r := &Bound{programs: b.programs, columns: b.columns, keep: b.keep}
+	for _, l := range b.leaves {
+		made := l.indexed() && slices.ContainsFunc(equalities, func(e Equality) bool {
+			return e.Column == int(l.column) && &e.Values[0] == &l.raw[0]
+		})
+		if !made {
+			r.leaves = append(r.leaves, l)
+		}
+	}
+	return r
+}
+
+// Always says that the condition holds for every row.
+func (b *Bound) Always() bool { return len(b.leaves) == 0 && len(b.programs) == 0 }
+
+// Eval says whether the condition holds for the event that env has loaded. Returns a
+// *MissingError if it needs a value that is not in the WAL, an *EvalError if it can't
+// be evaluated; neither if another top-level part is false anyway.
+func (b *Bound) Eval(env *Env) (bool, error) {
+	var first error
+	for _, l := range b.leaves {
+		ok, err := l.eval(env)
+		if err != nil {
+			if first == nil {
+				first = evalError(l.where, err)
+			}
+		} else if !ok {
+			return false, nil
+		}
+	}
+	for _, p := range b.programs {
+		env.work = 0
+		out, err := env.vm.Run(p.code, env)
+		if err != nil {
+			if first == nil {
+				first = evalError(p.where, err)
+			}
+		} else if out != true {
+			return false, nil
+		}
+	}
+	return first == nil, first
+}
+
+func evalError(where string, err error) error {
+	var missing *MissingError
+	if errors.As(err, &missing) {
+		return missing
+	}
+	// The virtual machine wraps what our functions return, with a snippet of the text.
+	if f := (*file.Error)(nil); errors.As(err, &f) {
+		if f.Prev != nil {
+			err = f.Prev
+		} else {
+			err = errors.New(f.Message)
+		}
+	}
+	return &EvalError{Where: where, Err: err}
+}
+
+// Bind checks the form against the table's columns for one operation. Hidden columns
+// don't exist for it. Returns an *Error.
+func (f *Form) Bind(rel *change.Relation, t *workflow.Table, op change.Op) (*Bound, error) {
+	return new(Cache).Bind(f, rel, t, op)
+}
+
+// Bind is Form.Bind, sharing programs with what was bound before and is still in use.
+func (c *Cache) Bind(f *Form, rel *change.Relation, t *workflow.Table, op change.Op) (*Bound, error) {
+	if t.InsertOnly && op != change.Create {
+		return nil, &Error{Where: "operation " + op.String(),
+			Message: fmt.Sprintf("table %s has no replica identity, so only its inserts are published", t.Label),
+			Mend:    "give it a primary key, or " + fullIdentity(rel)}
+	}
+	b := &Bound{}
+	where := ""
+	for i := range f.clauses {
+		part, err := c.clause(&f.clauses[i], rel, t, op)
+		if err != nil {
+			return nil, err
+		}
+		b.keep = append(b.keep, part)
+		b.leaves = append(b.leaves, part.leaves...)
+		b.programs = append(b.programs, part.programs...)
+		for _, name := range part.columns {
+			if !slices.Contains(b.columns, name) {
+				b.columns = append(b.columns, name)
+			}
+		}
+		if part.absent != "" && b.absent == "" {
+			b.absent = part.absent
+			where = f.clauses[i].where
+		}
+		b.present = b.present || part.present
+	}
+	if b.absent != "" && !b.present {
+		return nil, oneSided(where, b.absent, op)
+	}
+	return b, nil
+}
+
+// oneSided says that a condition speaks of the wrong row.
+func oneSided(where, column string, op change.Op) error {
+	other, none := "old", "no new row"
+	if op == change.Create {
+		other, none = "new", "no old row"
+	}
+	_, name, _ := strings.Cut(column, ".")
+	return &Error{Where: where,
+		Message: fmt.Sprintf("the workflow's conditions read only %s, and a %s has %s", column, op, none),
+		Mend:    "write " + accessor(other, name)}
+}
+
+// parserConfig turns expr's functions off: those that the language has are ours.
+func parserConfig(nodes uint) *conf.Config {
+	c := conf.CreateNew()
+	for _, f := range builtin.Builtins {
+		c.Disabled[f.Name] = true
+	}
+	c.WithEnv(map[string]any{})
+	c.MaxNodes = nodes
+	return c
+}
+
+func (c *clause) parse() (*parser.Tree, error) {
+	most, nodes := maxTextBytes, uint(maxNodes)
+	if c.spans != nil { // bounded as JSON
+		most, nodes = 8*maxFormBytes, 20*maxNodes
+	}
+	if len(c.text) > most {
+		return nil, &Error{Where: c.where, Message: fmt.Sprintf("it has %d bytes, at most %d are read", len(c.text), most)}
+	}
+	tree, err := parser.ParseWithConfig(c.text, parserConfig(nodes))
+	if err != nil {
+		var f *file.Error
+		if errors.As(err, &f) {
+			message := f.Message
+			if strings.Contains(message, "maximum allowed nodes") {
+				message = fmt.Sprintf("it has more than %d parts", nodes)
+			}
+			return nil, c.errorAt(f.Location, message, "")
+		}
+		return nil, &Error{Where: c.where, Message: err.Error()}
+	}
+	return tree, nil
+}
+
+// bindClause binds one clause.
+func bindClause(c *clause, rel *change.Relation, t *workflow.Table, op change.Op) (*Bound, error) {
+	tree, err := c.parse()
+	if err != nil {
+		return nil, err
+	}
+	b := &binder{clause: c, runes: []rune(c.text), rel: rel, table: t, op: op}
+	bound := &Bound{}
+	for _, n := range conjuncts(tree.Node, nil) {
+		b.parts = 0
+		o := b.expr(n)
+		node := b.boolean(o)
+		if b.err != nil {
+			return nil, b.err
+		}
+		where := b.placeOf(n)
+		if l := leafOf(node); l != nil {
+			l.where = where
+			bound.leaves = append(bound.leaves, l)
+			continue
+		}
+		if v, ok := node.(*ast.BoolNode); ok && v.Value {
+			continue
+		}
+		code, err := compile(node, tree.Source)
+		if err != nil {
+			return nil, &Error{Where: where, Message: err.Error()}
+		}
+		bound.programs = append(bound.programs, &program{where: where, code: code})
+	}
+	bound.columns, bound.absent, bound.present = b.columns, b.absent, b.present
+	return bound, nil
+}
+
+// conjuncts takes an expression apart at its top-level "and"s.
+func conjuncts(n ast.Node, list []ast.Node) []ast.Node {
+	if and, ok := n.(*ast.BinaryNode); ok && (and.Operator == "&&" || and.Operator == "and") {
+		return conjuncts(and.Right, conjuncts(and.Left, list))
+	}
+	return append(list, n)
+}
+
+// compile makes the program of an expression that is all made of our functions and of
+// expr's control flow.
+func compile(node ast.Node, source file.Source) (*vm.Program, error) {
+	config := parserConfig(0)
+	config.Expect = reflect.Bool
+	config.ExpectAny = true
+	tree := &parser.Tree{Node: node, Source: source}
+	if _, err := checker.Check(tree, config); err != nil {
+		return nil, err
+	}
+	return compiler.Compile(tree, config)
+}
+
+// kind is the static type of a part of an expression. Every kind but boolean may also
+// be nil when it runs.
+type kind uint8
+
+const (
+	anyKind kind = iota
+	nullKind
+	boolKind // never nil, but for a column
+	numberKind
+	textKind
+	timeKind     // date, timestamp
+	durationKind // a duration
+	listKind
+	objectKind // a JSON object
+	bytesKind
+)
+
+func (k kind) String() string {
+	return [...]string{"a value", "nil", "a boolean", "a number", "a text", "a time", "a duration", "a list", "an object", "bytes"}[k]
+}
+
+// operand is a part of an expression that has been rewritten.
+type operand struct {
+	kind     kind
+	node     ast.Node
+	loc      file.Location
+	column   *columnRef // if it is a column and nothing else; node is nil then
+	constant bool       // if it is a constant; value is set and node is nil then
+	value    any        // nil, bool, change.Numeric, string, []any, map[string]any, time.Time, time.Duration
+	list     []operand  // a constant list's elements
+}
+
+// columnRef is the place of a column that an expression reads.
+type columnRef struct {
+	side   rowSide
+	column int
+}
+
+// binder rewrites an expression for one table and operation. The first error counts.
+type binder struct {
+	clause *clause
+	runes  []rune
+	rel    *change.Relation
+	table  *workflow.Table
+	op     change.Op
+
+	columns []string
+	absent  string // a column that is read of the row that there isn't
+	present bool   // something else is read
+	scopes  []variable
+	parts   int
+	err     error
+}
+
+type variable struct {
+	name string
+	kind kind
+}
+
+func (b *binder) fail(loc file.Location, message, mend string) operand {
+	if b.err == nil {
+		b.err = b.clause.errorAt(loc, message, mend)
+	}
+	return operand{loc: loc, constant: true, kind: nullKind}
+}
+
+// placeOf names the place of a part for errors when it runs.
+func (b *binder) placeOf(n ast.Node) string {
+	if b.clause.spans != nil {
+		return b.clause.path(first(n))
+	}
+	return b.clause.where
+}
+
+// first is where the text of a node starts: operators are located at themselves.
+func first(n ast.Node) int {
+	switch n := n.(type) {
+	case *ast.BinaryNode:
+		return first(n.Left)
+	case *ast.MemberNode:
+		return first(n.Node)
+	case *ast.CallNode:
+		return first(n.Callee)
+	}
+	return n.Location().From
+}
+
+// expr rewrites a node.
+func (b *binder) expr(n ast.Node) operand {
+	if b.err != nil {
+		return operand{kind: nullKind, constant: true}
+	}
+	loc := n.Location()
+	switch n := n.(type) {
+	case *ast.NilNode:
+		return operand{kind: nullKind, constant: true, loc: loc}
+	case *ast.BoolNode:
+		return operand{kind: boolKind, constant: true, value: n.Value, loc: loc}
+	case *ast.StringNode:
+		return operand{kind: textKind, constant: true, value: n.Value, loc: loc}
+	case *ast.IntegerNode:
+		return operand{kind: numberKind, constant: true, value: change.NumericFromInt(int64(n.Value)), loc: loc}
+	case *ast.FloatNode:
+		return b.float(n)
+	case *ast.IdentifierNode:
+		return b.identifier(n)
+	case *ast.MemberNode:
+		return b.member(n)
+	case *ast.ChainNode:
+		return b.expr(n.Node) // indexing is safe for nil anyway
+	case *ast.UnaryNode:
+		return b.unary(n)
+	case *ast.BinaryNode:
+		return b.binary(n)
+	case *ast.ConditionalNode:
+		return b.conditional(n)
+	case *ast.ArrayNode:
+		return b.array(n)
+	case *ast.MapNode:
+		return b.object(n)
+	case *ast.CallNode:
+		return b.call(n)
+	case *ast.BuiltinNode:
+		return b.predicate(n)
+	case *ast.PointerNode:
+		if n.Name != "" {
+			return b.fail(loc, "there is no #"+n.Name+" here", "")
+		}
+		return operand{node: n, loc: loc}
+	case *ast.VariableDeclaratorNode:
+		return b.let(n)
+	case *ast.SliceNode:
+		return b.fail(loc, "slices can't be taken in a condition", "use contains, startsWith or endsWith")
+	case *ast.SequenceNode:
+		return b.fail(loc, "a condition is one expression", "join several by &&")
+	}
+	return b.fail(loc, "this can't stand in a condition", "")
+}
+
+// float reads a literal from its text, so that nothing is rounded.
+func (b *binder) float(n *ast.FloatNode) operand {
+	loc := n.Location()
+	written := strings.ReplaceAll(string(b.runes[loc.From:min(loc.To, len(b.runes))]), "_", "")
+	v, err := change.ParseNumeric(written)
+	if err != nil {
+		v = change.NumericFromFloat(n.Value)
+	}
+	return operand{kind: numberKind, constant: true, value: v, loc: loc}
+}
+
+func (b *binder) identifier(n *ast.IdentifierNode) operand {
+	loc := n.Location()
+	for i := len(b.scopes) - 1; i >= 0; i-- {
+		if b.scopes[i].name == n.Value {
+			return operand{kind: b.scopes[i].kind, node: n, loc: loc}
+		}
+	}
+	switch n.Value {
+	case "op":
+		b.present = true
+		return operand{kind: textKind, constant: true, value: b.op.String(), loc: loc}
+	case "tenant":
+		if b.table.TenantColumn == "" {
+			return operand{kind: nullKind, constant: true, loc: loc}
+		}
+		return b.column(loc, b.rowSide(), b.table.TenantColumn)
+	case "actor":
+		b.present = true
+		return operand{node: b.env(loc, readActor), loc: loc}
+	case "new", "old", "row", "event":
+		return b.fail(loc, n.Value+" can't be used whole", "name one of its parts, as "+n.Value+map[bool]string{true: ".id", false: ".status"}[n.Value == "event"])
+	}
+	known := []string{"new", "old", "row", "op", "tenant", "actor", "event"}
+	mend := nearest(n.Value, known)
+	if mend == "" && b.rel.Column(n.Value) >= 0 {
+		mend = "a column is written " + accessor("new", n.Value)
+	}
+	if mend == "" {
+		mend = "there are " + strings.Join(known, ", ")
+	}
+	return b.fail(loc, fmt.Sprintf("unknown name %q", n.Value), mend)
+}
+
+// rowSide is the row that an event is about.
+func (b *binder) rowSide() rowSide {
+	if b.op == change.Delete {
+		return oldRow
+	}
+	return newRow
+}
+
+func (b *binder) member(n *ast.MemberNode) operand {
+	loc := n.Location()
+	base, ok := n.Node.(*ast.IdentifierNode)
+	if ok && !b.declared(base.Value) {
+		switch base.Value {
+		case "new", "old", "row":
+			name, ok := n.Property.(*ast.StringNode)
+			if !ok {
+				return b.fail(loc, "the name of a column must be written out", fmt.Sprintf("write %s.status", base.Value))
+			}
+			side := newRow
+			if base.Value == "old" || base.Value == "row" && b.op == change.Delete {
+				side = oldRow
+			}
+			return b.column(n.Property.Location(), side, name.Value)
+		case "event":
+			return b.event(n)
+		}
+	}
+	of := b.expr(n.Node)
+	key := b.expr(n.Property)
+	switch of.kind {
+	case anyKind, listKind, objectKind:
+	default:
+		return b.fail(loc, fmt.Sprintf("%s has no parts", of.kind), "only json and lists can be indexed")
+	}
+	return operand{node: b.apply(loc, get, b.plain(of), b.plain(key)), loc: loc}
+}
+
+func (b *binder) declared(name string) bool {
+	return slices.ContainsFunc(b.scopes, func(v variable) bool { return v.name == name })
+}
+
+// lookup finds a column, or fails and returns -1.
+func (b *binder) lookup(loc file.Location, name string) int {
+	i := b.rel.Column(name)
+	if i < 0 || slices.Contains(b.table.Hidden, name) {
+		var names []string
+		for _, c := range b.rel.Columns {
+			if !slices.Contains(b.table.Hidden, c.Name) {
+				names = append(names, c.Name)
+			}
+		}
+		mend := nearest(name, names)
+		if mend == "" {
+			mend = "it has " + strings.Join(names[:min(len(names), 20)], ", ")
+		}
+		b.fail(loc, fmt.Sprintf("table %s has no column %s", b.table.Label, name), mend)
+		return -1
+	}
+	return i
+}
+
+// column checks that a column is there and can ever have a value.
+func (b *binder) column(loc file.Location, side rowSide, name string) operand {
+	i := b.lookup(loc, name)
+	if i < 0 {
+		return operand{kind: nullKind, constant: true}
+	}
+	label := side.String() + "." + name
+	if side == oldRow && b.op != change.Create && !b.rel.Columns[i].Key && b.rel.ReplicaIdentity != 'f' {
+		what := "the old value of " + name + " in an update"
+		if b.op == change.Delete {
+			what = "column " + name + " of a deleted row"
+		}
+		return b.fail(loc, fmt.Sprintf("%s is never in the WAL: it is not part of the replica identity of table %s", what, b.table.Label), fullIdentity(b.rel))
+	}
+	if !slices.Contains(b.columns, label) {
+		b.columns = append(b.columns, label)
+	}
+	if side == oldRow && b.op == change.Create || side == newRow && b.op == change.Delete {
+		if b.absent == "" {
+			b.absent = label
+		}
+	} else {
+		b.present = true
+	}
+	o := operand{kind: kindOf(b.rel.Columns[i].Type), loc: loc, column: &columnRef{side, i}}
+	return o
+}
+
+func kindOf(t change.Type) kind {
+	switch t.Kind {
+	case change.Bool:
+		return boolKind
+	case change.Int, change.Float, change.Number:
+		return numberKind
+	case change.Bytea:
+		return bytesKind
+	case change.Date, change.Timestamp, change.TimestampTZ:
+		return timeKind
+	case change.JSON:
+		return anyKind
+	case change.Array:
+		return listKind
+	}
+	return textKind
+}
+
+func (b *binder) event(n *ast.MemberNode) operand {
+	loc := n.Location()
+	b.present = true
+	name, _ := n.Property.(*ast.StringNode)
+	if name != nil {
+		switch name.Value {
+		case "id":
+			return operand{kind: textKind, node: b.env(loc, readEventID), loc: loc}
+		case "lsn":
+			return operand{kind: textKind, node: b.env(loc, readLSN), loc: loc}
+		case "committed_at":
+			return operand{kind: timeKind, node: b.env(loc, readCommitTime), loc: loc}
+		case "table":
+			return operand{kind: textKind, constant: true, value: b.table.Label, loc: loc}
+		case "op":
+			return operand{kind: textKind, constant: true, value: b.op.String(), loc: loc}
+		}
+	}
+	return b.fail(loc, "event has no such part", "there are event.id, event.table, event.op, event.lsn, event.committed_at")
+}
+
+// apply calls one of our functions.
+func (b *binder) apply(loc file.Location, fn any, args ...ast.Node) ast.Node {
+	callee := &ast.ConstantNode{Value: fn}
+	callee.SetLocation(loc)
+	call := &ast.CallNode{Callee: callee, Arguments: args}
+	call.SetLocation(loc)
+	return call
+}
+
+// env calls one of our functions with the Env.
+func (b *binder) env(loc file.Location, fn func(any) any) ast.Node {
+	return b.apply(loc, fn, environment(loc))
+}
+
+func environment(loc file.Location) ast.Node {
+	n := &ast.IdentifierNode{Value: "$env"}
+	n.SetLocation(loc)
+	return n
+}
+
+func constant(loc file.Location, v any) ast.Node {
+	var n ast.Node = &ast.ConstantNode{Value: v}
+	if v == nil {
+		n = &ast.NilNode{}
+	}
+	n.SetLocation(loc)
+	return n
+}
+
+// plain is an operand as a node with a Go value.
+func (b *binder) plain(o operand) ast.Node {
+	switch {
+	case o.column != nil:
+		return b.apply(o.loc, readColumn, environment(o.loc), constant(o.loc, *o.column))
+	case o.constant:
+		if v, ok := o.value.(bool); ok {
+			n := &ast.BoolNode{Value: v}
+			n.SetLocation(o.loc)
+			return n
+		}
+		return constant(o.loc, goValue(o.value))
+	}
+	return o.node
+}
+
+// goValue makes whole numbers that fit ints, as columns have them.
+func goValue(v any) any {
+	if n, ok := v.(change.Numeric); ok {
+		if i, ok := n.Int(); ok && n.Scale() == 0 {
+			return int(i)
+		}
+	}
+	return v
+}
+
+// boolean is an operand as a node that yields true or false, never nil.
+func (b *binder) boolean(o operand) ast.Node {
+	switch {
+	case o.column != nil && o.kind == boolKind:
+		l := &leaf{op: isEqual, side: o.column.side, column: int32(o.column.column)}
+		b.set(l, o, []operand{{kind: boolKind, constant: true, value: true}})
+		return b.leaf(l, o.loc)
+	case o.kind == boolKind:
+		return b.plain(o)
+	case o.kind == anyKind:
+		return b.apply(o.loc, truth, b.plain(o))
+	case o.kind == nullKind && o.constant:
+		n := &ast.BoolNode{}
+		n.SetLocation(o.loc)
+		return n
+	}
+	b.fail(o.loc, fmt.Sprintf("true or false is needed here, not %s", o.kind), "compare it with something")
+	return b.plain(o)
+}
+
+// leaf is a node that evaluates one.
+func (b *binder) leaf(l *leaf, loc file.Location) ast.Node {
+	return b.apply(loc, evalLeaf, environment(loc), constant(loc, l))
+}
+
+// leafOf returns the leaf if that is all there is.
+func leafOf(n ast.Node) *leaf {
+	call, ok := n.(*ast.CallNode)
+	if !ok || len(call.Arguments) != 2 {
+		return nil
+	}
+	c, ok := call.Arguments[1].(*ast.ConstantNode)
+	if !ok {
+		return nil
+	}
+	l, _ := c.Value.(*leaf)
+	return l
+}
+
+func (b *binder) unary(n *ast.UnaryNode) operand {
+	loc := n.Location()
+	o := b.expr(n.Node)
+	switch n.Operator {
+	case "!", "not":
+		not := &ast.UnaryNode{Operator: "!", Node: b.boolean(o)}
+		not.SetLocation(loc)
+		if l := leafOf(not.Node); l != nil {
+			negated := *l
+			negated.negated = !negated.negated
+			return operand{kind: boolKind, node: b.leaf(&negated, loc), loc: loc}
+		}
+		return operand{kind: boolKind, node: not, loc: loc}
+	case "-", "+":
+		if o.kind != numberKind && o.kind != anyKind && o.kind != durationKind {
+			return b.fail(loc, fmt.Sprintf("%s has no sign", o.kind), "")
+		}
+		if n.Operator == "+" {
+			return o
+		}
+		if v, ok := o.value.(change.Numeric); ok && o.constant {
+			o.value = v.Neg()
+			return o
+		}
+		return operand{kind: o.kind, node: b.apply(loc, negate, b.plain(o)), loc: loc}
+	}
+	return b.fail(loc, "unknown operator "+n.Operator, "")
+}
+
+func (b *binder) binary(n *ast.BinaryNode) operand {
+	loc := n.Location()
+	switch n.Operator {
+	case "&&", "and", "||", "or":
+		left, right := b.boolean(b.expr(n.Left)), b.boolean(b.expr(n.Right))
+		node := &ast.BinaryNode{Operator: n.Operator, Left: left, Right: right}
+		node.SetLocation(loc)
+		return operand{kind: boolKind, node: node, loc: loc}
+	}
+	left, right := b.expr(n.Left), b.expr(n.Right)
+	if b.err != nil {
+		return operand{kind: nullKind, constant: true}
+	}
+	switch n.Operator {
+	case "==", "!=", "<", "<=", ">", ">=":
+		return b.comparison(loc, n.Operator, left, right)
+	case "in":
+		return b.among(loc, left, right)
+	case "contains", "startsWith", "endsWith":
+		return b.within(loc, n.Operator, left, right)
+	case "matches":
+		return b.matches(loc, left, right)
+	case "+", "-", "*", "/", "%":
+		return b.arithmetic(loc, n.Operator, left, right)
+	case "??":
+		node := &ast.BinaryNode{Operator: "??", Left: b.plain(left), Right: b.plain(right)}
+		node.SetLocation(loc)
+		k := left.kind
+		if k == nullKind {
+			k = right.kind
+		}
+		if k != right.kind || k == boolKind {
+			k = anyKind
+		}
+		return operand{kind: k, node: node, loc: loc}
+	}
+	return b.fail(loc, fmt.Sprintf("operator %s can't be used in a condition", n.Operator), "")
+}
+
+var comparisons = map[string]struct {
+	op       leafOp
+	negated  bool
+	mirrored string
+	generic  func(a, b any) bool
+}{
+	"==": {isEqual, false, "==", equal},
+	"!=": {isEqual, true, "!=", notEqual},
+	"<":  {isLess, false, ">", less},
+	"<=": {isAtMost, false, ">=", atMost},
+	">":  {isMore, false, "<", more},
+	">=": {isAtLeast, false, "<=", atLeast},
+}
+
+func (b *binder) comparison(loc file.Location, operator string, left, right operand) operand {
+	if right.column != nil && left.constant {
+		left, right = right, left
+		operator = comparisons[operator].mirrored
+	}
+	c := comparisons[operator]
+	if left.column != nil && right.constant {
+		l := &leaf{op: c.op, negated: c.negated, side: left.column.side, column: int32(left.column.column)}
+		switch {
+		case right.kind == nullKind && c.op == isEqual:
+			l.op = isNull
+		case right.kind == nullKind:
+			return b.fail(right.loc, "nothing is less or more than nil", "compare with == nil or != nil")
+		default:
+			if c.op != isEqual && !b.ordered(left) {
+				break
+			}
+			b.set(l, left, []operand{right})
+		}
+		return operand{kind: boolKind, node: b.leaf(l, loc), loc: loc}
+	}
+	left, right = b.moments(left, right)
+	if b.err == nil && !comparable(left.kind, right.kind) {
+		return b.fail(loc, fmt.Sprintf("%s can't be compared with %s", b.describe(left), b.describe(right)), "")
+	}
+	if c.op != isEqual {
+		for _, o := range []operand{left, right} {
+			if o.kind == boolKind || o.kind == listKind || o.kind == objectKind || o.kind == nullKind {
+				return b.fail(loc, fmt.Sprintf("%s has no order", b.describe(o)), "")
+			}
+			b.ordered(o)
+		}
+	}
+	return operand{kind: boolKind, node: b.apply(loc, c.generic, b.plain(left), b.plain(right)), loc: loc}
+}
+
+// moments turns a text that is compared with a time into one.
+func (b *binder) moments(left, right operand) (operand, operand) {
+	convert := func(o, other operand) operand {
+		s, ok := o.value.(string)
+		if !o.constant || !ok || other.kind != timeKind {
+			return o
+		}
+		t, err := parseMoment(s, change.TimestampTZ)
+		if err != nil {
+			b.fail(o.loc, err.Error(), "")
+		}
+		return operand{kind: timeKind, constant: true, value: t, loc: o.loc}
+	}
+	return convert(left, right), convert(right, left)
+}
+
+func comparable(a, b kind) bool {
+	return a == b || a == anyKind || b == anyKind || a == nullKind || b == nullKind
+}
+
+// ordered says whether a column's values can be less or more than others, and fails
+// if they can't.
+func (b *binder) ordered(o operand) bool {
+	if o.column == nil {
+		return true
+	}
+	t := b.rel.Columns[o.column.column].Type
+	ok := true
+	switch t.Kind {
+	case change.Bool, change.Array, change.TimeTZ, change.Interval, change.UUID:
+		ok = false
+	case change.Text:
+		switch t.Name {
+		case "", "text", "varchar", "bpchar", "name", "citext":
+		default:
+			ok = false
+		}
+	}
+	if !ok {
+		b.fail(o.loc, fmt.Sprintf("column %s is of type %s, which conditions can't order", b.rel.Columns[o.column.column].Name, t.Name), "use eq, ne, in or not_in (== != in)")
+	}
+	return ok
+}
+
+func (b *binder) describe(o operand) string {
+	if o.column != nil {
+		c := &b.rel.Columns[o.column.column]
+		return fmt.Sprintf("column %s (%s)", c.Name, typeName(c.Type))
+	}
+	if s, ok := o.value.(string); ok && o.constant {
+		return "the text " + quote(s)
+	}
+	if n, ok := o.value.(change.Numeric); ok && o.constant {
+		return "the number " + n.String()
+	}
+	return o.kind.String()
+}
+
+func typeName(t change.Type) string {
+	if t.Name != "" {
+		return t.Name
+	}
+	return t.Kind.String()
+}
+
+// set gives a leaf the constants that its column is compared with, converted to the
+// column's type.
+func (b *binder) set(l *leaf, column operand, values []operand) {
+	c := &b.rel.Columns[column.column.column]
+	for _, v := range values {
+		if err := l.add(c, v); err != nil {
+			b.fail(v.loc, err.Error(), "")
+			return
+		}
+	}
+	l.index = l.op == isEqual && l.side == b.rowSide() && indexable(c.Type)
+}
+
+func (b *binder) among(loc file.Location, left, right operand) operand {
+	if right.constant && right.kind == listKind {
+		if left.column != nil {
+			if len(right.list) == 0 {
+				return b.fail(right.loc, "the list is empty", "")
+			}
+			for _, e := range right.list {
+				if e.kind == nullKind {
+					return b.fail(e.loc, "nil in a list matches nothing", "add || … == nil")
+				}
+			}
+			l := &leaf{op: isEqual, side: left.column.side, column: int32(left.column.column)}
+			b.set(l, left, right.list)
+			return operand{kind: boolKind, node: b.leaf(l, loc), loc: loc}
+		}
+		for i, e := range right.list {
+			_, right.list[i] = b.moments(left, e)
+			if b.err == nil && !comparable(left.kind, right.list[i].kind) {
+				return b.fail(e.loc, fmt.Sprintf("%s can't be compared with %s", b.describe(left), b.describe(e)), "")
+			}
+		}
+		values := make([]any, len(right.list))
+		for i, e := range right.list {
+			values[i] = goValue(e.value)
+		}
+		right.value = values
+	}
+	switch right.kind {
+	case listKind, anyKind, objectKind:
+	default:
+		return b.fail(right.loc, fmt.Sprintf("in needs a list, not %s", b.describe(right)), `write in ["a", "b"]`)
+	}
+	return operand{kind: boolKind, node: b.apply(loc, in, b.plain(left), b.plain(right)), loc: loc}
+}
+
+func (b *binder) within(loc file.Location, operator string, left, right operand) operand {
+	ops := map[string]leafOp{"contains": hasPart, "startsWith": hasPrefix, "endsWith": hasSuffix}
+	if left.column != nil {
+		c := &b.rel.Columns[left.column.column]
+		s, isText := right.value.(string)
+		switch {
+		case c.Type.Kind == change.Array && operator == "contains" && right.constant:
+			v, err := literalOf(elementType(c.Type), right)
+			if err != nil {
+				return b.fail(right.loc, fmt.Sprintf("an element of column %s %s", c.Name, err), "")
+			}
+			right.value, right.kind = v, anyKind
+		case c.Type.Kind == change.JSON:
+		case left.kind != textKind:
+			return b.fail(loc, fmt.Sprintf("%s needs a text, column %s is %s", operator, c.Name, typeName(c.Type)), "")
+		case isText && right.constant:
+			l := &leaf{op: ops[operator], side: left.column.side, column: int32(left.column.column), raw: [][]byte{[]byte(s)}}
+			return operand{kind: boolKind, node: b.leaf(l, loc), loc: loc}
+		}
+	}
+	if operator != "contains" || left.kind == textKind {
+		for _, o := range []operand{left, right} {
+			if o.kind != textKind && o.kind != anyKind && o.kind != nullKind {
+				return b.fail(o.loc, fmt.Sprintf("%s needs a text, not %s", operator, b.describe(o)), "")
+			}
+		}
+	} else if left.kind != listKind && left.kind != anyKind {
+		return b.fail(left.loc, fmt.Sprintf("contains needs a text or a list, not %s", b.describe(left)), "")
+	}
+	fn := contains
+	switch operator {
+	case "startsWith":
+		fn = startsWith
+	case "endsWith":
+		fn = endsWith
+	}
+	return operand{kind: boolKind, node: b.apply(loc, fn, b.plain(left), b.plain(right)), loc: loc}
+}
+
+func (b *binder) matches(loc file.Location, left, right operand) operand {
+	pattern, ok := right.value.(string)
+	if !ok || !right.constant {
+		return b.fail(right.loc, "matches needs a pattern that is written out", `write matches "^A[0-9]+$"`)
+	}
+	if left.kind != textKind && left.kind != anyKind && left.kind != nullKind {
+		return b.fail(left.loc, fmt.Sprintf("matches needs a text, not %s", b.describe(left)), "")
+	}
+	re, err := compilePattern(pattern)
+	if err != nil {
+		return b.fail(right.loc, err.Error(), "")
+	}
+	if left.column != nil && left.kind == textKind {
+		l := &leaf{op: matchesPattern, side: left.column.side, column: int32(left.column.column), pattern: re}
+		return operand{kind: boolKind, node: b.leaf(l, loc), loc: loc}
+	}
+	return operand{kind: boolKind, node: b.apply(loc, matchText, b.plain(left), constant(right.loc, re)), loc: loc}
+}
+
+func (b *binder) arithmetic(loc file.Location, operator string, left, right operand) operand {
+	fns := map[string]func(a, b any) any{"+": add, "-": subtract, "*": multiply, "/": divide, "%": modulo}
+	k := anyKind
+	switch l, r := left.kind, right.kind; {
+	case l == nullKind || r == nullKind:
+		return operand{kind: nullKind, constant: true, loc: loc}
+	case l == numberKind && r == numberKind:
+		k = numberKind
+	case l == textKind && r == textKind && operator == "+":
+		k = textKind
+	case l == timeKind && r == timeKind && operator == "-":
+		k = durationKind
+	case l == timeKind && r == durationKind && (operator == "+" || operator == "-"), l == durationKind && r == timeKind && operator == "+":
+		k = timeKind
+	case l == durationKind && r == durationKind && (operator == "+" || operator == "-"):
+		k = durationKind
+	case l == durationKind && r == numberKind && (operator == "*" || operator == "/"):
+		k = durationKind
+	case (l == anyKind || r == anyKind) && l != boolKind && r != boolKind && l != listKind && r != listKind:
+	default:
+		return b.fail(loc, fmt.Sprintf("%s %s %s can't be worked out", b.describe(left), operator, b.describe(right)), "")
+	}
+	return operand{kind: k, node: b.apply(loc, fns[operator], b.plain(left), b.plain(right)), loc: loc}
+}
+
+func (b *binder) conditional(n *ast.ConditionalNode) operand {
+	loc := n.Location()
+	cond := b.boolean(b.expr(n.Cond))
+	yes, no := b.expr(n.Exp1), b.expr(n.Exp2)
+	node := &ast.ConditionalNode{Ternary: true, Cond: cond}
+	node.SetLocation(loc)
+	k := anyKind
+	if yes.kind == boolKind && no.kind == boolKind {
+		k = boolKind
+		node.Exp1, node.Exp2 = b.boolean(yes), b.boolean(no)
+	} else {
+		if yes.kind == no.kind {
+			k = yes.kind
+		}
+		node.Exp1, node.Exp2 = b.plain(yes), b.plain(no)
+	}
+	return operand{kind: k, node: node, loc: loc}
+}
+
+func (b *binder) array(n *ast.ArrayNode) operand {
+	loc := n.Location()
+	o := operand{kind: listKind, constant: true, loc: loc}
+	values := []any{}
+	for _, e := range n.Nodes {
+		x := b.expr(e)
+		if b.err == nil && !x.constant {
+			return b.fail(e.Location(), "a list holds constants", "compare with each value, joined by ||")
+		}
+		o.list = append(o.list, x)
+		values = append(values, goValue(x.value))
+	}
+	o.value = values
+	return o
+}
+
+func (b *binder) object(n *ast.MapNode) operand {
+	loc := n.Location()
+	values := map[string]any{}
+	for _, p := range n.Pairs {
+		pair, ok := p.(*ast.PairNode)
+		if !ok {
+			return b.fail(loc, "an object holds constants", "")
+		}
+		key, ok := pair.Key.(*ast.StringNode)
+		x := b.expr(pair.Value)
+		if b.err == nil && (!ok || !x.constant) {
+			return b.fail(pair.Location(), "an object holds constants", "")
+		}
+		if ok {
+			values[key.Value] = goValue(x.value)
+		}
+	}
+	return operand{kind: objectKind, constant: true, value: values, loc: loc}
+}
+
+func (b *binder) let(n *ast.VariableDeclaratorNode) operand {
+	loc := n.Location()
+	switch n.Name {
+	case "new", "old", "row", "event", "actor", "tenant", "op":
+		return b.fail(loc, fmt.Sprintf("%s has a meaning already", n.Name), "choose another name")
+	}
+	v := b.expr(n.Value)
+	k := v.kind
+	value := b.plain(v)
+	if k == boolKind && v.column != nil || k == nullKind {
+		k = anyKind
+	}
+	b.scopes = append(b.scopes, variable{n.Name, k})
+	body := b.expr(n.Expr)
+	node := &ast.VariableDeclaratorNode{Name: n.Name, Value: value, Expr: b.plain(body)}
+	b.scopes = b.scopes[:len(b.scopes)-1]
+	node.SetLocation(loc)
+	k = body.kind
+	if k == boolKind && body.column != nil {
+		k = anyKind
+	}
+	return operand{kind: k, node: node, loc: loc}
+}
+
+// predicate rewrites any, all, none, one, count, filter and map, which are loops of
+// the virtual machine.
+func (b *binder) predicate(n *ast.BuiltinNode) operand {
+	loc := n.Location()
+	switch n.Name {
+	case "any", "all", "none", "one", "count", "filter", "map":
+	default:
+		return b.fail(loc, fmt.Sprintf("there is no function %s", n.Name), "there are "+functionNames)
+	}
+	if len(n.Arguments) != 2 {
+		return b.fail(loc, n.Name+" needs a list and what to look for", "write "+n.Name+`(new.tags, # == "x")`)
+	}
+	over := b.expr(n.Arguments[0])
+	if over.kind != listKind && over.kind != anyKind && over.kind != nullKind {
+		return b.fail(loc, fmt.Sprintf("%s needs a list, not %s", n.Name, b.describe(over)), "")
+	}
+	inner, ok := n.Arguments[1].(*ast.PredicateNode)
+	if !ok {
+		return b.fail(loc, n.Name+" needs what to look for", "")
+	}
+	if b.parts++; b.parts > 20 {
+		return b.fail(loc, "there are more than 20 loops", "")
+	}
+	body := b.expr(inner.Node)
+	predicate := &ast.PredicateNode{}
+	k := listKind
+	if n.Name == "map" {
+		predicate.Node = b.plain(body)
+	} else {
+		predicate.Node = b.boolean(body)
+		switch n.Name {
+		case "count":
+			k = numberKind
+		case "filter":
+		default:
+			k = boolKind
+		}
+	}
+	predicate.SetLocation(inner.Location())
+	node := &ast.BuiltinNode{Name: n.Name, Arguments: []ast.Node{b.apply(loc, elements, environment(loc), b.plain(over)), predicate}}
+	node.SetLocation(loc)
+	return operand{kind: k, node: node, loc: loc}
+}
+
+const functionNames = "changed, now, date, duration, len, lower, upper, trim, abs, int, float, string, min, max, any, all, none, one, count, filter, map"
+
+// functions of one argument; the first takes any kind that accepts says.
+var functions = map[string]struct {
+	accepts []kind
+	returns kind
+	fn      func(any) any
+}{
+	"len":    {[]kind{textKind, listKind, objectKind, bytesKind}, numberKind, length},
+	"lower":  {[]kind{textKind}, textKind, lower},
+	"upper":  {[]kind{textKind}, textKind, upper},
+	"trim":   {[]kind{textKind}, textKind, trim},
+	"abs":    {[]kind{numberKind, durationKind}, anyKind, absolute},
+	"int":    {[]kind{numberKind, textKind}, numberKind, toInt},
+	"float":  {[]kind{numberKind, textKind}, numberKind, toFloat},
+	"string": {[]kind{numberKind, textKind, boolKind}, textKind, toText},
+}
+
+func (b *binder) call(n *ast.CallNode) operand {
+	loc := n.Location()
+	callee, ok := n.Callee.(*ast.IdentifierNode)
+	if !ok {
+		return b.fail(loc, "values have no functions of their own", "there are "+functionNames)
+	}
+	arity := func(want int) bool {
+		if len(n.Arguments) != want {
+			b.fail(loc, fmt.Sprintf("%s takes %d arguments, not %d", callee.Value, want, len(n.Arguments)), "")
+		}
+		return b.err == nil
+	}
+	literal := func() (string, bool) {
+		if !arity(1) {
+			return "", false
+		}
+		s, ok := n.Arguments[0].(*ast.StringNode)
+		if !ok {
+			b.fail(n.Arguments[0].Location(), callee.Value+" takes a text that is written out", "")
+			return "", false
+		}
+		return s.Value, true
+	}
+	switch name := callee.Value; name {
+	case "changed":
+		s, ok := literal()
+		if !ok {
+			break
+		}
+		return b.changed(n, s)
+	case "now":
+		if arity(0) {
+			b.present = true
+			return operand{kind: timeKind, node: b.env(loc, readCommitTime), loc: loc}
+		}
+	case "date":
+		if s, ok := literal(); ok {
+			t, err := parseMoment(s, change.TimestampTZ)
+			if err != nil {
+				return b.fail(n.Arguments[0].Location(), err.Error(), "")
+			}
+			return operand{kind: timeKind, constant: true, value: t, loc: loc}
+		}
+	case "duration":
+		if s, ok := literal(); ok {
+			d, err := parseDuration(s)
+			if err != nil {
+				return b.fail(n.Arguments[0].Location(), err.Error(), "")
+			}
+			return operand{kind: durationKind, constant: true, value: d, loc: loc}
+		}
+	case "min", "max":
+		if !arity(2) {
+			break
+		}
+		x, y := b.moments(b.expr(n.Arguments[0]), b.expr(n.Arguments[1]))
+		if b.err == nil && (!comparable(x.kind, y.kind) || x.kind == boolKind || x.kind == listKind) {
+			return b.fail(loc, fmt.Sprintf("%s of %s and %s can't be worked out", name, b.describe(x), b.describe(y)), "")
+		}
+		fn := lesser
+		if name == "max" {
+			fn = greater
+		}
+		k := x.kind
+		if k != y.kind {
+			k = anyKind
+		}
+		return operand{kind: k, node: b.apply(loc, fn, b.plain(x), b.plain(y)), loc: loc}
+	default:
+		f, ok := functions[name]
+		if !ok {
+			mend := nearest(name, strings.Split(functionNames, ", "))
+			if mend == "" {
+				mend = "there are " + functionNames
+			}
+			return b.fail(loc, fmt.Sprintf("there is no function %s", name), mend)
+		}
+		if !arity(1) {
+			break
+		}
+		x := b.expr(n.Arguments[0])
+		if b.err == nil && x.kind != anyKind && x.kind != nullKind && !slices.Contains(f.accepts, x.kind) {
+			return b.fail(x.loc, fmt.Sprintf("%s takes %s, not %s", name, f.accepts[0], b.describe(x)), "")
+		}
+		return operand{kind: f.returns, node: b.apply(loc, f.fn, b.plain(x)), loc: loc}
+	}
+	return operand{kind: nullKind, constant: true}
+}
+
+func (b *binder) changed(n *ast.CallNode, name string) operand {
+	loc := n.Arguments[0].Location()
+	if b.op != change.Update {
+		b.present = true
+		if b.lookup(loc, name) < 0 {
+			return operand{kind: nullKind, constant: true}
+		}
+		if b.clause.trigger {
+			return b.fail(loc, fmt.Sprintf("a %s changes no column", b.op), "use changed with a trigger for update")
+		}
+		return operand{kind: boolKind, constant: true, value: false, loc: loc}
+	}
+	b.column(loc, newRow, name)
+	o := b.column(loc, oldRow, name)
+	if b.err != nil {
+		return operand{kind: nullKind, constant: true}
+	}
+	l := &leaf{op: hasChanged, side: newRow, column: int32(o.column.column)}
+	return operand{kind: boolKind, node: b.leaf(l, n.Location()), loc: n.Location()}
+}
+
+// parseDuration reads 90m, 36h, or days as 3d.
+func parseDuration(s string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if n, err := strconv.ParseInt(days, 10, 32); err == nil && n >= -36500 && n <= 36500 {
+			return time.Duration(n) * 24 * time.Hour, nil
+		}
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("%s is no duration; write 90m, 36h or 3d", quote(s))
+	}
+	return d, nil
+}
+
+var momentLayouts = []string{
+	"2006-01-02", "2006-01-02T15:04", "2006-01-02T15:04:05.999999999",
+	"2006-01-02T15:04Z07:00", "2006-01-02T15:04:05.999999999Z07:00",
+}
+
+// parseMoment reads a date, a date and time, or RFC 3339, for a column of kind k.
+func parseMoment(s string, k change.Kind) (time.Time, error) {
+	switch strings.ToLower(s) {
+	case "infinity":
+		return change.Infinity, nil
+	case "-infinity":
+		return change.NegInfinity, nil
+	}
+	iso := s
+	if len(s) > 10 && s[10] == ' ' {
+		iso = s[:10] + "T" + s[11:]
+	}
+	for _, layout := range momentLayouts {
+		t, err := time.Parse(layout, iso)
+		if err != nil {
+			continue
+		}
+		if k == change.TimestampTZ {
+			return t.UTC(), nil
+		}
+		// Without zone: what stands there counts.
+		return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC), nil
+	}
+	return time.Time{}, fmt.Errorf("%s is neither a date nor a time; write 2026-01-31, 2026-01-31 10:00 or 2026-01-31T10:00:00Z", quote(s))
+}
+
+func parseHex(s string) ([]byte, error) {
+	digits, ok := strings.CutPrefix(s, `\x`)
+	if !ok {
+		return nil, fmt.Errorf(`%s is no bytea; write it in hexadecimal, as \x00ff`, quote(s))
+	}
+	v, err := hex.DecodeString(digits)
+	if err != nil {
+		return nil, fmt.Errorf(`%s is no bytea; write it in hexadecimal, as \x00ff`, quote(s))
+	}
+	return v, nil
+}

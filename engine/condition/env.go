@@ -1,0 +1,324 @@
+package condition
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+	"unsafe"
+
+	"github.com/expr-lang/expr/vm"
+
+	"github.com/rowbell/rowbell/pkg/change"
+)
+
+// Context is what conditions can read of an event besides its rows.
+type Context struct {
+	Position    change.Position
+	Side        change.Side // set by package match for the halves of a change of tenant
+	CommittedAt time.Time
+	Actor       any // decoded JSON of the transaction's context message; nil without one
+}
+
+// rowSide says which of the two rows a column is read from.
+type rowSide uint8
+
+const (
+	newRow rowSide = iota
+	oldRow
+)
+
+func (s rowSide) String() string {
+	if s == oldRow {
+		return "old"
+	}
+	return "new"
+}
+
+// Env is what conditions are evaluated against: one event at a time, decoded column by
+// column as they are read. It keeps its memory between events. One goroutine may use
+// it. The zero value is ready.
+type Env struct {
+	ev  *change.Event
+	ctx *Context
+	rel *change.Relation
+	op  change.Op
+
+	// generation counts events. A cell belongs to the present one if its generation is
+	// the same, so nothing is cleared in between.
+	generation uint32
+	cells      [2][]cell
+
+	vm   vm.VM
+	work int // list elements looked at in the present evaluation
+}
+
+// cell is one column of one row of the present event.
+type cell struct {
+	generation uint32
+	decoded    uint8 // bits of the decoded forms below
+	state      change.State
+	text       []byte
+	number     change.Numeric
+	value      any
+}
+
+const (
+	decodedNumber uint8 = 1 << iota
+	decodedValue
+)
+
+// Load makes ev the event that conditions are evaluated for. ev and ctx are kept until
+// the next Load.
+func (e *Env) Load(ev *change.Event, ctx *Context) { e.LoadAs(ev, ev.Op, ctx) }
+
+// LoadAs is Load with another operation than the event's: the halves of an update that
+// changes the tenant are a delete and a create.
+func (e *Env) LoadAs(ev *change.Event, op change.Op, ctx *Context) {
+	e.ev, e.ctx, e.rel, e.op = ev, ctx, ev.Relation, op
+	e.generation++
+	if n := len(ev.Relation.Columns); e.generation == 0 || len(e.cells[newRow]) < n {
+		e.generation = 1
+		e.cells[newRow] = make([]cell, n)
+		e.cells[oldRow] = make([]cell, n)
+	}
+}
+
+// Side is that of the Context that was loaded.
+func (e *Env) Side() change.Side { return e.ctx.Side }
+
+// Text returns a column of the row that the event is about, as it came, in the form in
+// which equal values have equal bytes for the kinds that Equality lists.
+func (e *Env) Text(column int) ([]byte, change.State) {
+	side := newRow
+	if e.op == change.Delete {
+		side = oldRow
+	}
+	c := e.cell(side, column)
+	if c.state != change.Present {
+		return nil, c.state
+	}
+	return canonical(e.rel.Columns[column].Type, c.text), change.Present
+}
+
+func (e *Env) cell(side rowSide, column int) *cell {
+	c := &e.cells[side][column]
+	if c.generation != e.generation {
+		c.generation = e.generation
+		c.decoded = 0
+		c.text, c.state = e.find(side, column)
+	}
+	return c
+}
+
+// find looks a column up in the rows that came, with what follows from them: an
+// unchanged value that isn't sent stands in a full old row, and the columns of an
+// identity that didn't change are those of the new row.
+func (e *Env) find(side rowSide, column int) ([]byte, change.State) {
+	ev := e.ev
+	haveOld := !ev.Old.Empty() && (!ev.OldKeyOnly || e.rel.Columns[column].Key)
+	if side == newRow {
+		if e.op == change.Delete {
+			return nil, change.Null
+		}
+		text, state := ev.New.Column(column)
+		if state == change.NotInWAL && haveOld {
+			return ev.Old.Column(column)
+		}
+		return text, state
+	}
+	switch {
+	case e.op == change.Create:
+		return nil, change.Null
+	case haveOld:
+		return ev.Old.Column(column)
+	case ev.Op == change.Update && ev.Old.Empty() && e.rel.Columns[column].Key:
+		return ev.New.Column(column)
+	}
+	return nil, change.NotInWAL
+}
+
+// changed compares a column of the two rows by value.
+func (e *Env) changed(column int) (bool, error) {
+	if e.op != change.Update {
+		return false, nil
+	}
+	if _, state := e.ev.New.Column(column); state == change.NotInWAL {
+		return false, nil // unchanged TOAST
+	}
+	a, b := e.cell(newRow, column), e.cell(oldRow, column)
+	if b.state == change.NotInWAL {
+		return false, e.missing(oldRow, column)
+	}
+	if a.state != b.state {
+		return true, nil
+	}
+	if a.state == change.Null || string(a.text) == string(b.text) {
+		return false, nil
+	}
+	t := e.rel.Columns[column].Type
+	switch t.Kind {
+	case change.Number:
+		x, err := e.number(newRow, column)
+		if err != nil {
+			return false, err
+		}
+		y, err := e.number(oldRow, column)
+		if err != nil {
+			return false, err
+		}
+		return x.Cmp(y) != 0, nil
+	case change.Text:
+		return string(canonical(t, a.text)) != string(canonical(t, b.text)), nil
+	}
+	return true, nil
+}
+
+func (e *Env) missing(side rowSide, column int) *MissingError {
+	c := &e.rel.Columns[column]
+	m := &MissingError{Column: side.String() + "." + c.Name, Mend: fullIdentity(e.rel)}
+	switch {
+	case side == newRow:
+		m.Why = "the update left this large value alone, so the server doesn't send it again"
+	default:
+		m.Why = "the table's replica identity leaves it out of the old row"
+	}
+	return m
+}
+
+func fullIdentity(rel *change.Relation) string {
+	return "run ALTER TABLE " + tableName(rel) + " REPLICA IDENTITY FULL"
+}
+
+// tableName is the table's name in SQL.
+func tableName(rel *change.Relation) string {
+	return identifier(rel.Schema) + "." + identifier(rel.Name)
+}
+
+func identifier(s string) string {
+	for i := range len(s) {
+		c := s[i]
+		if !(c >= 'a' && c <= 'z' || c == '_' || i > 0 && c >= '0' && c <= '9') {
+			return strconv.Quote(s)
+		}
+	}
+	return s
+}
+
+// maxValue bounds what a condition decodes or matches a pattern against.
+const maxValue = 1 << 20
+
+func (e *Env) tooBig(side rowSide, column int, text []byte) error {
+	if len(text) <= maxValue {
+		return nil
+	}
+	return fmt.Errorf("%s.%s has %d bytes, a condition reads at most %d", side, e.rel.Columns[column].Name, len(text), maxValue)
+}
+
+// value returns a column as a Go value: nil for NULL, see change.Type.Decode.
+func (e *Env) value(side rowSide, column int) (any, error) {
+	c := e.cell(side, column)
+	switch c.state {
+	case change.Null:
+		return nil, nil
+	case change.NotInWAL:
+		return nil, e.missing(side, column)
+	}
+	if c.decoded&decodedValue != 0 {
+		return c.value, nil
+	}
+	if err := e.tooBig(side, column, c.text); err != nil {
+		return nil, err
+	}
+	t := e.rel.Columns[column].Type
+	v, err := t.Decode(canonicalText(t, c.text))
+	if err != nil {
+		return nil, fmt.Errorf("%s.%s: %w", side, e.rel.Columns[column].Name, err)
+	}
+	c.value = v
+	c.decoded |= decodedValue
+	return v, nil
+}
+
+// number returns a present numeric column.
+func (e *Env) number(side rowSide, column int) (change.Numeric, error) {
+	c := e.cell(side, column)
+	if c.decoded&decodedNumber == 0 {
+		n, err := change.ParseNumericBytes(c.text)
+		if err != nil {
+			return n, fmt.Errorf("%s.%s: %w", side, e.rel.Columns[column].Name, err)
+		}
+		c.number = n
+		c.decoded |= decodedNumber
+	}
+	return c.number, nil
+}
+
+// alias is b as a string, without copying it: only for calls that don't keep it.
+func alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// parseInt reads what PostgreSQL writes for an integer.
+func parseInt(b []byte) (int64, bool) {
+	neg := len(b) > 0 && b[0] == '-'
+	if neg {
+		b = b[1:]
+	}
+	if len(b) == 0 || len(b) > 19 {
+		return 0, false
+	}
+	var v uint64
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		v = v*10 + uint64(c-'0')
+	}
+	if neg {
+		if v > 1<<63 {
+			return 0, false
+		}
+		return -int64(v), true
+	}
+	return int64(v), v <= math.MaxInt64
+}
+
+// canonical returns text in the form in which equal values have equal bytes, for the
+// kinds of which indexable says so. It is a part of text.
+func canonical(t change.Type, text []byte) []byte {
+	if t.Kind == change.Number {
+		return trimNumber(text)
+	}
+	return canonicalText(t, text)
+}
+
+// canonicalText drops the padding of char(n).
+func canonicalText(t change.Type, text []byte) []byte {
+	if t.Kind == change.Text && t.Name == "bpchar" {
+		for len(text) > 0 && text[len(text)-1] == ' ' {
+			text = text[:len(text)-1]
+		}
+	}
+	return text
+}
+
+// trimNumber drops the zeros behind the point, since 10, 10.0 and 10.00 are equal.
+func trimNumber(text []byte) []byte {
+	point := -1
+	for i, c := range text {
+		if c == '.' {
+			point = i
+			break
+		}
+	}
+	if point < 0 {
+		return text
+	}
+	end := len(text)
+	for end > point+1 && text[end-1] == '0' {
+		end--
+	}
+	if end == point+1 {
+		end = point
+	}
+	return text[:end]
+}

@@ -1,0 +1,425 @@
+package condition
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/rowbell/rowbell/pkg/change"
+)
+
+// leafOp is what a leaf asks of its column.
+type leafOp uint8
+
+const (
+	isEqual leafOp = iota // equal to one of the constants
+	isLess
+	isAtMost
+	isMore
+	isAtLeast
+	isNull
+	hasPart
+	hasPrefix
+	hasSuffix
+	matchesPattern
+	hasChanged
+)
+
+// leaf compares one column with constants. It works on the column's bytes as far as
+// it can.
+type leaf struct {
+	op      leafOp
+	negated bool
+	index   bool // an index can look it up: equality of the row that the event is about
+	side    rowSide
+	column  int32
+	where   string // set for a leaf that stands alone
+
+	// The constants, in the one form that the column's kind needs.
+	raw     [][]byte            // compared with the canonical bytes
+	set     map[string]struct{} // the same, when they are many
+	numbers []change.Numeric
+	floats  []float64
+	times   []time.Time
+	values  []any
+	pattern *regexp.Regexp
+}
+
+// manyConstants is from where on a set is faster than comparing one by one.
+const manyConstants = 8
+
+// indexed says that an index can look the leaf up.
+func (l *leaf) indexed() bool { return l.index && !l.negated }
+
+// indexable says that equal values of the type have equal bytes once canonical.
+func indexable(t change.Type) bool {
+	switch t.Kind {
+	case change.Text, change.Int, change.Number, change.Bool, change.UUID:
+		return true
+	}
+	return false
+}
+
+// add converts a constant to the column's type.
+func (l *leaf) add(c *change.Column, o operand) error {
+	v, err := literalOf(c.Type, o)
+	if err != nil {
+		return fmt.Errorf("column %s %w", c.Name, err)
+	}
+	rawOnly := l.op == isEqual
+	switch v := v.(type) {
+	case string:
+		l.addRaw(canonicalText(c.Type, []byte(v)))
+	case bool:
+		if v {
+			l.addRaw([]byte("t"))
+		} else {
+			l.addRaw([]byte("f"))
+		}
+	case change.Numeric:
+		if rawOnly {
+			l.addRaw([]byte(v.Normalize().String()))
+		} else {
+			l.numbers = append(l.numbers, v)
+		}
+	case float64:
+		l.floats = append(l.floats, v)
+	case time.Time:
+		l.times = append(l.times, v)
+	default:
+		l.values = append(l.values, v)
+	}
+	return nil
+}
+
+func (l *leaf) addRaw(b []byte) {
+	l.raw = append(l.raw, b)
+	if len(l.raw) == manyConstants {
+		l.set = make(map[string]struct{})
+		for _, r := range l.raw {
+			l.set[string(r)] = struct{}{}
+		}
+	} else if l.set != nil {
+		l.set[string(b)] = struct{}{}
+	}
+}
+
+// literalOf converts a constant to what a column of type t is compared with. Its error
+// goes on after "column x".
+func literalOf(t change.Type, o operand) (any, error) {
+	s, isText := o.value.(string)
+	n, isNumber := o.value.(change.Numeric)
+	mismatch := func() error {
+		return fmt.Errorf("is %s and can't be compared with %s", typeName(t), constantName(o))
+	}
+	switch t.Kind {
+	case change.Bool:
+		if b, ok := o.value.(bool); ok {
+			return b, nil
+		}
+		return nil, mismatch()
+	case change.Int, change.Number, change.Float:
+		if isText {
+			v, err := change.ParseNumeric(s)
+			if err != nil {
+				return nil, mismatch()
+			}
+			n, isNumber = v, true
+		}
+		if !isNumber {
+			return nil, mismatch()
+		}
+		if t.Kind == change.Float {
+			return n.Float(), nil
+		}
+		return n, nil
+	case change.Date, change.Timestamp, change.TimestampTZ:
+		if at, ok := o.value.(time.Time); ok {
+			return at, nil
+		}
+		if !isText {
+			return nil, mismatch()
+		}
+		at, err := parseMoment(s, t.Kind)
+		if err != nil {
+			return nil, fmt.Errorf("is %s: %w", typeName(t), err)
+		}
+		return at, nil
+	case change.JSON:
+		return goValue(o.value), nil
+	case change.Array:
+		if o.kind != listKind {
+			return nil, fmt.Errorf("is a list; compare it with a list, or use contains")
+		}
+		values := make([]any, len(o.list))
+		for i, e := range o.list {
+			if e.kind == nullKind {
+				continue
+			}
+			v, err := literalOf(elementType(t), e)
+			if err != nil {
+				return nil, err
+			}
+			values[i] = v
+		}
+		return values, nil
+	}
+	if !isText {
+		return nil, mismatch()
+	}
+	switch t.Kind {
+	case change.UUID:
+		u, ok := normalUUID(s)
+		if !ok {
+			return nil, fmt.Errorf("is uuid, which %s is not", quote(s))
+		}
+		return u, nil
+	case change.Bytea:
+		v, err := parseHex(s)
+		if err != nil {
+			return nil, fmt.Errorf("is bytea: %w", err)
+		}
+		return v, nil
+	case change.Time:
+		v, ok := normalTime(s)
+		if !ok {
+			return nil, fmt.Errorf("is a time of day, which %s is not; write 15:04 or 15:04:05", quote(s))
+		}
+		return v, nil
+	}
+	return s, nil
+}
+
+func elementType(t change.Type) change.Type {
+	return change.Type{Kind: t.Elem, Name: strings.TrimPrefix(t.Name, "_")}
+}
+
+func constantName(o operand) string {
+	switch v := o.value.(type) {
+	case nil:
+		return "null"
+	case string:
+		return "the text " + quote(v)
+	case change.Numeric:
+		return "the number " + v.String()
+	case bool:
+		return fmt.Sprint(v)
+	}
+	return o.kind.String()
+}
+
+// normalUUID accepts what PostgreSQL does: any case, with or without braces, hyphens
+// after any group of four digits.
+func normalUUID(s string) (string, bool) {
+	if len(s) > 2 && s[0] == '{' && s[len(s)-1] == '}' {
+		s = s[1 : len(s)-1]
+	}
+	digits := make([]byte, 0, 36)
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case c >= '0' && c <= '9' || c >= 'a' && c <= 'f':
+		case c >= 'A' && c <= 'F':
+			c += 'a' - 'A'
+		case c == '-' && i > 0 && s[i-1] != '-':
+			continue
+		default:
+			return "", false
+		}
+		switch len(digits) {
+		case 8, 13, 18, 23:
+			digits = append(digits, '-')
+		}
+		digits = append(digits, c)
+		if len(digits) > 36 {
+			return "", false
+		}
+	}
+	return string(digits), len(digits) == 36 && s[len(s)-1] != '-'
+}
+
+// normalTime writes a time of day as PostgreSQL does.
+func normalTime(s string) (string, bool) {
+	if s == "24:00" || s == "24:00:00" {
+		return "24:00:00", true
+	}
+	for _, layout := range []string{"15:04", "15:04:05.999999"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.Format("15:04:05.999999"), true
+		}
+	}
+	return "", false
+}
+
+// errPanic carries an error through the virtual machine, which turns a panic into the
+// error of its run.
+func raise(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// evalLeaf is how programs call a leaf.
+func evalLeaf(env, l any) bool {
+	ok, err := l.(*leaf).eval(env.(*Env))
+	raise(err)
+	return ok
+}
+
+func (l *leaf) eval(e *Env) (bool, error) {
+	ok, err := l.holds(e)
+	return ok != l.negated, err
+}
+
+func (l *leaf) holds(e *Env) (bool, error) {
+	column := int(l.column)
+	if l.op == hasChanged {
+		return e.changed(column)
+	}
+	c := e.cell(l.side, column)
+	if l.op == isNull && l.side == newRow {
+		return c.state == change.Null, nil // what isn't sent again is never NULL
+	}
+	switch c.state {
+	case change.NotInWAL:
+		return false, e.missing(l.side, column)
+	case change.Null:
+		return l.op == isNull, nil
+	}
+	t := &e.rel.Columns[column].Type
+	switch l.op {
+	case isNull:
+		return false, nil
+	case hasPart:
+		return bytes.Contains(c.text, l.raw[0]), nil
+	case hasPrefix:
+		return bytes.HasPrefix(c.text, l.raw[0]), nil
+	case hasSuffix:
+		return bytes.HasSuffix(canonicalText(*t, c.text), l.raw[0]), nil
+	case matchesPattern:
+		if err := e.tooBig(l.side, column, c.text); err != nil {
+			return false, err
+		}
+		return l.pattern.Match(canonicalText(*t, c.text)), nil
+	}
+	if l.raw != nil {
+		got := canonical(*t, c.text)
+		if l.set != nil && l.op == isEqual {
+			_, ok := l.set[string(got)]
+			return ok, nil
+		}
+		for _, want := range l.raw {
+			if l.op == isEqual && string(got) == string(want) || l.op != isEqual && l.ordered(bytes.Compare(got, want)) {
+				return true, nil
+			}
+		}
+		return false, nil
+	}
+	switch {
+	case l.numbers != nil:
+		return l.holdsNumber(e, t, c)
+	case l.floats != nil:
+		f, err := parseFloat(c.text)
+		if err != nil {
+			return false, err
+		}
+		for _, want := range l.floats {
+			if l.ordered(compareFloats(f, want)) {
+				return true, nil
+			}
+		}
+		return false, nil
+	}
+	v, err := e.value(l.side, column)
+	if err != nil {
+		return false, err
+	}
+	for _, want := range l.times {
+		if at, ok := v.(time.Time); ok && l.ordered(at.Compare(want)) {
+			return true, nil
+		}
+	}
+	for _, want := range l.values {
+		if l.op == isEqual {
+			if equal(v, want) {
+				return true, nil
+			}
+			continue
+		}
+		n, err := order(v, want)
+		if err != nil {
+			return false, err
+		}
+		if l.ordered(n) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (l *leaf) holdsNumber(e *Env, t *change.Type, c *cell) (bool, error) {
+	var n change.Numeric
+	if t.Kind == change.Int {
+		i, ok := parseInt(c.text)
+		if !ok {
+			return false, fmt.Errorf("%s is no whole number", quote(string(c.text)))
+		}
+		n = change.NumericFromInt(i)
+	} else {
+		var err error
+		if n, err = e.number(l.side, int(l.column)); err != nil {
+			return false, err
+		}
+	}
+	for _, want := range l.numbers {
+		if l.ordered(n.Cmp(want)) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// ordered turns how the column compares with a constant into the leaf's answer.
+func (l *leaf) ordered(n int) bool {
+	switch l.op {
+	case isEqual:
+		return n == 0
+	case isLess:
+		return n < 0
+	case isAtMost:
+		return n <= 0
+	case isMore:
+		return n > 0
+	case isAtLeast:
+		return n >= 0
+	}
+	return false
+}
+
+var errFloat = errors.New("a floating-point column holds no number")
+
+func parseFloat(b []byte) (float64, error) {
+	f, err := parseFloatText(alias(b))
+	if err != nil {
+		return 0, errFloat
+	}
+	return f, nil
+}
+
+// compareFloats orders as PostgreSQL does: NaN equals NaN, and is above all else.
+func compareFloats(a, b float64) int {
+	switch {
+	case math.IsNaN(a) && math.IsNaN(b):
+		return 0
+	case math.IsNaN(a):
+		return 1
+	case math.IsNaN(b):
+		return -1
+	}
+	return cmp.Compare(a, b)
+}

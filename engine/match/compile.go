@@ -1,0 +1,124 @@
+package match
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rowbell/rowbell/engine/condition"
+	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// Compiled is a workflow version whose document has been read and judged, without its
+// tables. It is immutable.
+type Compiled struct {
+	Workflow   *workflow.Workflow // nil if the document can't be read, and for Deleted
+	WorkflowID string
+	Version    int32
+	Ref        int32 // surrogate of the version
+	TenantID   string
+	Status     workflow.Status
+	Health     workflow.Health // OK, Broken or Incomplete; NotCaptured and bind errors come with the Index
+	LogOnly    bool            // all actions are of kind log
+
+	triggers []trigger // of workflows whose Health is OK
+}
+
+type trigger struct {
+	index    int // in the document, from 0
+	label    string
+	op       change.Op
+	priority int32
+	form     *condition.Form
+}
+
+// Compile judges a version. It never fails: what is wrong stands in Health. kinds says
+// whether an action kind is known, and nil accepts all; its error names the known ones.
+func Compile(v workflow.Version, ref int32, kinds func(actionType string) error) *Compiled {
+	c := &Compiled{
+		WorkflowID: v.WorkflowID, Version: v.Version, Ref: ref, TenantID: v.TenantID, Status: v.Status,
+		Health: workflow.Health{WorkflowID: v.WorkflowID, Version: v.Version, TenantID: v.TenantID, Verdict: workflow.OK},
+	}
+	if v.Status == workflow.Deleted {
+		return c
+	}
+	w, err := workflow.Parse(v.Document)
+	if err != nil {
+		return c.broken(err.Error())
+	}
+	c.Workflow = w
+	if v.Status != workflow.Active {
+		return c
+	}
+	if len(w.Triggers) == 0 || len(w.Actions) == 0 {
+		what := "trigger and no action"
+		switch {
+		case len(w.Actions) > 0:
+			what = "trigger"
+		case len(w.Triggers) > 0:
+			what = "action"
+		}
+		c.Health.Verdict = workflow.Incomplete
+		c.Health.Message = fmt.Sprintf("the workflow is active but has no %s, so it does nothing; add one, or set its status to draft", what)
+		return c
+	}
+	c.LogOnly = true
+	for i, a := range w.Actions {
+		if kinds != nil {
+			if err := kinds(a.Type); err != nil {
+				return c.broken(fmt.Sprintf("action %d: %s", i+1, err))
+			}
+		}
+		c.LogOnly = c.LogOnly && a.Type == "log"
+	}
+	var triggers []trigger
+	for i, t := range w.Triggers {
+		parsed, err := parseTrigger(i, t, w.Conditions)
+		if err != nil {
+			return c.broken(triggerName(i, t) + ": " + err.Error())
+		}
+		triggers = append(triggers, parsed)
+	}
+	c.triggers = triggers
+	return c
+}
+
+func (c *Compiled) broken(message string) *Compiled {
+	c.Health.Verdict, c.Health.Message = workflow.Broken, message
+	return c
+}
+
+func parseTrigger(i int, t workflow.Trigger, conditions []workflow.Condition) (trigger, error) {
+	if name, ok := strings.CutPrefix(t.EntityType, workflow.DomainPrefix); ok {
+		return trigger{}, fmt.Errorf("not supported by this version yet: triggers on domain events (%s)", name)
+	}
+	label := t.EntityLabel()
+	if label == "" {
+		return trigger{}, fmt.Errorf("entity_type is empty; write the name of a table")
+	}
+	op, ok := change.ParseOp(t.Operation)
+	if !ok {
+		return trigger{}, fmt.Errorf("there is no operation %q; use create, update or delete", t.Operation)
+	}
+	form, err := condition.Parse(condition.Source{Trigger: t, Conditions: conditions})
+	if err != nil {
+		return trigger{}, err
+	}
+	return trigger{index: i, label: label, op: op, priority: t.Priority, form: form}, nil
+}
+
+func triggerName(i int, t workflow.Trigger) string {
+	return fmt.Sprintf("trigger %d (%s %s)", i+1, t.EntityType, t.Operation)
+}
+
+// labels returns the tables that the workflow's triggers name, each once.
+func (c *Compiled) labels() []string {
+	var list []string
+	for _, t := range c.triggers {
+		if !slices.Contains(list, t.label) {
+			list = append(list, t.label)
+		}
+	}
+	return list
+}

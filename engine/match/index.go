@@ -1,0 +1,225 @@
+package match
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rowbell/rowbell/engine/condition"
+	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// Index holds the active workflows by the tables that they are about. One goroutine
+// owns it, and the Tables that it gives out.
+type Index struct {
+	workflows map[string]*entry      // by id; the active ones
+	tables    map[string]*tableState // by label; captured, or named by a workflow
+	programs  condition.Cache
+	env       condition.Env
+
+	verdicts map[string]workflow.Health // changed since TakeVerdicts, by workflow id
+}
+
+// entry is an active workflow in the index.
+type entry struct {
+	compiled *Compiled
+	problems map[string]string // by label: why it can't be bound to that table
+	told     workflow.Health   // the last verdict told
+	known    bool              // told is set
+}
+
+// tableState is a table by its label.
+type tableState struct {
+	label    string
+	captured *workflow.Table   // nil: not captured
+	members  map[string]*entry // workflows with a trigger on it, by id
+	bound    *Table            // to the last relation seen; nil none
+}
+
+// New returns an empty index.
+func New() *Index {
+	return &Index{
+		workflows: make(map[string]*entry),
+		tables:    make(map[string]*tableState),
+		verdicts:  make(map[string]workflow.Health),
+	}
+}
+
+// Len is the number of active workflows, broken ones included.
+func (ix *Index) Len() int { return len(ix.workflows) }
+
+// Apply makes a version the one that counts for its workflow: an active one takes the
+// place of the earlier one, any other removes it.
+func (ix *Index) Apply(c *Compiled) {
+	var told workflow.Health
+	known := false
+	if e := ix.workflows[c.WorkflowID]; e != nil {
+		told, known = e.told, e.known
+		ix.drop(e)
+	}
+	delete(ix.verdicts, c.WorkflowID)
+	if c.Status != workflow.Active {
+		return
+	}
+	e := &entry{compiled: c, told: told, known: known}
+	ix.workflows[c.WorkflowID] = e
+	for _, label := range c.labels() {
+		s := ix.state(label)
+		s.members[c.WorkflowID] = e
+		if s.bound != nil {
+			ix.bind(s.bound, e)
+		}
+	}
+	ix.judge(e)
+}
+
+// Remove takes a workflow out.
+func (ix *Index) Remove(workflowID string) {
+	if e := ix.workflows[workflowID]; e != nil {
+		ix.drop(e)
+	}
+	delete(ix.verdicts, workflowID)
+}
+
+func (ix *Index) drop(e *entry) {
+	delete(ix.workflows, e.compiled.WorkflowID)
+	for _, label := range e.compiled.labels() {
+		s := ix.tables[label]
+		delete(s.members, e.compiled.WorkflowID)
+		if s.bound != nil {
+			s.bound.remove(e.compiled)
+		}
+		ix.forget(s)
+	}
+}
+
+func (ix *Index) state(label string) *tableState {
+	s := ix.tables[label]
+	if s == nil {
+		s = &tableState{label: label, members: make(map[string]*entry)}
+		ix.tables[label] = s
+	}
+	return s
+}
+
+func (ix *Index) forget(s *tableState) {
+	if len(s.members) == 0 && s.captured == nil {
+		delete(ix.tables, s.label)
+	}
+}
+
+// Capture takes in a captured table, its change or its release. Tables that Bind gave
+// out for it before are not to be used any more: bind again.
+func (ix *Index) Capture(t *workflow.Table) {
+	s := ix.state(t.Label)
+	s.captured, s.bound = t, nil
+	if t.Released {
+		s.captured = nil
+	}
+	for _, e := range s.members {
+		delete(e.problems, s.label)
+		ix.judge(e)
+	}
+	ix.forget(s)
+}
+
+// Bind returns what to match the rows of rel with; nil if the table isn't captured. It
+// is cheap for a relation that was bound before, also under another pointer: keep the
+// result beside the pointer, until Capture.
+func (ix *Index) Bind(rel *change.Relation) *Table {
+	s := ix.tables[rel.Label()]
+	if s == nil || s.captured == nil {
+		return nil
+	}
+	if s.bound != nil && (s.bound.rel == rel || s.bound.rel.Fingerprint == rel.Fingerprint && rel.Fingerprint != 0) {
+		return s.bound
+	}
+	s.bound = newTable(ix, rel, s.captured)
+	for _, e := range s.members {
+		delete(e.problems, s.label)
+		ix.bind(s.bound, e)
+		ix.judge(e)
+	}
+	return s.bound
+}
+
+// bind puts a workflow's triggers into a table, all or none.
+func (ix *Index) bind(t *Table, e *entry) {
+	rules, err := t.compile(e.compiled, &ix.programs)
+	if err != nil {
+		if e.problems == nil {
+			e.problems = make(map[string]string)
+		}
+		e.problems[t.captured.Label] = err.Error()
+		return
+	}
+	for _, r := range rules {
+		t.ops[r.op].insert(r)
+	}
+	t.rules[e.compiled] = rules
+}
+
+// judge tells a workflow's verdict if it is another than the last one told.
+func (ix *Index) judge(e *entry) {
+	h := e.compiled.Health
+	if h.Verdict == workflow.OK {
+		h.Verdict, h.Message = ix.verdict(e)
+	}
+	if e.known && equalHealth(h, e.told) {
+		return
+	}
+	e.told, e.known = h, true
+	ix.verdicts[h.WorkflowID] = h
+}
+
+func equalHealth(a, b workflow.Health) bool {
+	return a.WorkflowID == b.WorkflowID && a.Version == b.Version && a.TenantID == b.TenantID &&
+		a.Verdict == b.Verdict && a.Message == b.Message && slices.Equal(a.Warnings, b.Warnings)
+}
+
+func (ix *Index) verdict(e *entry) (workflow.Verdict, string) {
+	var problems, missing []string
+	for _, label := range e.compiled.labels() {
+		if p, ok := e.problems[label]; ok {
+			problems = append(problems, p)
+		} else if ix.tables[label].captured == nil {
+			missing = append(missing, label)
+		}
+	}
+	switch {
+	case len(problems) > 0:
+		return workflow.Broken, strings.Join(problems, "\n")
+	case len(missing) > 0:
+		return workflow.NotCaptured, notCaptured(missing)
+	}
+	return workflow.OK, ""
+}
+
+func notCaptured(labels []string) string {
+	calls := make([]string, len(labels))
+	for i, l := range labels {
+		calls[i] = "CALL rowbell.capture('" + strings.ReplaceAll(l, "'", "''") + "')"
+	}
+	what := "table " + labels[0] + " isn't captured"
+	if len(labels) > 1 {
+		what = "tables " + strings.Join(labels, ", ") + " aren't captured"
+	}
+	return fmt.Sprintf("%s; run %s", what, strings.Join(calls, "; "))
+}
+
+// TakeVerdicts returns the verdicts that changed since the last call, by workflow id.
+// The first verdict of a version counts as a change.
+func (ix *Index) TakeVerdicts() []workflow.Health {
+	if len(ix.verdicts) == 0 {
+		return nil
+	}
+	list := make([]workflow.Health, 0, len(ix.verdicts))
+	for _, h := range ix.verdicts {
+		list = append(list, h)
+	}
+	clear(ix.verdicts)
+	slices.SortFunc(list, func(a, b workflow.Health) int { return cmp.Compare(a.WorkflowID, b.WorkflowID) })
+	return list
+}

@@ -1,0 +1,427 @@
+package match
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"hash/maphash"
+	"slices"
+
+	"github.com/rowbell/rowbell/engine/condition"
+	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// Match is a workflow that an event concerns.
+type Match struct {
+	Compiled *Compiled
+	Priority int32 // of the trigger that matched; the lowest of several
+	// Err says that the condition could not be decided: a *condition.MissingError or a
+	// *condition.EvalError. The execution fails with it.
+	Err error
+	// Side is SideSecond for the create half of a change of tenant.
+	Side change.Side
+}
+
+// Table is what the rows of one relation are matched with.
+type Table struct {
+	ix       *Index
+	rel      *change.Relation
+	captured *workflow.Table
+	tenant   int // column index; -1 none
+	ops      [change.Delete + 1]opIndex
+	rules    map[*Compiled][]*rule
+
+	ctx condition.Context // of the present event, with its side
+}
+
+// rule is one trigger of a workflow, bound to a table.
+type rule struct {
+	rest     *condition.Bound // what the key does not say; nil: nothing
+	compiled *Compiled
+	priority int32
+	op       change.Op
+	several  bool // the workflow has more triggers for this table and operation
+	full     *condition.Bound
+	shape    *shape
+	keys     [][]byte // under which it stands there: several for in
+}
+
+// node is a rule under one of its keys.
+type node struct {
+	key  []byte // tenant, if the shape has it, and the columns' values
+	rule *rule
+	next *node // with the same hash
+}
+
+// opIndex holds the rules of one operation.
+type opIndex struct {
+	shapes  []*shape
+	scratch []byte
+}
+
+// shape holds the rules that ask for equality on the same columns.
+type shape struct {
+	tenant  bool // the tenant is a part of the key
+	columns []int
+	nodes   map[uint64]*node // by hash of the key
+	all     []*rule
+}
+
+// seed is for this process only: nothing that is kept depends on it.
+var seed = maphash.MakeSeed()
+
+const (
+	// maxShapes bounds how often an event is looked up. Rules beyond it go into a shape
+	// of fewer columns.
+	maxShapes = 24
+	// maxKeys bounds under how many keys one rule stands, for in.
+	maxKeys = 64
+)
+
+func newTable(ix *Index, rel *change.Relation, captured *workflow.Table) *Table {
+	t := &Table{ix: ix, rel: rel, captured: captured, tenant: -1, rules: make(map[*Compiled][]*rule)}
+	if captured.TenantColumn != "" {
+		t.tenant = rel.Column(captured.TenantColumn)
+	}
+	return t
+}
+
+// Relation is what the table is bound to.
+func (t *Table) Relation() *change.Relation { return t.rel }
+
+// Captured is the version of the captured table that it is bound to.
+func (t *Table) Captured() *workflow.Table { return t.captured }
+
+// Len is the number of workflows that can match here.
+func (t *Table) Len() int { return len(t.rules) }
+
+// compile binds the triggers of a workflow that are about this table.
+func (t *Table) compile(c *Compiled, programs *condition.Cache) ([]*rule, error) {
+	var rules []*rule
+	var count [change.Delete + 1]int
+	for _, tr := range c.triggers {
+		if tr.label != t.captured.Label {
+			continue
+		}
+		r, err := t.rule(c, tr, programs)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", triggerName(tr.index, c.Workflow.Triggers[tr.index]), err)
+		}
+		rules = append(rules, r)
+		count[r.op]++
+	}
+	for _, r := range rules {
+		r.several = count[r.op] > 1
+	}
+	return rules, nil
+}
+
+func (t *Table) rule(c *Compiled, tr trigger, programs *condition.Cache) (*rule, error) {
+	if c.TenantID != "" {
+		if t.captured.TenantColumn == "" {
+			return nil, fmt.Errorf("table %s has no tenant column, so it serves operators' workflows only; capture it with its tenant column, or make this a workflow without tenant", tr.label)
+		}
+		if t.tenant < 0 {
+			return nil, fmt.Errorf("table %s has lost its tenant column %s; add it again, or capture the table anew", tr.label, t.captured.TenantColumn)
+		}
+		if tr.op == change.Delete && t.rel.ReplicaIdentity != 'f' && !t.rel.Columns[t.tenant].Key {
+			return nil, fmt.Errorf("the tenant column %s of a deleted row is never in the WAL, since it is not part of the replica identity of table %s; run ALTER TABLE %s REPLICA IDENTITY FULL",
+				t.captured.TenantColumn, tr.label, tr.label)
+		}
+	}
+	bound, err := programs.Bind(tr.form, t.rel, t.captured, tr.op)
+	if err != nil {
+		return nil, err
+	}
+	return &rule{compiled: c, priority: tr.priority, op: tr.op, full: bound}, nil
+}
+
+// remove takes a workflow's rules out.
+func (t *Table) remove(c *Compiled) {
+	for _, r := range t.rules[c] {
+		t.ops[r.op].remove(r)
+	}
+	delete(t.rules, c)
+}
+
+// insert puts a rule into the shape of its equalities.
+func (o *opIndex) insert(r *rule) {
+	equal := r.equalities()
+	s := o.shapeFor(r.compiled.TenantID != "", equal)
+	r.shape = s
+	r.rest = r.full
+	if len(s.columns) > 0 {
+		// Of two equalities on one column the key holds the first.
+		equal = slices.DeleteFunc(equal, func(e condition.Equality) bool { return !slices.Contains(s.columns, e.Column) })
+		slices.SortFunc(equal, func(a, b condition.Equality) int { return cmp.Compare(a.Column, b.Column) })
+		r.rest = r.full.Without(equal)
+	} else {
+		equal = nil
+	}
+	if r.rest.Always() {
+		r.rest = nil
+	}
+	var key []byte
+	if s.tenant {
+		key = appendKey(key, []byte(r.compiled.TenantID))
+	}
+	r.keys = product([][]byte{key}, equal)
+	for _, k := range r.keys {
+		h := maphash.Bytes(seed, k)
+		s.nodes[h] = &node{key: k, rule: r, next: s.nodes[h]}
+	}
+	s.all = append(s.all, r)
+}
+
+// equalities returns what must hold, once for each column, those with the fewest
+// values first.
+func (r *rule) equalities() []condition.Equality {
+	list := r.full.Equalities()
+	slices.SortFunc(list, func(a, b condition.Equality) int {
+		return cmp.Or(cmp.Compare(len(a.Values), len(b.Values)), cmp.Compare(a.Column, b.Column))
+	})
+	n := 0
+	for _, e := range list {
+		if !slices.ContainsFunc(list[:n], func(x condition.Equality) bool { return x.Column == e.Column }) {
+			list[n] = e
+			n++
+		}
+	}
+	return list[:n]
+}
+
+// product appends every combination of the values to the keys.
+func product(keys [][]byte, equal []condition.Equality) [][]byte {
+	for _, e := range equal {
+		next := make([][]byte, 0, len(keys)*len(e.Values))
+		for _, k := range keys {
+			for _, v := range e.Values {
+				next = append(next, appendKey(slices.Clip(k), v))
+			}
+		}
+		keys = next
+	}
+	slices.SortFunc(keys, bytes.Compare)
+	return slices.CompactFunc(keys, bytes.Equal)
+}
+
+// appendKey appends a value with its length, so that no two lists of values look alike.
+func appendKey(key, v []byte) []byte {
+	key = binary.AppendUvarint(key, uint64(len(v)))
+	return append(key, v...)
+}
+
+// shapeFor chooses the columns under which a rule is found: all that it asks equality
+// of, unless that makes too many keys or shapes.
+func (o *opIndex) shapeFor(tenant bool, equal []condition.Equality) *shape {
+	keys, columns := 1, []int{}
+	for _, e := range equal {
+		if keys *= len(e.Values); keys > maxKeys {
+			break
+		}
+		columns = append(columns, e.Column)
+	}
+	slices.Sort(columns)
+	var best *shape
+	for _, s := range o.shapes {
+		if s.tenant != tenant {
+			continue
+		}
+		if slices.Equal(s.columns, columns) {
+			return s
+		}
+		if subset(s.columns, columns) && (best == nil || len(s.columns) > len(best.columns)) {
+			best = s
+		}
+	}
+	if len(o.shapes) >= maxShapes {
+		if best != nil {
+			return best
+		}
+		columns = nil
+	}
+	s := &shape{tenant: tenant, columns: columns, nodes: make(map[uint64]*node)}
+	o.shapes = append(o.shapes, s)
+	return s
+}
+
+func subset(part, of []int) bool {
+	for _, c := range part {
+		if !slices.Contains(of, c) {
+			return false
+		}
+	}
+	return true
+}
+
+func (o *opIndex) remove(r *rule) {
+	s := r.shape
+	for _, k := range r.keys {
+		s.drop(k, r)
+	}
+	i := slices.Index(s.all, r)
+	s.all[i] = s.all[len(s.all)-1]
+	s.all[len(s.all)-1] = nil
+	s.all = s.all[:len(s.all)-1]
+	if len(s.all) == 0 {
+		o.shapes = slices.DeleteFunc(o.shapes, func(x *shape) bool { return x == s })
+	}
+}
+
+// drop takes the node of a rule out.
+func (s *shape) drop(key []byte, r *rule) {
+	h := maphash.Bytes(seed, key)
+	head := s.nodes[h]
+	if head.rule == r && bytes.Equal(head.key, key) {
+		if head.next == nil {
+			delete(s.nodes, h)
+		} else {
+			s.nodes[h] = head.next
+		}
+		return
+	}
+	for n := head; n.next != nil; n = n.next {
+		if n.next.rule == r && bytes.Equal(n.next.key, key) {
+			n.next = n.next.next
+			return
+		}
+	}
+}
+
+// TenantChange says that an update moved its row from one tenant to another: it is a
+// delete for the one and a create for the other.
+func (t *Table) TenantChange(ev *change.Event) bool {
+	if t.tenant < 0 || ev.Op != change.Update || ev.Old.Empty() || ev.OldKeyOnly && !t.rel.Columns[t.tenant].Key {
+		return false
+	}
+	now, s1 := ev.New.Column(t.tenant)
+	before, s2 := ev.Old.Column(t.tenant)
+	if s1 == change.NotInWAL || s2 == change.NotInWAL {
+		return false
+	}
+	return s1 != s2 || !bytes.Equal(now, before)
+}
+
+// Match appends the workflows that ev concerns to dst, by side, priority and workflow
+// id, each once for a side. ctx is read during the call only.
+func (t *Table) Match(ev *change.Event, ctx *condition.Context, dst []Match) []Match {
+	start := len(dst)
+	if ev.Op < change.Create || ev.Op > change.Delete {
+		return dst
+	}
+	t.ctx = *ctx
+	t.ctx.Side = change.SideFirst
+	if len(t.rules) == 0 {
+		return dst
+	}
+	if t.TenantChange(ev) {
+		dst = t.match(ev, change.Delete, dst)
+		t.ctx.Side = change.SideSecond
+		dst = t.match(ev, change.Create, dst)
+	} else {
+		dst = t.match(ev, ev.Op, dst)
+	}
+	if len(dst)-start > 1 {
+		slices.SortFunc(dst[start:], compareMatches)
+	}
+	return dst
+}
+
+func compareMatches(a, b Match) int {
+	if c := cmp.Or(cmp.Compare(a.Side, b.Side), cmp.Compare(a.Priority, b.Priority)); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.Compiled.WorkflowID, b.Compiled.WorkflowID)
+}
+
+func (t *Table) match(ev *change.Event, op change.Op, dst []Match) []Match {
+	o := &t.ops[op]
+	if len(o.shapes) == 0 {
+		return dst
+	}
+	env := &t.ix.env
+	env.LoadAs(ev, op, &t.ctx)
+	start := len(dst)
+	var tenant []byte
+	hasTenant := false
+	if t.tenant >= 0 {
+		var state change.State
+		tenant, state = env.Text(t.tenant)
+		hasTenant = state == change.Present && len(tenant) > 0
+	}
+	for _, s := range o.shapes {
+		if s.tenant && !hasTenant {
+			continue
+		}
+		key := o.scratch[:0]
+		if s.tenant {
+			key = appendKey(key, tenant)
+		}
+		found, missing := true, false
+		for _, c := range s.columns {
+			text, state := env.Text(c)
+			switch state {
+			case change.Null:
+				found = false
+			case change.NotInWAL:
+				missing = true
+			default:
+				key = appendKey(key, text)
+			}
+		}
+		o.scratch = key
+		switch {
+		case !found:
+		case missing:
+			// Any of them may need the value that isn't there.
+			for _, r := range s.all {
+				if !s.tenant || r.compiled.TenantID == string(tenant) {
+					dst = judge(env, r, r.full, dst, start)
+				}
+			}
+		default:
+			for n := s.nodes[maphash.Bytes(seed, key)]; n != nil; n = n.next {
+				if bytes.Equal(n.key, key) {
+					dst = judge(env, n.rule, n.rule.rest, dst, start)
+				}
+			}
+		}
+	}
+	return dst
+}
+
+// judge evaluates a rule, and appends a match. Of several triggers of one workflow one
+// that holds counts more than one that can't be decided, and the lower priority more
+// than the higher.
+func judge(env *condition.Env, r *rule, rest *condition.Bound, dst []Match, start int) []Match {
+	m := Match{Compiled: r.compiled, Priority: r.priority, Side: env.Side()}
+	if rest != nil {
+		ok, err := rest.Eval(env)
+		if !ok && err == nil {
+			return dst
+		}
+		m.Err = err
+	}
+	if r.several {
+		for i := start; i < len(dst); i++ {
+			d := &dst[i]
+			if d.Compiled != r.compiled {
+				continue
+			}
+			if better(m, *d) {
+				*d = m
+			}
+			return dst
+		}
+	}
+	return append(dst, m)
+}
+
+func better(a, b Match) bool {
+	if (a.Err == nil) != (b.Err == nil) {
+		return a.Err == nil
+	}
+	return a.Priority < b.Priority
+}
