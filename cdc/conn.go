@@ -69,6 +69,9 @@ func connectOrdinary(ctx context.Context, cfg Config) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("source URL: %w", err)
 	}
+	for k, v := range sessionParams {
+		pc.RuntimeParams[k] = v
+	}
 	delete(pc.RuntimeParams, "replication")
 	pc.RuntimeParams["application_name"] = cfg.applicationName()
 	pc.ConnectTimeout = cfg.ConnectTimeout
