@@ -99,6 +99,9 @@ func Parse(document []byte) (*Workflow, error) {
 // DomainPrefix starts the entity_type of a trigger on domain events.
 const DomainPrefix = "domain:"
 
+// Domain says that the trigger is on domain events, not on a table.
+func (t Trigger) Domain() bool { return strings.HasPrefix(t.EntityType, DomainPrefix) }
+
 // EntityLabel is the trigger's entity as tables are labelled: "public.orders" and
 // "orders" are the same table.
 func (t Trigger) EntityLabel() string { return strings.TrimPrefix(t.EntityType, "public.") }

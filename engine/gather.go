@@ -1,0 +1,149 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rowbell/rowbell/engine/condition"
+	"github.com/rowbell/rowbell/engine/match"
+	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// failureRows is how many executions of one workflow that failed in their condition
+// are recorded in one hour of commit time. The others are counted only.
+const failureRows = 10
+
+type failureKey struct {
+	workflowID string
+	hour       time.Time
+}
+
+// batch is what is gathered for one statement.
+type batch struct {
+	workflow.Batch
+	bytes int  // of event data
+	move  bool // record it though nothing matched, to move the checkpoint
+}
+
+func newBatch(from workflow.Checkpoint) *batch {
+	return &batch{Batch: workflow.Batch{Previous: from, Next: from}}
+}
+
+func (b *batch) empty() bool {
+	return !b.move && len(b.Executions) == 0 && len(b.Applied) == 0 && len(b.Big) == 0 && len(b.Failures) == 0
+}
+
+func (b *batch) full(c *Config) bool {
+	return len(b.Executions) >= c.BatchSize || b.bytes >= c.BatchBytes
+}
+
+// gather adds the executions of one event to the batch. The matches are in the order
+// in which they are to run.
+func (e *Engine) gather(b *binding, ev *change.Event, pos change.Position) {
+	var events [2]*workflow.Event // by side
+	for i := range e.matches {
+		m := &e.matches[i]
+		rec := events[m.Side]
+		if m.Err != nil && !e.countFailure(m) {
+			continue
+		}
+		if rec == nil {
+			rec = e.event(b, ev, pos, m.Side)
+			events[m.Side] = rec
+		}
+		x := &workflow.Execution{
+			Event: rec, VersionRef: m.Compiled.Ref, Priority: m.Priority, BigRef: e.txn.big,
+		}
+		e.batch.Executions = append(e.batch.Executions, x)
+		switch {
+		case m.Err != nil:
+			x.Status, x.Error = workflow.Failure, rowError(b.label, rec.RowKey, m.Err)
+		case m.Compiled.LogOnly:
+			x.Status = workflow.Success
+		default:
+			x.Status = workflow.Pending
+			for n, a := range m.Compiled.Workflow.Actions {
+				e.batch.Deliveries = append(e.batch.Deliveries, &workflow.Delivery{
+					Execution: x, Action: int16(n), Kind: a.Type, Order: a.Order,
+				})
+			}
+		}
+		e.counts.executions[x.Status]++
+	}
+}
+
+// event is what is stored of ev for one side.
+func (e *Engine) event(b *binding, ev *change.Event, pos change.Position, side change.Side) *workflow.Event {
+	op, row := ev.Op, ev.New
+	if b.table.TenantChange(ev) {
+		op = change.Delete
+		if side == change.SideSecond {
+			op = change.Create
+		}
+	}
+	if op == change.Delete {
+		row = ev.Old
+	}
+	rec := &workflow.Event{
+		ID:          change.EventID(e.txn.committedAt, pos, side).String(),
+		Position:    pos,
+		Side:        side,
+		CommittedAt: e.txn.committedAt,
+		TableRef:    b.ref,
+		Op:          op,
+		TenantID:    b.layout.tenantOf(row),
+		RowKey:      b.layout.keyOf(row),
+	}
+	e.data = b.layout.appendData(e.data[:0], op, ev, e.txn.actor)
+	rec.Data = append([]byte(nil), e.data...)
+	e.batch.bytes += len(rec.Data)
+	e.batch.Events = append(e.batch.Events, rec)
+	return rec
+}
+
+// countFailure counts an execution that failed in its condition, and says whether it
+// is still to be recorded. The count is kept with the checkpoint, by hour of commit
+// time, so that a replay decides the same.
+func (e *Engine) countFailure(m *match.Match) bool {
+	var missing *condition.MissingError
+	reason := "error"
+	if errors.As(m.Err, &missing) {
+		reason = "not_in_wal"
+	}
+	e.metrics.conditionErrors.WithLabelValues(reason).Inc()
+	k := failureKey{m.Compiled.WorkflowID, e.txn.committedAt.UTC().Truncate(time.Hour)}
+	f := e.failures[k]
+	if f == nil {
+		f = &workflow.FailureCount{WorkflowID: k.workflowID, Hour: k.hour}
+		e.failures[k] = f
+		e.forgetFailures(k.hour)
+	}
+	f.Counted++
+	record := f.Recorded < failureRows
+	if record {
+		f.Recorded++
+		if f.Recorded == failureRows {
+			m.Err = fmt.Errorf("%w (the %dth such failure in this hour: further ones are only counted)", m.Err, failureRows)
+		}
+	}
+	for i := range e.batch.Failures {
+		if b := &e.batch.Failures[i]; b.WorkflowID == f.WorkflowID && b.Hour.Equal(f.Hour) {
+			*b = *f
+			return record
+		}
+	}
+	e.batch.Failures = append(e.batch.Failures, *f)
+	return record
+}
+
+// forgetFailures drops counts of hours that lie so far back that commit times, which
+// are not monotonic, won't return to them.
+func (e *Engine) forgetFailures(now time.Time) {
+	for k := range e.failures {
+		if now.Sub(k.hour) > 24*time.Hour {
+			delete(e.failures, k)
+		}
+	}
+}

@@ -1,0 +1,185 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rowbell/rowbell/cdc"
+	"github.com/rowbell/rowbell/engine"
+	"github.com/rowbell/rowbell/pkg/admin"
+	"github.com/rowbell/rowbell/pkg/store"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// lease is how long a holder of the slot counts as alive after it was last heard of.
+const lease = 3 * time.Second
+
+// errDrainTimeout is the cause of a stop that took too long.
+var errDrainTimeout = errors.New("the stop took longer than drain-timeout; what was not recorded will be read again")
+
+// App is one worker: it waits for the slot, reads and records while it holds it, and
+// tells how it is.
+type App struct {
+	cfg     Config
+	id      string // of this process; in application_name and the holder row
+	log     *slog.Logger
+	reg     *prometheus.Registry
+	engine  *engine.Metrics
+	stream  *cdc.Metrics
+	metrics *metrics
+
+	sourcePool, statePool *pgxpool.Pool
+	source                *store.Source
+	state                 *store.State
+	health                *healthWriter
+	capturer              *capturer
+	reader                readerStatus
+	ops                   *admin.Ops
+	ready                 atomic.Bool                         // Run has finished its preparations
+	checkpoint            atomic.Pointer[workflow.Checkpoint] // recorded last
+	identity              atomic.Pointer[[]string]            // published tables without a replica identity
+}
+
+// New checks the configuration, and opens the pools and the ops listener. It connects
+// to nothing yet. Close frees what Run was never called for.
+func New(cfg Config, log *slog.Logger, version, revision string) (*App, error) {
+	a, err := newApp(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	a.reg = admin.NewRegistry(version, revision)
+	a.engine = engine.NewMetrics(a.reg)
+	a.stream = cdc.NewMetrics(a.reg)
+	a.metrics = newMetrics(a.reg)
+	a.health = newHealthWriter(a.source, log)
+	a.capturer = newCapturer(a.source, a.cfg, log)
+	a.reader.set(phaseStarting, nil)
+	if a.ops, err = admin.NewOps(admin.OpsConfig{Listen: a.cfg.OpsListen, Registry: a.reg, Checks: a.checks(), Logger: log}); err != nil {
+		a.closePools()
+		return nil, err
+	}
+	return a, nil
+}
+
+// newApp is what workers and operators' commands share: the settings and the pools.
+func newApp(cfg Config, log *slog.Logger) (*App, error) {
+	cfg = cfg.WithDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	a := &App{cfg: cfg, id: ulid.Make().String(), log: log}
+	var err error
+	if a.sourcePool, err = openPool(cfg.SourceURL, a.applicationName(), 4); err != nil {
+		return nil, fmt.Errorf("source-url: %w", err)
+	}
+	a.statePool = a.sourcePool
+	if !cfg.stateInSource() {
+		if a.statePool, err = openPool(cfg.StateURL, a.applicationName(), 4); err != nil {
+			a.sourcePool.Close()
+			return nil, fmt.Errorf("state-url: %w", err)
+		}
+	}
+	a.source, a.state = store.OpenSource(a.sourcePool), store.OpenState(a.statePool)
+	return a, nil
+}
+
+// applicationName is what the server shows of our connections: rowbell/<instance>/<id>.
+func (a *App) applicationName() string { return "rowbell/" + a.cfg.Instance + "/" + a.id }
+
+// stateInSource says that state lives in the source's database.
+func (c Config) stateInSource() bool { return c.StateURL == "" || c.StateURL == c.SourceURL }
+
+func openPool(dsn, applicationName string, most int32) (*pgxpool.Pool, error) {
+	cfg, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, err
+	}
+	cfg.ConnConfig.RuntimeParams["application_name"] = applicationName
+	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
+	cfg.MaxConns = most
+	return pgxpool.NewWithConfig(context.Background(), cfg)
+}
+
+func (a *App) closePools() {
+	a.sourcePool.Close()
+	if a.statePool != a.sourcePool {
+		a.statePool.Close()
+	}
+}
+
+// OpsAddr is where metrics and health are served.
+func (a *App) OpsAddr() string { return a.ops.Addr().String() }
+
+// Close frees the pools and the listener of an App that was not run.
+func (a *App) Close() error {
+	a.closePools()
+	return a.ops.Close()
+}
+
+// Run works until ctx ends, and returns nil after an orderly stop: the stream stops
+// being read, what was read is recorded, the slot is told, and the connections are
+// closed. It returns an error at once if something is wrong that only an operator can
+// mend before it starts; later failures are logged, shown by /readyz, and tried again.
+func (a *App) Run(ctx context.Context) error {
+	defer a.closePools()
+	work, kill := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer kill(nil)
+	stop := context.AfterFunc(ctx, func() {
+		time.AfterFunc(a.cfg.DrainTimeout, func() { kill(errDrainTimeout) })
+	})
+	defer stop()
+
+	if err := a.prepare(ctx); err != nil {
+		return errors.Join(err, a.ops.Close())
+	}
+	a.ready.Store(true)
+	a.log.InfoContext(ctx, "rowbell runs", "instance", a.cfg.Instance, "worker", a.id, "slot", a.cfg.Slot,
+		"source", Redact(a.cfg.SourceURL), "ops", a.ops.Addr().String())
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.ops.Run(ctx) })
+	g.Go(func() error { return a.read(ctx, work) })
+	g.Go(func() error { return a.health.run(ctx) })
+	g.Go(func() error { return a.capturer.run(ctx) })
+	g.Go(func() error { return a.maintain(ctx) })
+	err := g.Wait()
+	a.log.Info("rowbell has stopped", "err", err)
+	return err
+}
+
+// prepare does what must be right before anything is read: the schema, the
+// installation that state belongs to, the publications.
+func (a *App) prepare(ctx context.Context) error {
+	if err := a.sourcePool.Ping(ctx); err != nil {
+		return fmt.Errorf("reach the source %s: %w", Redact(a.cfg.SourceURL), err)
+	}
+	if err := a.statePool.Ping(ctx); err != nil {
+		return fmt.Errorf("reach state %s: %w", Redact(a.cfg.StateURL), err)
+	}
+	if !a.cfg.NoMigrate {
+		if err := store.Migrate(ctx, a.cfg.SourceURL, a.cfg.StateURL); err != nil {
+			return err
+		}
+	}
+	if err := a.claimInstallation(ctx); err != nil {
+		return err
+	}
+	return a.preparePublications(ctx)
+}
+
+// preparePublications makes or mends what the slot reads through.
+func (a *App) preparePublications(ctx context.Context) error {
+	if err := a.source.EnsurePublications(ctx, a.cfg.Publication); err != nil {
+		return err
+	}
+	return a.source.SetTenantColumn(ctx, a.cfg.TenantColumn)
+}

@@ -1,0 +1,76 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/rowbell/rowbell/cdc"
+)
+
+// maintain does what is due now and then: partitions are made ahead and dropped when
+// they are old, the slot and the published tables are looked after.
+func (a *App) maintain(ctx context.Context) error {
+	minute := time.NewTicker(time.Minute)
+	defer minute.Stop()
+	slot := time.NewTicker(5 * time.Second)
+	defer slot.Stop()
+	a.partitions(ctx)
+	a.lookAtSlot(ctx)
+	a.lookAtTables(ctx)
+	for {
+		select {
+		case <-slot.C:
+			a.lookAtSlot(ctx)
+		case now := <-minute.C:
+			a.lookAtTables(ctx)
+			if now.Minute()%10 == 0 {
+				a.partitions(ctx)
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (a *App) partitions(ctx context.Context) {
+	if err := a.state.MaintainPartitions(ctx, a.cfg.RetentionDays, a.cfg.KeptDays); err != nil && ctx.Err() == nil {
+		a.log.WarnContext(ctx, "partitions could not be maintained, will try again; rows of days without a partition go to the default one", "err", err)
+	}
+}
+
+// lookAtSlot measures what the slot retains, and what waits in the queue.
+func (a *App) lookAtSlot(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
+	defer cancel()
+	slot, err := cdc.SlotInfo(ctx, a.cdcConfig())
+	a.metrics.slot(slot, err)
+	if q, err := a.state.QueueStats(ctx); err == nil {
+		a.metrics.queue(q)
+	}
+	p, _, stream, _ := a.reader.get()
+	a.metrics.setRole(p)
+	if stream != nil {
+		p := stream.Progress()
+		a.metrics.lagBytes.Set(float64(p.Received - p.Confirmed))
+	} else {
+		a.metrics.lagBytes.Set(0)
+	}
+}
+
+// lookAtTables finds published tables whose UPDATE and DELETE fail because they lost
+// their replica identity.
+func (a *App) lookAtTables(ctx context.Context) {
+	tables, err := a.source.TablesPublishedWithoutIdentity(ctx, a.cfg.Publication)
+	if err != nil {
+		if ctx.Err() == nil {
+			a.log.WarnContext(ctx, "the published tables could not be looked at", "err", err)
+		}
+		return
+	}
+	a.metrics.withoutIdentity.Set(float64(len(tables)))
+	a.identity.Store(&tables)
+	for _, t := range tables {
+		a.log.ErrorContext(ctx, "a published table has lost its replica identity: the application's UPDATE and DELETE on it fail",
+			"table", t, "mend", "ALTER TABLE "+t+" REPLICA IDENTITY FULL, or give it a primary key, or: CALL rowbell.release("+"'"+t+"')")
+	}
+}

@@ -1,0 +1,143 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/rowbell/rowbell/cdc"
+	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/store"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// Operator does what an operator asks for on the command line, beside the workers.
+type Operator struct{ app *App }
+
+// NewOperator opens the pools. Close frees them.
+func NewOperator(cfg Config, log *slog.Logger) (*Operator, error) {
+	a, err := newApp(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	return &Operator{a}, nil
+}
+
+// Close frees the pools.
+func (o *Operator) Close() { o.app.closePools() }
+
+// Prepare does what a worker does before it reads, but for the migrations: it claims
+// state for this installation and makes the publications.
+func (o *Operator) Prepare(ctx context.Context) error {
+	if err := o.app.claimInstallation(ctx); err != nil {
+		return err
+	}
+	return o.app.preparePublications(ctx)
+}
+
+// Start makes slot and first checkpoint if they don't exist, so that what commits from
+// now on will be read by the worker that comes.
+func (o *Operator) Start(ctx context.Context) error { return o.app.ensureStarted(ctx) }
+
+// Capture captures a table, or changes what is captured of it.
+func (o *Operator) Capture(ctx context.Context, table string, opts store.CaptureOptions) error {
+	return o.app.source.Capture(ctx, o.app.cfg.Publication, table, opts)
+}
+
+// Resynced is what a resync did.
+type Resynced struct {
+	Stream   int32      // counts in positions from now on
+	From, To change.LSN // the stretch of WAL that was given up; zero if unknown
+}
+
+// Resync gives up what the slot can't supply any more: it makes the slot anew, reads
+// the definitions again, and starts the next stream there. Executions that were
+// recorded stay. Workers that run go on by themselves. Returns cdc.ErrBusy while a
+// worker holds the slot.
+func (o *Operator) Resync(ctx context.Context) (Resynced, error) {
+	if err := o.app.claimInstallation(ctx); err != nil {
+		return Resynced{}, err
+	}
+	return o.app.restart(ctx)
+}
+
+// Adopt makes state this installation's, after a copy or a restore, and starts the
+// next stream on the source as it is now. Pending deliveries are kept, or discarded.
+func (o *Operator) Adopt(ctx context.Context, discardPending bool) (Resynced, error) {
+	a := o.app
+	here, err := a.here(ctx)
+	if err != nil {
+		return Resynced{}, err
+	}
+	if err := a.state.AdoptInstallation(ctx, here, discardPending); err != nil {
+		return Resynced{}, err
+	}
+	return a.restart(ctx)
+}
+
+// restart begins the next stream with a new slot.
+func (a *App) restart(ctx context.Context) (Resynced, error) {
+	var r Resynced
+	cfg := a.cdcConfig()
+	if err := a.preparePublications(ctx); err != nil {
+		return r, err
+	}
+	known, err := a.state.Checkpoint(ctx, a.cfg.Slot)
+	if err != nil && !errors.Is(err, workflow.ErrNotFound) {
+		return r, err
+	}
+	if err := cdc.DropSlot(ctx, cfg); err != nil && !errors.Is(err, cdc.ErrNoSlot) {
+		return r, err
+	}
+	// A table's from_xid is of the server that captured it: here xids may be others.
+	if err := a.recapture(ctx); err != nil {
+		return r, err
+	}
+	from, err := cdc.CreateSlot(ctx, cfg)
+	if err != nil {
+		return r, err
+	}
+	first, err := a.firstLoad(ctx, known.Position.Stream+1, from)
+	if err != nil {
+		return r, err
+	}
+	started, err := a.state.Resync(ctx, first)
+	if errors.Is(err, workflow.ErrNotFound) {
+		started, err = first.Checkpoint, a.state.Begin(ctx, first) // nothing was ever read here
+	}
+	if err != nil {
+		return r, err
+	}
+	r.Stream, r.From, r.To = started.Position.Stream, known.ConfirmLSN, from
+	return r, nil
+}
+
+func (a *App) recapture(ctx context.Context) error {
+	load, err := a.source.FirstLoad(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range load.Tables {
+		if err := a.source.Capture(ctx, a.cfg.Publication, t.Label, store.CaptureOptions{Renew: true}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Uninstall removes slot, publications and schema from the source, and state. Returns
+// cdc.ErrBusy while a worker holds the slot.
+func (o *Operator) Uninstall(ctx context.Context) (store.Uninstalled, error) {
+	a := o.app
+	if err := cdc.DropSlot(ctx, a.cdcConfig()); err != nil && !errors.Is(err, cdc.ErrNoSlot) {
+		return store.Uninstalled{}, err
+	}
+	u, err := store.Uninstall(ctx, a.sourcePool)
+	if err == nil && !a.cfg.stateInSource() {
+		if _, err = store.Uninstall(ctx, a.statePool); err != nil {
+			err = fmt.Errorf("state: %w", err)
+		}
+	}
+	return u, err
+}

@@ -1,0 +1,398 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rowbell/rowbell/cdc"
+	"github.com/rowbell/rowbell/engine"
+	"github.com/rowbell/rowbell/engine/checkpoint"
+	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/store"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+const (
+	// pollSlot is how often a waiting worker looks whether the slot is free.
+	pollSlot = 250 * time.Millisecond
+	// patience is how long after a holder's lease ran out its connection is ended.
+	patience = 5 * time.Second
+	// pollGap is how often a stopped stream is looked at again.
+	pollGap = 5 * time.Second
+)
+
+// phase is what the reader is doing, for people and for the metric.
+type phase string
+
+const (
+	phaseStarting phase = "starting"
+	phaseWaiting  phase = "waiting"   // another worker holds the slot; ready to take over
+	phaseHolding  phase = "holding"   // reading
+	phaseRetrying phase = "retrying"  // something failed and is tried again
+	phaseStopped  phase = "stopped"   // a gap: needs rowbell resync
+	phaseMustMend phase = "must_mend" // an operator must mend something
+)
+
+// readerStatus is what the reader tells the health checks.
+type readerStatus struct {
+	mu     sync.Mutex
+	phase  phase
+	err    error
+	since  time.Time
+	stream *cdc.Stream    // while holding
+	beat   *cdc.Heartbeat // while holding
+}
+
+func (r *readerStatus) set(p phase, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.phase != p {
+		r.since = time.Now()
+	}
+	r.phase, r.err = p, err
+}
+
+// hold notes what is being read; nil and nil when it ends.
+func (r *readerStatus) hold(s *cdc.Stream, h *cdc.Heartbeat) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stream, r.beat = s, h
+}
+
+func (r *readerStatus) heartbeat() *cdc.Heartbeat {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.beat
+}
+
+func (r *readerStatus) get() (phase, error, *cdc.Stream, time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.phase, r.err, r.stream, r.since
+}
+
+// read holds the slot for as long and as often as it can, until ctx ends.
+func (a *App) read(ctx, work context.Context) error {
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = 200*time.Millisecond, 5*time.Second
+	held := false // ever
+	for ctx.Err() == nil {
+		start := time.Now()
+		err := a.hold(ctx, work, &held)
+		if ctx.Err() != nil {
+			return drainError(err)
+		}
+		if time.Since(start) > time.Minute {
+			wait.Reset()
+		}
+		pause := wait.NextBackOff()
+		var gap *checkpoint.GapError
+		switch {
+		case err == nil:
+			continue
+		case errors.As(err, &gap) || errors.Is(err, cdc.ErrLost):
+			a.stopAtGap(ctx, err)
+			pause = pollGap
+		case needsOperator(err):
+			if !held {
+				return err
+			}
+			a.reader.set(phaseMustMend, err)
+			a.log.ErrorContext(ctx, "reading has stopped until this is mended", "err", err)
+			pause = pollGap
+		case errors.Is(err, workflow.ErrFenced):
+			a.log.WarnContext(ctx, "another worker has taken the slot", "err", err)
+			a.reader.set(phaseWaiting, nil)
+			wait.Reset()
+			pause = pollSlot
+		default:
+			a.reader.set(phaseRetrying, err)
+			a.log.WarnContext(ctx, "the stream broke off, will try again", "err", err, "retry_in", pause)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// drainError is what is left of an error after an orderly stop was asked for.
+func drainError(err error) error {
+	if errors.Is(err, errDrainTimeout) {
+		return err
+	}
+	return nil
+}
+
+// needsOperator says that trying again can't help.
+func needsOperator(err error) bool {
+	for _, e := range []error{
+		cdc.ErrWALLevel, cdc.ErrPrivilege, cdc.ErrPooler, cdc.ErrStandby, cdc.ErrMismatched, cdc.ErrNoPublication,
+		checkpoint.ErrMismatched, errOtherInstallation,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// stopAtGap writes down that a stretch of WAL is lost, once, and says so.
+func (a *App) stopAtGap(ctx context.Context, err error) {
+	a.reader.set(phaseStopped, err)
+	a.log.ErrorContext(ctx, "a stretch of WAL is lost: nothing is read until you run: rowbell resync", "err", err)
+	gaps, listErr := a.state.OpenGaps(ctx, a.cfg.Slot)
+	if listErr != nil || len(gaps) > 0 {
+		return
+	}
+	var from, to change.LSN
+	var gap *checkpoint.GapError
+	var lost *cdc.LostError
+	switch {
+	case errors.As(err, &gap):
+		from, to = gap.From, gap.To
+	case errors.As(err, &lost):
+		from, to = lost.Confirmed, lost.Confirmed // how far the loss goes shows at the resync
+	}
+	if err := a.state.Gap(ctx, a.cfg.Slot, from, to, err.Error()); err != nil {
+		a.log.ErrorContext(ctx, "the gap could not be written to rowbell.stream_gap", "err", err)
+	}
+}
+
+// hold takes the slot once, reads until something ends it, and gives it back.
+func (a *App) hold(ctx, work context.Context, held *bool) error {
+	if gaps, err := a.state.OpenGaps(ctx, a.cfg.Slot); err != nil {
+		return err
+	} else if len(gaps) > 0 {
+		return &checkpoint.GapError{Kind: checkpoint.ErrGap, From: gaps[0].From, To: gaps[0].To, Reason: gaps[0].Reason}
+	}
+	if err := a.ensureStarted(ctx); err != nil {
+		return err
+	}
+	stream, err := a.takeSlot(ctx)
+	if err != nil {
+		return err
+	}
+	defer stream.Abort()
+	h, err := a.state.Acquire(ctx, a.cfg.Slot, a.applicationName(), lease)
+	if err != nil {
+		return fmt.Errorf("read the checkpoint: %w", err)
+	}
+	start, err := a.start(ctx, stream, &h)
+	if err != nil {
+		return err
+	}
+	rec, err := a.state.Recorder(ctx, a.cfg.Slot, h.Epoch)
+	if err != nil {
+		return err
+	}
+	defer rec.Close(context.WithoutCancel(ctx))
+
+	a.health.begin()
+	heartbeat := cdc.NewHeartbeat(a.cdcConfig(), stream.Abort)
+	eng, err := engine.New(engine.Config{
+		StateInSource: a.cfg.stateInSource(), ReadVersion: store.VersionFromRow, ReadTable: store.TableFromRow, Logger: a.log,
+	}, start, rec, actionKinds,
+		engine.Hooks{
+			Confirm: stream.Confirm, Recorded: a.recorded, Heartbeat: heartbeat.Seen,
+			Verdicts: a.health.changed, Withdrawn: a.health.withdrawn, Uncaptured: a.capturer.want,
+		}, a.engine)
+	if err != nil {
+		return err
+	}
+	a.health.replace()
+	a.recorded(start.Checkpoint)
+	*held = true
+	a.reader.hold(stream, heartbeat)
+	a.reader.set(phaseHolding, nil)
+	defer a.reader.hold(nil, nil)
+	a.log.InfoContext(ctx, "holding the slot", "slot", a.cfg.Slot, "epoch", h.Epoch, "position", h.Checkpoint.Position.String(),
+		"confirmed", stream.System().Confirmed.String(), "workflows", len(start.Versions), "tables", len(start.Tables))
+
+	g, gctx := errgroup.WithContext(ctx)
+	done, finish := context.WithCancel(gctx) // ends what only serves the stream
+	g.Go(func() error { defer finish(); return stream.Run(gctx) })
+	g.Go(func() error { defer stream.Finish(); return eng.Run(work, stream.Parts()) })
+	g.Go(func() error { return heartbeat.Run(done) })
+	g.Go(func() error { return a.renew(done, h.Epoch, stream) })
+	err = g.Wait()
+	if releaseErr := a.state.Release(context.WithoutCancel(ctx), a.cfg.Slot, h.Epoch); releaseErr != nil && err == nil {
+		a.log.WarnContext(ctx, "the lease could not be given back; it runs out by itself", "err", releaseErr)
+	}
+	return err
+}
+
+func (a *App) recorded(cp workflow.Checkpoint) { a.checkpoint.Store(&cp) }
+
+// Recorded is the checkpoint that this process read or wrote last; the zero
+// Checkpoint before it first held the slot.
+func (a *App) Recorded() workflow.Checkpoint {
+	if cp := a.checkpoint.Load(); cp != nil {
+		return *cp
+	}
+	return workflow.Checkpoint{}
+}
+
+// takeSlot connects to the slot, and waits as long as another worker holds it. A
+// holder whose lease ran out some time ago is dead or cut off, and its connection is
+// ended; if state can't be reached nobody is.
+func (a *App) takeSlot(ctx context.Context) (*cdc.Stream, error) {
+	cfg := a.cdcConfig()
+	for {
+		stream, err := cdc.Connect(ctx, cfg)
+		if err == nil || !errors.Is(err, cdc.ErrBusy) {
+			return stream, err
+		}
+		if p, _, _, _ := a.reader.get(); p != phaseWaiting {
+			a.log.InfoContext(ctx, "another worker holds the slot, waiting", "slot", a.cfg.Slot, "holder", err.Error())
+		}
+		a.reader.set(phaseWaiting, nil)
+		if err := a.waitForSlot(ctx, cfg); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (a *App) waitForSlot(ctx context.Context, cfg cdc.Config) error {
+	for {
+		select {
+		case <-time.After(pollSlot):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		slot, err := cdc.SlotInfo(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		if slot.ActivePID == 0 {
+			return nil
+		}
+		holder, _, expired, err := a.state.Holder(ctx, a.cfg.Slot)
+		if errors.Is(err, workflow.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if expired < patience {
+			continue
+		}
+		ended, err := cdc.EndHolder(ctx, cfg, slot.ActivePID)
+		if err != nil {
+			return err
+		}
+		if ended {
+			a.metrics.takeovers.Inc()
+			a.log.WarnContext(ctx, "ended the connection of a holder that was not heard of", "holder", holder,
+				"pid", slot.ActivePID, "silent_for", expired+lease)
+		}
+	}
+}
+
+// renew keeps the lease, and notices when the server is being shut down: then the
+// replication connection is closed at once, since the server waits for it.
+func (a *App) renew(ctx context.Context, epoch int64, stream *cdc.Stream) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		call, cancel := context.WithTimeout(ctx, lease)
+		err := a.state.Renew(call, a.cfg.Slot, epoch, lease)
+		if err == nil && !a.cfg.stateInSource() {
+			err = a.sourcePool.Ping(call)
+		}
+		cancel()
+		switch {
+		case err == nil || ctx.Err() != nil:
+		case errors.Is(err, workflow.ErrFenced):
+			return err
+		case cdc.IsShutdown(err):
+			stream.Abort()
+			return fmt.Errorf("the server is shutting down: %w", err)
+		default:
+			a.log.WarnContext(ctx, "the lease could not be renewed", "err", err)
+		}
+	}
+}
+
+// start reads the definitions that the checkpoint says are applied: exactly these
+// versions, never the latest.
+func (a *App) start(ctx context.Context, stream *cdc.Stream, h *store.Held) (engine.Start, error) {
+	var none engine.Start
+	sys := stream.System()
+	cp, err := checkpoint.Resume(
+		checkpoint.Known{SystemID: h.SystemID, Timeline: h.Timeline, Checkpoint: h.Checkpoint},
+		checkpoint.Server{SystemID: sys.SystemID, Timeline: sys.Timeline, Confirmed: sys.Confirmed},
+		func() ([]checkpoint.Switch, error) { return a.timelineHistory(ctx, sys.Timeline) },
+	)
+	if err != nil {
+		return none, err
+	}
+	if sys.Timeline != h.Timeline {
+		if err := a.state.Adopt(ctx, a.cfg.Slot, h.Epoch, sys.Timeline, cp.ConfirmLSN); err != nil {
+			return none, fmt.Errorf("go on with timeline %d: %w", sys.Timeline, err)
+		}
+		a.log.WarnContext(ctx, "the server was promoted; nothing recorded is affected", "timeline", sys.Timeline, "before", h.Timeline)
+	}
+	start := engine.Start{
+		Checkpoint: cp, Snapshot: h.Snapshot, NextSurrogate: h.NextSurrogate, Failures: h.Failures, OpenBig: h.OpenBig,
+	}
+	var versions, tables []store.VersionRef
+	refs := make(map[workflow.AppliedKind]map[string]int32)
+	refs[workflow.AppliedWorkflow], refs[workflow.AppliedTable] = make(map[string]int32), make(map[string]int32)
+	for _, ap := range h.Applied {
+		refs[ap.Kind][ap.ID] = ap.Surrogate
+		ref := store.VersionRef{ID: ap.ID, Version: ap.Version}
+		if ap.Kind == workflow.AppliedWorkflow {
+			versions = append(versions, ref)
+		} else {
+			tables = append(tables, ref)
+		}
+	}
+	ts, err := a.source.Tables(ctx, tables)
+	if err != nil {
+		return none, err
+	}
+	for _, t := range ts {
+		start.Tables = append(start.Tables, engine.Table{Table: t, Ref: refs[workflow.AppliedTable][t.Label]})
+	}
+	vs, err := a.source.Versions(ctx, versions)
+	if err != nil {
+		return none, err
+	}
+	for _, v := range vs {
+		start.Versions = append(start.Versions, engine.Version{Version: v, Ref: refs[workflow.AppliedWorkflow][v.WorkflowID]})
+	}
+	return start, nil
+}
+
+func (a *App) timelineHistory(ctx context.Context, timeline int32) ([]checkpoint.Switch, error) {
+	history, err := cdc.TimelineHistory(ctx, a.cdcConfig(), timeline)
+	if err != nil {
+		return nil, err
+	}
+	switches := make([]checkpoint.Switch, len(history))
+	for i, h := range history {
+		switches[i] = checkpoint.Switch{Timeline: h.Timeline, LSN: h.LSN}
+	}
+	return switches, nil
+}
+
+func (a *App) cdcConfig() cdc.Config {
+	return cdc.Config{
+		SourceURL: a.cfg.SourceURL, Slot: a.cfg.Slot, Publication: a.cfg.Publication, Instance: a.cfg.Instance,
+		WorkerID: a.id, Coalesce: cdc.Coalesce(a.cfg.ReadCoalescing), Logger: a.log, Metrics: a.stream,
+		HeartbeatInterval: a.cfg.HeartbeatInterval,
+	}
+}
