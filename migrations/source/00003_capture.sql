@@ -251,6 +251,10 @@ begin
 	want.schema_name := c.nspname;
 	want.table_name := c.relname;
 	want.label := coalesce(capture.label, was.label, case when c.nspname = 'public' then c.relname else c.nspname || '.' || c.relname end);
+	if want.label = '' or want.label like 'domain:%' or want.label like 'public.%' then
+		raise exception using errcode = 'invalid_parameter_value',
+			message = format('%L cannot be the label of %s: it must not be empty, nor start with domain: or public.', want.label, quoted);
+	end if;
 	if want.label <> was.label then
 		raise exception using errcode = 'object_not_in_prerequisite_state',
 			message = format('%s is captured as %s, and workflows name it so: it cannot become %s', quoted, was.label, want.label),

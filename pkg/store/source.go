@@ -1,0 +1,312 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// ErrLockTimeout says that a lock in the application's database was not to be had within
+// 2 s. Nothing is wrong: try again later. It comes with workflow.ErrConflict.
+var ErrLockTimeout = errors.New("gave up waiting for a lock")
+
+// ErrPrivilege says that the role may not do what was attempted; the text has the GRANT.
+var ErrPrivilege = errors.New("not allowed")
+
+// Source works on the application's database. Its methods may be called from any
+// goroutine.
+type Source struct {
+	pool *pgxpool.Pool
+}
+
+// OpenSource works through pool, which the caller closes.
+func OpenSource(pool *pgxpool.Pool) *Source { return &Source{pool: pool} }
+
+// FirstLoad is what the source has when a stream begins: the latest version of each
+// workflow that is not deleted (drafts and inactive ones too) and of each table that is
+// not released, ordered by id and label. In the stream, versions of transactions that
+// Snapshot sees are to be skipped, since they are in here.
+type FirstLoad struct {
+	Snapshot string // pg_snapshot as text: xmin:xmax:xip,…
+	Versions []workflow.Version
+	Tables   []workflow.Table
+}
+
+// FirstLoad reads both tables and the snapshot they were read with. The slot must exist
+// already, so that what the snapshot does not see comes through it.
+func (s *Source) FirstLoad(ctx context.Context) (FirstLoad, error) {
+	var f FirstLoad
+	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, `select pg_current_snapshot()::text`).Scan(&f.Snapshot); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, `select `+versionColumns+` from (
+	select distinct on (workflow_id) * from rowbell.workflow_version order by workflow_id, version desc
+) v where status <> 'deleted' order by workflow_id`)
+		if err != nil {
+			return err
+		}
+		if f.Versions, err = pgx.CollectRows(rows, scanVersion); err != nil {
+			return err
+		}
+		rows, err = tx.Query(ctx, `select `+tableColumns+` from (
+	select distinct on (schema_name, table_name) * from rowbell.captured_table order by schema_name, table_name, version desc
+) t where not released order by label`)
+		if err != nil {
+			return err
+		}
+		f.Tables, err = pgx.CollectRows(rows, scanTable)
+		return err
+	})
+	if err != nil {
+		return FirstLoad{}, sourceError("read the latest versions of workflows and captured tables", err)
+	}
+	return f, nil
+}
+
+// VersionRef names a row of workflow_version by the workflow's id, or one of
+// captured_table by the table's label.
+type VersionRef struct {
+	ID      string
+	Version int32
+}
+
+// split gives the refs as the two arrays that a query takes.
+func split(refs []VersionRef) (ids []string, versions []int32) {
+	ids, versions = make([]string, len(refs)), make([]int32, len(refs))
+	for i, r := range refs {
+		ids[i], versions[i] = r.ID, r.Version
+	}
+	return ids, versions
+}
+
+// Versions reads exactly these versions, in the order of refs. Returns ErrNotFound,
+// naming it, if one is missing.
+func (s *Source) Versions(ctx context.Context, refs []VersionRef) ([]workflow.Version, error) {
+	ids, numbers := split(refs)
+	rows, err := s.pool.Query(ctx, `select `+versionColumns+`
+from unnest($1::text[], $2::int[]) with ordinality as want (id, number, n)
+join rowbell.workflow_version on workflow_id = want.id and version = want.number order by want.n`, ids, numbers)
+	if err != nil {
+		return nil, sourceError("read versions of workflows", err)
+	}
+	got, err := pgx.CollectRows(rows, scanVersion)
+	if err != nil {
+		return nil, sourceError("read versions of workflows", err)
+	}
+	for i, r := range refs {
+		if i >= len(got) || got[i].WorkflowID != r.ID || got[i].Version != r.Version {
+			return nil, fmt.Errorf("version %d of workflow %s is applied, but rowbell.workflow_version does not have it: restore the row, or rowbell resync: %w",
+				r.Version, r.ID, workflow.ErrNotFound)
+		}
+	}
+	return got, nil
+}
+
+// Tables reads exactly these versions of captured tables, in the order of refs, whose
+// ids are labels. Returns ErrNotFound, naming it, if one is missing.
+func (s *Source) Tables(ctx context.Context, refs []VersionRef) ([]workflow.Table, error) {
+	labels, numbers := split(refs)
+	rows, err := s.pool.Query(ctx, `select `+tableColumns+`
+from unnest($1::text[], $2::int[]) with ordinality as want (id, number, n)
+join rowbell.captured_table on label = want.id and version = want.number order by want.n`, labels, numbers)
+	if err != nil {
+		return nil, sourceError("read captured tables", err)
+	}
+	got, err := pgx.CollectRows(rows, scanTable)
+	if err != nil {
+		return nil, sourceError("read captured tables", err)
+	}
+	for i, r := range refs {
+		if i >= len(got) || got[i].Label != r.ID || got[i].Version != r.Version {
+			return nil, fmt.Errorf("version %d of captured table %s is applied, but rowbell.captured_table does not have it: restore the row, or rowbell resync: %w",
+				r.Version, r.ID, workflow.ErrNotFound)
+		}
+	}
+	return got, nil
+}
+
+const versionColumns = `workflow_id, version, coalesce(tenant_id, ''), status, document`
+
+func scanVersion(row pgx.CollectableRow) (workflow.Version, error) {
+	var v workflow.Version
+	var document []byte // json as it is stored, or nil
+	err := row.Scan(&v.WorkflowID, &v.Version, &v.TenantID, &v.Status, &document)
+	v.Document = document
+	return v, err
+}
+
+const tableColumns = `schema_name, table_name, version, label, coalesce(tenant_column, ''), key_columns, hidden, redacted, insert_only, released, from_xid`
+
+func scanTable(row pgx.CollectableRow) (workflow.Table, error) {
+	var t workflow.Table
+	err := row.Scan(&t.Schema, &t.Name, &t.Version, &t.Label, &t.TenantColumn, &t.KeyColumns, &t.Hidden, &t.Redacted,
+		&t.InsertOnly, &t.Released, &t.FromXID)
+	return t, err
+}
+
+// VersionFromRow reads a row of workflow_version from the stream. XID stays 0: the part
+// that the row came in has it. Nothing of the result points into the row.
+func VersionFromRow(rel *change.Relation, row change.Row) (workflow.Version, error) {
+	var v workflow.Version
+	f := fields{rel: rel, row: row, types: pgtype.NewMap()}
+	f.scan("workflow_id", pgtype.TextOID, &v.WorkflowID)
+	f.scan("version", pgtype.Int4OID, &v.Version)
+	v.TenantID = f.text("tenant_id")
+	f.scan("status", pgtype.TextOID, (*string)(&v.Status))
+	if document := f.text("document"); document != "" {
+		v.Document = []byte(document)
+	}
+	if f.err != nil {
+		return workflow.Version{}, fmt.Errorf("read a row of rowbell.workflow_version from the stream: %w", f.err)
+	}
+	return v, nil
+}
+
+// TableFromRow reads a row of captured_table from the stream, as VersionFromRow does.
+func TableFromRow(rel *change.Relation, row change.Row) (workflow.Table, error) {
+	var t workflow.Table
+	f := fields{rel: rel, row: row, types: pgtype.NewMap()}
+	f.scan("schema_name", pgtype.TextOID, &t.Schema)
+	f.scan("table_name", pgtype.TextOID, &t.Name)
+	f.scan("version", pgtype.Int4OID, &t.Version)
+	f.scan("label", pgtype.TextOID, &t.Label)
+	t.TenantColumn = f.text("tenant_column")
+	f.scan("key_columns", pgtype.TextArrayOID, &t.KeyColumns)
+	f.scan("hidden", pgtype.TextArrayOID, &t.Hidden)
+	f.scan("redacted", pgtype.TextArrayOID, &t.Redacted)
+	f.scan("insert_only", pgtype.BoolOID, &t.InsertOnly)
+	f.scan("released", pgtype.BoolOID, &t.Released)
+	f.scan("from_xid", pgtype.XID8OID, &t.FromXID)
+	if f.err != nil {
+		return workflow.Table{}, fmt.Errorf("read a row of rowbell.captured_table from the stream: %w", f.err)
+	}
+	return t, nil
+}
+
+// fields reads columns by name and keeps the first error.
+type fields struct {
+	rel   *change.Relation
+	row   change.Row
+	types *pgtype.Map // not to be shared between goroutines; these rows are rare
+	err   error
+}
+
+func (f *fields) scan(column string, oid uint32, to any) {
+	i := f.rel.Column(column)
+	text, state := f.row.Column(i)
+	switch {
+	case f.err != nil:
+	case i < 0:
+		f.err = fmt.Errorf("the relation has no column %s", column)
+	case state != change.Present:
+		f.err = fmt.Errorf("column %s has no value", column)
+	default:
+		if err := f.types.Scan(oid, pgtype.TextFormatCode, text, to); err != nil {
+			f.err = fmt.Errorf("column %s: %w", column, err)
+		}
+	}
+}
+
+// text reads a column that may be null, which is "".
+func (f *fields) text(column string) string {
+	i := f.rel.Column(column)
+	text, state := f.row.Column(i)
+	if i < 0 && f.err == nil {
+		f.err = fmt.Errorf("the relation has no column %s", column)
+	}
+	if i >= 0 && state == change.NotInWAL && f.err == nil {
+		f.err = fmt.Errorf("column %s is not in the WAL", column)
+	}
+	return string(text)
+}
+
+// WriteHealth writes one row for each of these workflows, over what it had. A row that
+// says what it said keeps its time.
+func (s *Source) WriteHealth(ctx context.Context, health []workflow.Health) error {
+	if err := writeHealth(ctx, s.pool, health); err != nil {
+		return sourceError("write workflow_health", err)
+	}
+	return nil
+}
+
+// RemoveHealth removes the rows of these workflows, as of deleted ones.
+func (s *Source) RemoveHealth(ctx context.Context, workflowIDs []string) error {
+	if _, err := s.pool.Exec(ctx, `delete from rowbell.workflow_health where workflow_id = any ($1)`, workflowIDs); err != nil {
+		return sourceError("remove from workflow_health", err)
+	}
+	return nil
+}
+
+// ReplaceHealth makes all the rows there are.
+func (s *Source) ReplaceHealth(ctx context.Context, all []workflow.Health) error {
+	ids := make([]string, len(all))
+	for i := range all {
+		ids[i] = all[i].WorkflowID
+	}
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `delete from rowbell.workflow_health where workflow_id <> all ($1)`, ids); err != nil {
+			return err
+		}
+		return writeHealth(ctx, tx, all)
+	})
+	if err != nil {
+		return sourceError("rewrite workflow_health", err)
+	}
+	return nil
+}
+
+type batcher interface {
+	SendBatch(context.Context, *pgx.Batch) pgx.BatchResults
+}
+
+func writeHealth(ctx context.Context, db batcher, health []workflow.Health) error {
+	var b pgx.Batch
+	for i := range health {
+		h := &health[i]
+		warnings := h.Warnings
+		if warnings == nil {
+			warnings = []string{}
+		}
+		b.Queue(`insert into rowbell.workflow_health as h (workflow_id, version, tenant_id, verdict, message, warnings)
+values ($1, $2, nullif($3, ''), $4, $5, $6)
+on conflict (workflow_id) do update
+set version = excluded.version, tenant_id = excluded.tenant_id, verdict = excluded.verdict,
+	message = excluded.message, warnings = excluded.warnings, updated_at = now()
+where (h.version, h.tenant_id, h.verdict, h.message, h.warnings)
+	is distinct from (excluded.version, excluded.tenant_id, excluded.verdict, excluded.message, excluded.warnings)`,
+			h.WorkflowID, h.Version, h.TenantID, h.Verdict, h.Message, warnings)
+	}
+	return db.SendBatch(ctx, &b).Close()
+}
+
+// sourceError says what was attempted, with the server's detail and hint, and makes the
+// errors of package workflow of what it can.
+func sourceError(what string, err error) error {
+	var pg *pgconn.PgError
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("%s: %w", what, workflow.ErrNotFound)
+	}
+	if !errors.As(err, &pg) {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	switch pg.Code {
+	case "P0002", "42P01", "42704", "42703", "3F000": // no data, undefined table, object, column, schema
+		return fmt.Errorf("%s: %w: %w", what, workflow.ErrNotFound, explain(err))
+	case "55P03": // lock_not_available
+		return fmt.Errorf("%s: %w: %w: %w", what, workflow.ErrConflict, ErrLockTimeout, explain(err))
+	case "23505", "42710", "55000": // unique violation, duplicate object, not in prerequisite state
+		return fmt.Errorf("%s: %w: %w", what, workflow.ErrConflict, explain(err))
+	case "42501": // insufficient privilege
+		return fmt.Errorf("%s: %w: %w", what, ErrPrivilege, explain(err))
+	}
+	return fmt.Errorf("%s: %w", what, explain(err))
+}
