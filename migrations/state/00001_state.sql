@@ -21,22 +21,29 @@
 --      in the log row: this one
 --
 -- Matches per second; one match = one event (300 bytes of JSON), one execution, one
--- delivery, which is leased to the process that records it; "+ settled" also deletes it from
--- the queue and writes its outcome and the execution's, in batches of the same size. Medians
--- of 3 runs of 40,000 matches, interleaved in random order, one connection and its server
--- (PostgreSQL 15.18, fsync and synchronous_commit on, shared_buffers 2 GB) on 2 cores. Deliveries that must be
--- claimed first: D 28k and 41k/s, 1.6 kB. data as jsonb instead of json costs a fifth of the
--- record rate at B=1000 and 60 bytes; writing to the day's partition by its name gains
--- nothing that shows. N1's and A's rates at B=100 are those of a plan which scans the log: settling
--- by UPDATE needs a join that the planner gets wrong while the tables are new; moving rows does not.
--- None of these has the index on event (row_key), which adds 90 bytes and about 1 us.
+-- delivery, leased to the process that records it; "+ settled" also deletes that from the
+-- queue and writes its outcome and the execution's, in batches of the same size. Medians of
+-- 3 runs of 40,000 matches, interleaved in random order, one connection and its server
+-- (PostgreSQL 15.18, fsync and synchronous_commit on, shared_buffers 2 GB) on 2 cores.
+--
+-- N1's and A's rates at B=100 are those of a plan that scans the log: settling by UPDATE
+-- needs a join, which the planner gets wrong while tables are new; moving rows does not.
+-- With deliveries that are claimed first D settles 28k and 41k/s, at 1.6 kB. With data as
+-- jsonb B takes 11 us of the server's time to record a match at B=1000, as json 9. Writing
+-- to the day's partition by its name gains nothing that shows.
+--
+-- The table is without these indexes, which cost D: event (row_key) 70 bytes and 0.9 us,
+-- execution (left(id, 26)) 95 bytes and 0.5 us. A BRIN bloom filter for the latter costs 35
+-- bytes and as much time, and has nothing of what is newest until autovacuum comes by.
 --
 -- Ids are text under collation "C", so that a filter by id needs no conversion:
 --   event      ULID of 26 characters
 --   execution  <event id>-<version surrogate>, with -<run> behind for a replay
 --   delivery   <execution id>.<action>, with .<recipient> behind for a recipient's share
--- So an execution's id starts with its event's, and both ways of looking are ranges of one
--- index. '.' follows '-' in ASCII, which gives the range's end.
+-- Since an execution's id starts with its event's, both right edges grow with time, and all
+-- executions of an event are a range of one index: from <event id>- to <event id>. (the
+-- character after '-'). A join to event by that range was tried instead of the index on
+-- left(id, 26): the planner reads the whole log for it.
 
 create table rowbell.surrogate (
 	ref integer primary key,
@@ -107,6 +114,7 @@ create table rowbell.execution (
 	result jsonb,
 	primary key (id, committed_at)
 ) partition by range (committed_at);
+create index execution_event on rowbell.execution (left(id, 26));
 create index execution_version on rowbell.execution (version_ref, committed_at);
 create index execution_status on rowbell.execution (status, committed_at) where status <> 'success';
 create index execution_executed on rowbell.execution using brin (executed_at) with (pages_per_range = 16, autosummarize = on);
@@ -420,9 +428,9 @@ comment on column rowbell.notification.link is 'Where it leads';
 comment on column rowbell.notification.created_at is 'When it was delivered';
 comment on column rowbell.notification.read_at is 'When the recipient read it; null: not yet';
 
--- Views: the contract's names and columns. In each branch of workflow_log the join to event
--- is an equality that an index of event serves, and a range that the key of execution (or
--- queue) serves: whichever side is filtered comes first.
+-- Views: the contract's names and columns. In workflow_log a filter on status drops the
+-- branches that can't have it, and one on workflow_id or tenant_id goes through surrogate.
+-- Tables of pending executions have no index but their keys: what isn't done is little.
 
 create view rowbell.workflow_event as
 select e.event_id as id, e.stream, e.commit_lsn, e.seq, e.side, e.committed_at,
@@ -446,26 +454,20 @@ comment on column rowbell.workflow_event.data is 'What a webhook gets of the row
 
 create view rowbell.workflow_log as
 select x.id, v.id as workflow_id, v.version as workflow_version, v.name as workflow_name, v.tenant_id,
-	e.event_id as trigger_event_id, x.status, x.executed_at, x.result, x.error, x.settled_at, x.committed_at, x.priority
+	left(x.id, 26) as trigger_event_id, x.status, x.executed_at, x.result, x.error, x.settled_at, x.committed_at, x.priority
 from rowbell.execution x
 join rowbell.surrogate v on v.ref = x.version_ref
-left join rowbell.event e on e.event_id = left(x.id, 26) and e.committed_at = x.committed_at
-	and x.id >= e.event_id || '-' and x.id < e.event_id || '.'
 union all
 select q.execution_id, v.id, v.version, v.name, v.tenant_id,
-	e.event_id, 'pending', q.executed_at, null::jsonb, q.error, null::timestamptz, q.committed_at, q.priority
+	left(q.execution_id, 26), 'pending', q.executed_at, null::jsonb, q.error, null::timestamptz, q.committed_at, q.priority
 from rowbell.queue q
 join rowbell.surrogate v on v.ref = q.version_ref
-left join rowbell.event e on e.event_id = left(q.execution_id, 26) and e.committed_at = q.committed_at
-	and q.execution_id >= e.event_id || '-' and q.execution_id < e.event_id || '.'
 where q.sole
 union all
 select o.id, v.id, v.version, v.name, v.tenant_id,
-	e.event_id, 'pending', o.executed_at, o.result, o.error, null::timestamptz, o.committed_at, o.priority
+	left(o.id, 26), 'pending', o.executed_at, o.result, o.error, null::timestamptz, o.committed_at, o.priority
 from rowbell.execution_open o
-join rowbell.surrogate v on v.ref = o.version_ref
-left join rowbell.event e on e.event_id = left(o.id, 26) and e.committed_at = o.committed_at
-	and o.id >= e.event_id || '-' and o.id < e.event_id || '.';
+join rowbell.surrogate v on v.ref = o.version_ref;
 comment on view rowbell.workflow_log is 'Executions: one row for each workflow version that matched an event. Filters by id, trigger_event_id, workflow_id, tenant_id, status and executed_at use an index';
 comment on column rowbell.workflow_log.id is 'Event id, -, number of the workflow version; with - and the number of the replay behind';
 comment on column rowbell.workflow_log.workflow_id is 'The workflow';

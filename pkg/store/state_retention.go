@@ -22,14 +22,17 @@ const partitionsAhead = 7
 var keepSQL = []string{
 	`insert into rowbell.event select e.* from rowbell.event_%[1]s e
 where exists (select from rowbell.execution_%[1]s x where x.id >= e.event_id || '-' and x.id < e.event_id || '.' and x.status <> 'success')
+or exists (select from rowbell.execution_default x where x.id >= e.event_id || '-' and x.id < e.event_id || '.')
 or exists (select from rowbell.queue q where q.execution_id >= e.event_id || '-' and q.execution_id < e.event_id || '.')
 or exists (select from rowbell.execution_open o where o.id >= e.event_id || '-' and o.id < e.event_id || '.')`,
 	`insert into rowbell.execution select x.* from rowbell.execution_%[1]s x where x.status <> 'success'`,
 	`insert into rowbell.delivery_ended select d.* from rowbell.delivery_ended_%[1]s d
 where exists (select from rowbell.execution_%[1]s x where x.id = d.execution_id and x.status <> 'success')
+or exists (select from rowbell.execution_default x where x.id = d.execution_id)
 or exists (select from rowbell.execution_open o where o.id = d.execution_id)`,
 	`insert into rowbell.attempt select a.* from rowbell.attempt_%[1]s a
 where exists (select from rowbell.execution_%[1]s x where x.id = a.execution_id and x.status <> 'success')
+or exists (select from rowbell.execution_default x where x.id = a.execution_id)
 or exists (select from rowbell.queue q where q.execution_id = a.execution_id)
 or exists (select from rowbell.execution_open o where o.id = a.execution_id)`,
 }
@@ -40,7 +43,7 @@ or exists (select from rowbell.execution_open o where o.id = a.execution_id)`,
 // (workflow_log_kept), where ended ones stay until they are keptDays old.
 //
 // Any process may call it at any time, say each hour; two at once do it one after the
-// other. It waits for locks for 2 s at most, and may then return an error of the
+// other. It waits for a table's lock for 2 s at most, and may then return an error of the
 // server's (55P03): the next call goes on from where this one stopped.
 func (s *State) MaintainPartitions(ctx context.Context, keepDays, keptDays int) error {
 	conn, err := s.pool.Acquire(ctx)
@@ -48,7 +51,22 @@ func (s *State) MaintainPartitions(ctx context.Context, keepDays, keptDays int) 
 		return stateError("maintain partitions", err)
 	}
 	defer conn.Release()
-	m := maintenance{conn.Conn()}
+	// For the session, not for each transaction: a transaction that waited for it would go
+	// on with a catalogue from before the wait.
+	if _, err := conn.Exec(ctx, `select pg_advisory_lock($1)`, maintenanceLock); err != nil {
+		return stateError("wait for another process that maintains partitions", err)
+	}
+	err = maintenance{conn.Conn()}.run(ctx, keepDays, keptDays)
+	// Where ctx ended pgx has closed the connection, and the lock has gone with it.
+	if _, unlockErr := conn.Exec(context.WithoutCancel(ctx), `select pg_advisory_unlock($1)`, maintenanceLock); unlockErr != nil && err == nil {
+		err = stateError("let others maintain partitions", unlockErr)
+	}
+	return err
+}
+
+type maintenance struct{ conn *pgx.Conn }
+
+func (m maintenance) run(ctx context.Context, keepDays, keptDays int) error {
 	made, err := m.makeAhead(ctx)
 	if err != nil {
 		return stateError("make partitions for the coming days", err)
@@ -70,20 +88,17 @@ func (s *State) MaintainPartitions(ctx context.Context, keepDays, keptDays int) 
 	}
 	// Autovacuum never analyzes a partitioned table itself, only its partitions.
 	for _, t := range partitioned {
-		if _, err := conn.Exec(ctx, `analyze rowbell.`+t); err != nil {
+		if _, err := m.conn.Exec(ctx, `analyze rowbell.`+t); err != nil {
 			return stateError("analyze rowbell."+t, err)
 		}
 	}
 	return nil
 }
 
-type maintenance struct{ conn *pgx.Conn }
-
-// locked runs f in a transaction of its own, one process at a time.
-func (m maintenance) locked(ctx context.Context, f func(pgx.Tx) error) error {
+// tx runs f in a transaction that waits for locks for 2 s at most.
+func (m maintenance) tx(ctx context.Context, f func(pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, m.conn, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `select pg_advisory_xact_lock($1), set_config('lock_timeout', '2s', true)`, maintenanceLock)
-		if err != nil {
+		if _, err := tx.Exec(ctx, `set local lock_timeout = '2s'`); err != nil {
 			return err
 		}
 		return f(tx)
@@ -94,7 +109,7 @@ func (m maintenance) locked(ctx context.Context, f func(pgx.Tx) error) error {
 const maintenanceLock int64 = 0x726f7762656c6c50
 
 func (m maintenance) makeAhead(ctx context.Context) (made int, err error) {
-	err = m.locked(ctx, func(tx pgx.Tx) error {
+	err = m.tx(ctx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `select rowbell.make_partitions($1)`, partitionsAhead).Scan(&made)
 	})
 	return made, err
@@ -123,10 +138,16 @@ func (m maintenance) letGo(ctx context.Context, day string) error {
 	if _, err := time.Parse("20060102", day); err != nil {
 		return err // a table of somebody else's
 	}
-	err := m.locked(ctx, func(tx pgx.Tx) error {
+	err := m.tx(ctx, func(tx pgx.Tx) error {
 		for _, t := range partitioned {
+			// A table that could not be attached, since the DEFAULT partition had rows of its
+			// day, is missing; an empty one stands in for it.
+			_, err := tx.Exec(ctx, fmt.Sprintf(`create table if not exists rowbell.%[1]s_%[2]s (like rowbell.%[1]s)`, t, day))
+			if err != nil {
+				return err
+			}
 			var attached bool
-			err := tx.QueryRow(ctx, `select exists (select from pg_catalog.pg_inherits where inhrelid = to_regclass($1))`,
+			err = tx.QueryRow(ctx, `select exists (select from pg_catalog.pg_inherits where inhrelid = to_regclass($1))`,
 				"rowbell."+t+"_"+day).Scan(&attached)
 			if err != nil {
 				return err
@@ -143,16 +164,7 @@ func (m maintenance) letGo(ctx context.Context, day string) error {
 	if err != nil {
 		return err
 	}
-	return m.locked(ctx, func(tx pgx.Tx) error {
-		for _, t := range partitioned { // another process may have done it meanwhile
-			var there bool
-			if err := tx.QueryRow(ctx, `select to_regclass($1) is not null`, "rowbell."+t+"_"+day).Scan(&there); err != nil {
-				return err
-			}
-			if !there {
-				return nil
-			}
-		}
+	return m.tx(ctx, func(tx pgx.Tx) error {
 		for _, sql := range keepSQL {
 			if _, err := tx.Exec(ctx, fmt.Sprintf(sql, day)); err != nil {
 				return err
@@ -169,7 +181,7 @@ func (m maintenance) letGo(ctx context.Context, day string) error {
 
 // trim deletes from the DEFAULT partitions, and from the small tables, what is too old.
 func (m maintenance) trim(ctx context.Context, keepDays, keptDays int) error {
-	return m.locked(ctx, func(tx pgx.Tx) error {
+	return m.tx(ctx, func(tx pgx.Tx) error {
 		for _, sql := range []string{
 			`delete from rowbell.execution_default x where x.committed_at < clock_timestamp() - make_interval(days => case x.status when 'success' then $1::int else $2::int end)`,
 			`delete from rowbell.delivery_ended_default d where d.committed_at < clock_timestamp() - make_interval(days => $1::int)
