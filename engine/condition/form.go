@@ -55,11 +55,12 @@ type span struct {
 	path     string
 }
 
-// path returns the innermost key path that wrote the character at i.
+// path returns the innermost key path that wrote the character at i. Inner ones stand
+// first in spans.
 func (c *clause) path(i int) string {
 	best, width := c.where, int(^uint(0)>>1)
 	for _, s := range c.spans {
-		if s.from <= i && i < s.to && s.to-s.from <= width {
+		if s.from <= i && i < s.to && s.to-s.from < width {
 			best, width = s.path, s.to-s.from
 		}
 	}
@@ -144,6 +145,9 @@ func (f *Form) addForm(where string, raw json.RawMessage, trigger bool) error {
 		}
 	}
 	if err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			err = errors.New("it ends too early")
+		}
 		return &Error{Where: where, Message: "malformed JSON: " + err.Error()}
 	}
 	w := &formWriter{}

@@ -71,7 +71,10 @@ func (l *leaf) add(c *change.Column, o operand) error {
 	if err != nil {
 		return fmt.Errorf("column %s %w", c.Name, err)
 	}
-	rawOnly := l.op == isEqual
+	if c.Type.Kind == change.JSON {
+		l.values = append(l.values, v)
+		return nil
+	}
 	switch v := v.(type) {
 	case string:
 		l.addRaw(canonicalText(c.Type, []byte(v)))
@@ -82,7 +85,7 @@ func (l *leaf) add(c *change.Column, o operand) error {
 			l.addRaw([]byte("f"))
 		}
 	case change.Numeric:
-		if rawOnly {
+		if l.op == isEqual {
 			l.addRaw([]byte(v.Normalize().String()))
 		} else {
 			l.numbers = append(l.numbers, v)
@@ -115,6 +118,9 @@ func literalOf(t change.Type, o operand) (any, error) {
 	s, isText := o.value.(string)
 	n, isNumber := o.value.(change.Numeric)
 	mismatch := func() error {
+		if o.kind == listKind {
+			return fmt.Errorf("is %s and can't be compared with a list; write in for one of several values", typeName(t))
+		}
 		return fmt.Errorf("is %s and can't be compared with %s", typeName(t), constantName(o))
 	}
 	switch t.Kind {
@@ -256,7 +262,7 @@ func normalTime(s string) (string, bool) {
 	return "", false
 }
 
-// errPanic carries an error through the virtual machine, which turns a panic into the
+// raise carries an error through the virtual machine, which turns a panic into the
 // error of its run.
 func raise(err error) {
 	if err != nil {
