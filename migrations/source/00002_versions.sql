@@ -192,7 +192,8 @@ begin
 			hint = 'Shorten its conditions and action_config, or split it.';
 	end if;
 
-	-- Without this comparison the updates below would queue this trigger for ever.
+	-- Without this comparison each row of a workflow would write a version of its own, and
+	-- the updates of actions above would queue this trigger for ever.
 	if last.version is not null and last.document is not distinct from doc
 		and last.status = d.status and last.tenant_id is not distinct from d.tenant_id then
 		n := last.version;
@@ -256,8 +257,14 @@ $$;
 -- +goose StatementEnd
 comment on function rowbell.version_all() is 'Trigger: writes versions of all workflows that a TRUNCATE changed';
 
-create constraint trigger version after insert or update or delete on rowbell.workflow_definition
+create constraint trigger version after insert or delete on rowbell.workflow_definition
 	deferrable initially deferred for each row execute function rowbell.version_touched();
+-- Edits of the draft, and the number that the version trigger writes, are not even queued.
+create constraint trigger version_update after update on rowbell.workflow_definition
+	deferrable initially deferred for each row
+	when ((old.id, old.tenant_id, old.name, old.description, old.status, old.settings)
+		is distinct from (new.id, new.tenant_id, new.name, new.description, new.status, new.settings))
+	execute function rowbell.version_touched();
 create constraint trigger version after insert or update or delete on rowbell.workflow_trigger
 	deferrable initially deferred for each row execute function rowbell.version_touched();
 create constraint trigger version after insert or update or delete on rowbell.workflow_condition
@@ -276,7 +283,7 @@ create trigger version_truncate after truncate on rowbell.workflow_action
 	for each statement execute function rowbell.version_all();
 create trigger version_truncate after truncate on rowbell.workflow_recipient
 	for each statement execute function rowbell.version_all();
-alter table rowbell.workflow_definition enable always trigger version, enable always trigger version_truncate;
+alter table rowbell.workflow_definition enable always trigger version, enable always trigger version_update, enable always trigger version_truncate;
 alter table rowbell.workflow_trigger enable always trigger version, enable always trigger version_truncate;
 alter table rowbell.workflow_condition enable always trigger version, enable always trigger version_truncate;
 alter table rowbell.workflow_action enable always trigger version, enable always trigger version_truncate;
@@ -312,3 +319,6 @@ alter table rowbell.captured_table enable always trigger insert_only, enable alw
 
 revoke execute on function rowbell.move_secrets(jsonb, text, text, text) from public;
 revoke execute on function rowbell.version_workflow(text) from public;
+-- Triggers fire without EXECUTE; nobody is to put these on tables of their own.
+revoke execute on function rowbell.version_touched() from public;
+revoke execute on function rowbell.version_all() from public;

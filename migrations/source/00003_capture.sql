@@ -309,9 +309,12 @@ begin
 	pub := coalesce(capture.publication, (select s.publication from rowbell.setting s));
 	target := pub || case when want.insert_only then '_insert' else '' end;
 	other := pub || case when want.insert_only then '' else '_insert' end;
-	if not exists (select from pg_publication p where p.pubname = target) then
+	-- Both must be there: captured_table itself comes through <name>_insert.
+	select string_agg(x, ' and ') into bad from unnest(array[pub, pub || '_insert']) x
+	where not exists (select from pg_publication p where p.pubname = x);
+	if bad is not null then
 		raise exception using errcode = 'undefined_object',
-			message = format('there is no publication %s', target),
+			message = format('there is no publication %s', bad),
 			hint = format('rowbell run makes it when it starts; from SQL: SELECT rowbell.ensure_publications(%L);', pub);
 	end if;
 	in_target := exists (select from pg_publication_tables t

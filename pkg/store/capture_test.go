@@ -96,6 +96,25 @@ func TestEnsurePublications(t *testing.T) {
 	}
 }
 
+func TestEnsurePublicationsAtOnce(t *testing.T) {
+	t.Parallel()
+	db := sourceDB(t)
+	s := store.OpenSource(db.Pool(t))
+	const n = 4
+	errs := make(chan error, n)
+	for range n {
+		go func() { errs <- s.EnsurePublications(t.Context(), "rowbell") }()
+	}
+	for range n {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	if p, err := s.PublicationState(t.Context(), "rowbell"); err != nil || !p.Complete {
+		t.Errorf("PublicationState = %+v, %v", p, err)
+	}
+}
+
 func TestCapture(t *testing.T) {
 	t.Parallel()
 	db, s := published(t)
@@ -235,7 +254,7 @@ func TestCaptureRefuses(t *testing.T) {
 		{"rowbell.capture('orders', label => 'buys')", "public.orders is captured as orders"},
 		{"rowbell.capture('other.orders', label => 'orders')", "public.orders has that label"},
 		{"rowbell.capture('other.orders', label => 'domain:x')", "cannot be the label of other.orders"},
-		{"rowbell.capture('other.orders', publication => 'nope')", "there is no publication nope"},
+		{"rowbell.capture('other.orders', publication => 'nope')", "there is no publication nope and nope_insert"},
 		{"rowbell.release('other.orders')", "other.orders is not captured"},
 		{"rowbell.release('rowbell.workflow_version')", "rowbell.workflow_version is not captured"},
 	}

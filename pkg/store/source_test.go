@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/localpg"
 	"github.com/rowbell/rowbell/pkg/pgtest"
 	"github.com/rowbell/rowbell/pkg/store"
 	"github.com/rowbell/rowbell/pkg/workflow"
@@ -215,7 +216,15 @@ func TestHealth(t *testing.T) {
 
 func TestUninstall(t *testing.T) {
 	t.Parallel()
-	db, s := published(t)
+	// A server of its own: the role that goes belongs to all databases.
+	db := pgtest.DBOn(t, pgtest.Server(t, localpg.Options{Template: true}))
+	if err := store.MigrateSource(t.Context(), db.URL); err != nil {
+		t.Fatal(err)
+	}
+	s := store.OpenSource(db.Pool(t))
+	if err := s.EnsurePublications(t.Context(), "rowbell"); err != nil {
+		t.Fatal(err)
+	}
 	slot := pgtest.Slot(t, db)
 	db.Exec(t, "select pg_create_logical_replication_slot($1, 'pgoutput')", slot)
 	db.Exec(t, "create table orders (id int primary key); insert into orders values (1)")
@@ -224,7 +233,7 @@ func TestUninstall(t *testing.T) {
 	}
 	db.Exec(t, "insert into rowbell.workflow_definition (id) values ('w')")
 	u, err := store.Uninstall(t.Context(), db.Pool(t))
-	if err != nil || !slices.Equal(u.Publications, []string{"rowbell", "rowbell_insert"}) || !slices.Equal(u.Slots, []string{slot}) {
+	if err != nil || !slices.Equal(u.Publications, []string{"rowbell", "rowbell_insert"}) || !slices.Equal(u.Slots, []string{slot}) || u.RoleLeft {
 		t.Errorf("Uninstall = %+v, %v", u, err)
 	}
 	if got := db.QueryString(t, "select format('%s %s', (select count(*) from orders), to_regnamespace('rowbell'))"); got != "1 " {
