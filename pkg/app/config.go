@@ -320,6 +320,11 @@ var (
 // Redact takes passwords out of a text that may hold connection strings: user:•••@
 // in URLs, password=••• in keyword/value strings and query parameters.
 func Redact(s string) string {
-	s = userinfo.ReplaceAllString(s, "$1:•••@")
+	s = userinfo.ReplaceAllStringFunc(s, func(found string) string {
+		if strings.HasSuffix(found, ":password@") {
+			return found // an example
+		}
+		return userinfo.ReplaceAllString(found, "$1:•••@")
+	})
 	return keyValues.ReplaceAllString(s, "$1$2•••")
 }

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"context"
+
+	"github.com/rowbell/rowbell/pkg/app"
+)
+
+var adoptCommand = command{
+	name:  "adopt",
+	short: "Make the state of another installation this one's, after a copy or a restore",
+	long: `State belongs to an instance, a server and a database. On a copy of production, nothing is
+read or sent until you say what to do with the deliveries that were pending there.`,
+	options: []option{
+		{"discard-pending", "", "Cancel what was pending: on a copy, the original delivers it"},
+		{"keep", "", "Deliver what was pending: after a restore, when the original is gone"},
+	},
+	run: func(ctx context.Context, c *call) error {
+		if c.has("discard-pending") == c.has("keep") {
+			return usage{"say what becomes of pending deliveries: either --discard-pending or --keep", "rowbell adopt --help"}
+		}
+		return c.operate(func(o *app.Operator) error {
+			r, err := o.Adopt(ctx, c.has("discard-pending"))
+			if err != nil {
+				return err
+			}
+			return c.tell(r)
+		})
+	},
+}

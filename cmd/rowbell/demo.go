@@ -1,0 +1,26 @@
+package main
+
+import (
+	"context"
+
+	"github.com/rowbell/rowbell/pkg/demo"
+)
+
+var demoCommand = command{
+	name:  "demo",
+	short: "Show it all: a throw-away PostgreSQL, a small shop, workflows, and what they do",
+	long: `Starts a PostgreSQL server of its own from binaries on this machine (or fetches them once),
+with a shop of two tenants in steady traffic and five workflows, and shows each execution
+as it is recorded. Ctrl-C ends it and leaves nothing behind.`,
+	options: []option{
+		{"once", "", "Run one change through, print its row of the log, and exit"},
+	},
+	noSettings: true,
+	run: func(ctx context.Context, c *call) error {
+		version, revision := buildInfo()
+		return demo.Run(ctx, demo.Options{
+			Once: c.has("once"), Out: c.stdout, Terminal: isTerminal(c.stdout), Colour: colours(c.stdout),
+			Version: version, Revision: revision,
+		})
+	},
+}

@@ -1,0 +1,132 @@
+// Command rowbell runs workflows on the row changes of a PostgreSQL database.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/rowbell/rowbell/pkg/app"
+)
+
+// Exit codes. Zero is kept for an orderly end.
+const (
+	exitOK    = 0
+	exitError = 1
+	exitUsage = 2
+)
+
+// command is one subcommand. Its file says how it is called and which function of
+// app does the work.
+type command struct {
+	name       string
+	args       string // what follows the name, as "TABLE"; "" for nothing
+	short      string // one line, for the list
+	long       string // for rowbell NAME --help
+	options    []option
+	noSettings bool // works without a database of the user's
+	run        func(ctx context.Context, c *call) error
+}
+
+// call is one invocation of a command.
+type call struct {
+	parsed
+	stdout *os.File
+	stderr *os.File
+}
+
+// config reads the settings. What is wrong with them is an error in how rowbell was
+// called.
+func (c *call) config() (app.Config, error) {
+	cfg, err := app.Load(c.settings, os.LookupEnv)
+	if err != nil {
+		return cfg, usage{app.Message(err), "rowbell --help"}
+	}
+	return cfg, nil
+}
+
+// has says that an option that takes no value was given.
+func (c *call) has(name string) bool { _, ok := c.own[name]; return ok }
+
+// commands are in the order of the help text.
+func commands() []command {
+	return []command{runCommand, migrateCommand, checkCommand, captureCommand, demoCommand, resyncCommand, adoptCommand, uninstallCommand, versionCommand}
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first signal asks for an orderly stop. From then on signals have their usual
+	// effect, so that a second one ends the process.
+	context.AfterFunc(ctx, stop)
+	os.Exit(start(ctx, os.Args[1:]))
+}
+
+// start finds the command, reads its options and the settings, runs it, and returns
+// the exit code.
+func start(ctx context.Context, args []string) int {
+	if len(args) == 0 {
+		writeHelp(os.Stdout)
+		return exitUsage
+	}
+	switch args[0] {
+	case "--help", "-h":
+		writeHelp(os.Stdout)
+		return exitOK
+	case "--version":
+		args[0] = versionCommand.name
+	case "help":
+		if len(args) == 1 {
+			writeHelp(os.Stdout)
+			return exitOK
+		}
+		args = []string{args[1], "--help"}
+	}
+	cmd, err := find(args[0])
+	if err != nil {
+		return fail(os.Stderr, err)
+	}
+	p, err := cmd.parse(args[1:])
+	if err != nil {
+		return fail(os.Stderr, err)
+	}
+	if p.help {
+		cmd.writeHelp(os.Stdout)
+		return exitOK
+	}
+	c := &call{parsed: p, stdout: os.Stdout, stderr: os.Stderr}
+	if err := cmd.run(ctx, c); err != nil {
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			err = errors.New("stopped by a signal before it was done")
+		}
+		return fail(os.Stderr, err)
+	}
+	return exitOK
+}
+
+// usage is an error in how rowbell was called.
+type usage struct {
+	message string
+	help    string // the command that tells more
+}
+
+func (u usage) Error() string { return u.message }
+
+// failed is an error that has been shown already.
+var failed = errors.New("failed")
+
+// fail shows an error as one message and returns the exit code for it.
+func fail(w io.Writer, err error) int {
+	if errors.Is(err, failed) {
+		return exitError
+	}
+	if u, ok := errors.AsType[usage](err); ok {
+		_, _ = fmt.Fprintf(w, "rowbell: %s\nSee %s\n", u.message, u.help)
+		return exitUsage
+	}
+	_, _ = fmt.Fprintf(w, "rowbell: %s\n", app.Message(err))
+	return exitError
+}

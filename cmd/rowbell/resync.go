@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rowbell/rowbell/pkg/app"
+)
+
+var resyncCommand = command{
+	name:  "resync",
+	short: "Go on after a lost slot, giving up the changes that can't be read any more",
+	long: `Makes a new slot, reads the definitions again and starts there. What was recorded stays;
+the stretch that was given up stands in rowbell.stream_gap. Refuses while a worker holds
+the slot. Workers that wait go on by themselves.`,
+	run: func(ctx context.Context, c *call) error {
+		return c.operate(func(o *app.Operator) error {
+			r, err := o.Resync(ctx)
+			if err != nil {
+				return err
+			}
+			return c.tell(r)
+		})
+	},
+}
+
+// operate opens an operator for the length of f.
+func (c *call) operate(f func(*app.Operator) error) error {
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	o, err := app.NewOperator(cfg, newLogger(c.stderr, cfg))
+	if err != nil {
+		return err
+	}
+	defer o.Close()
+	return f(o)
+}
+
+// tell says what a resync did.
+func (c *call) tell(r app.Resynced) error {
+	message := fmt.Sprintf("Reading goes on from %s, as stream %d.", r.To, r.Stream)
+	if r.From != 0 {
+		message = fmt.Sprintf("Reading goes on from %s, as stream %d. Changes from %s to there are not read.", r.To, r.Stream, r.From)
+	}
+	_, err := fmt.Fprintln(c.stdout, message)
+	return err
+}

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/rowbell/rowbell/pkg/app"
+)
+
+var uninstallCommand = command{
+	name:  "uninstall",
+	short: "Remove everything of Rowbell's from the databases",
+	long: `Drops the replication slot, both publications and schema rowbell with all workflows and the
+whole log. The application's tables stay as they are. Stop the workers first.`,
+	options: []option{{"yes", "", "Do it; without this nothing happens"}},
+	run: func(ctx context.Context, c *call) error {
+		cfg, err := c.config()
+		if err != nil {
+			return err
+		}
+		if !c.has("yes") {
+			return usage{fmt.Sprintf("this would drop slot %s, publications %s and %s, and schema rowbell with all workflows and the log, in %s. Add --yes to do it",
+				cfg.Slot, cfg.Publication, cfg.InsertPublication(), app.Target(cfg.SourceURL)), "rowbell uninstall --help"}
+		}
+		return c.operate(func(o *app.Operator) error {
+			left, err := o.Uninstall(ctx)
+			if err != nil {
+				return err
+			}
+			message := "Nothing of Rowbell's is left."
+			if len(left.Slots) > 0 {
+				message = fmt.Sprintf("Removed. Other slots of this database hold back WAL, if they were Rowbell's drop them: SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name IN ('%s');", strings.Join(left.Slots, "', '"))
+			}
+			if left.RoleLeft {
+				message += " Role rowbell_publisher stays: another database uses it, or this role may not drop it."
+			}
+			_, err = fmt.Fprintln(c.stdout, message)
+			return err
+		})
+	},
+}

@@ -1,0 +1,426 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/term"
+
+	"github.com/rowbell/rowbell/examples"
+	"github.com/rowbell/rowbell/pkg/localpg"
+	"github.com/rowbell/rowbell/pkg/store"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// Options say how the demo is shown.
+type Options struct {
+	// Once runs one change through, prints its row of the log, and ends.
+	Once bool
+	// Out is what is written to.
+	Out io.Writer
+	// Terminal and Colour say what Out understands: rewriting a line, and colours.
+	Terminal, Colour bool
+	// Version and Revision are of this build.
+	Version, Revision string
+	// Pause is the time between two changes of the traffic, on average.
+	// Defaults to 350 ms.
+	Pause time.Duration
+}
+
+// database is the shop's.
+const database = "shop"
+
+// patience is how long the worker may take until it reads and every workflow is in
+// order, and how long one change may take to be recorded.
+const patience = 60 * time.Second
+
+// show is a demo that runs.
+type show struct {
+	Options
+	screen *screen
+	server *localpg.Server
+	worker *worker
+	began  time.Time
+}
+
+// Run shows the demo until ctx ends, which is its orderly end, or until its one change
+// is through. When it returns, server, files and processes are gone.
+func Run(ctx context.Context, o Options) (err error) {
+	if o.Pause == 0 {
+		o.Pause = 350 * time.Millisecond
+	}
+	d := &show{Options: o, began: time.Now(), screen: &screen{out: o.Out, terminal: o.Terminal, colour: o.Colour, width: terminalWidth}}
+	defer func() {
+		d.screen.clearStatus()
+		err = errors.Join(err, d.close())
+		if err == nil && ctx.Err() != nil {
+			d.screen.line("Stopped. Nothing is left behind.")
+		}
+	}()
+	if err := d.prepare(ctx); err != nil {
+		return interrupted(ctx, err)
+	}
+	if o.Once {
+		return interrupted(ctx, d.once(ctx))
+	}
+	return interrupted(ctx, d.watch(ctx))
+}
+
+// interrupted drops what is only ctx's own end.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (d *show) close() error {
+	var problems []error
+	if d.worker != nil {
+		problems = append(problems, d.worker.close())
+	}
+	if d.server != nil {
+		problems = append(problems, d.server.Close())
+	}
+	return errors.Join(problems...)
+}
+
+// step says what is being done, and then how long it took.
+func (d *show) step(what string, do func() error) error {
+	began := time.Now()
+	if d.Terminal {
+		d.screen.setStatus(what + " …")
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	d.screen.clearStatus()
+	d.screen.line("%s %s", pad(what, 64), d.screen.paint(dim, since(time.Since(began))))
+	return nil
+}
+
+// prepare makes everything up to a worker that reads.
+func (d *show) prepare(ctx context.Context) error {
+	s := d.screen
+	s.line("%s", s.paint(bold, "Rowbell rings when a row changes."))
+	s.line("")
+	log := slog.New(lineHandler{screen: s, least: slog.LevelWarn})
+
+	binaries, err := localpg.Find(ctx, localpg.Options{Log: slog.New(lineHandler{screen: s})})
+	if err != nil {
+		return fmt.Errorf("find a PostgreSQL for the demo: %w", err)
+	}
+	err = d.step("Start a throw-away PostgreSQL "+binaries.Version, func() (err error) {
+		d.server, err = localpg.Start(ctx, localpg.Options{BinDir: binaries.Dir, Settings: map[string]string{"max_wal_size": "256MB"}})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = d.step("Open a shop: customers, orders, invoices of acme and globex", func() error { return d.openShop(ctx) })
+	if err != nil {
+		return err
+	}
+	list := examples.Workflows()
+	err = d.step(fmt.Sprintf("Write %d workflows as SQL rows (examples/)", len(list)), func() error {
+		if err := migrate(ctx, d.url()); err != nil {
+			return err
+		}
+		return d.writeWorkflows(ctx, list)
+	})
+	if err != nil {
+		return err
+	}
+	err = d.step("Start the worker; it captures the tables that they name", func() (err error) {
+		if d.worker, err = startWorker(ctx, d.url(), log, d.Version, d.Revision); err != nil {
+			return err
+		}
+		return d.untilInOrder(ctx, len(list))
+	})
+	if err != nil {
+		return err
+	}
+	s.line("")
+	for _, w := range list {
+		s.line("  %s %s", s.paint(cyan, pad(strings.TrimSuffix(w.File, ".sql"), 22)), w.Title)
+	}
+	s.line("")
+	return nil
+}
+
+func (d *show) url() string { return d.server.URL(database) }
+
+func (d *show) openShop(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, d.server.URL(localpg.Superuser))
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, "create database "+database)
+	if err = errors.Join(err, conn.Close(ctx)); err != nil {
+		return fmt.Errorf("create database %s: %w", database, err)
+	}
+	return d.script(ctx, "shop.sql", examples.Shop)
+}
+
+func (d *show) writeWorkflows(ctx context.Context, list []examples.Workflow) error {
+	for _, w := range list {
+		if err := d.script(ctx, w.File, w.SQL); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// script runs a file as psql would: as it stands, in one go.
+func (d *show) script(ctx context.Context, name, sql string) error {
+	conn, err := pgx.Connect(ctx, d.url())
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+	if err = errors.Join(err, conn.Close(ctx)); err != nil {
+		return fmt.Errorf("run examples/%s: %w", name, err)
+	}
+	return nil
+}
+
+// untilInOrder waits until the worker has judged every workflow, and all are in order.
+func (d *show) untilInOrder(ctx context.Context, want int) error {
+	conn, err := pgx.Connect(ctx, d.url())
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it only read
+	deadline := time.Now().Add(patience)
+	for {
+		var inOrder int
+		var rest string
+		err := conn.QueryRow(ctx, `
+			select count(*) filter (where verdict = 'ok'),
+			       coalesce(string_agg(workflow_id || ' is ' || verdict || ': ' || coalesce(message, ''), '; ') filter (where verdict <> 'ok'), '')
+			from rowbell.workflow_health`).Scan(&inOrder, &rest)
+		if err != nil {
+			return fmt.Errorf("read rowbell.workflow_health: %w", err)
+		}
+		if inOrder == want {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("only %d of %d workflows are in order after %v: %s", inOrder, want, patience, rest)
+		}
+		if err := d.wait(ctx, 25*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// wait pauses, and returns at once with the reason when the worker or the server ends.
+func (d *show) wait(ctx context.Context, pause time.Duration) error {
+	var workerEnded <-chan struct{}
+	if d.worker != nil {
+		workerEnded = d.worker.ended
+	}
+	select {
+	case <-time.After(pause):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-workerEnded:
+		return errors.New("the worker ended before it was told to")
+	case <-d.server.Done():
+		return fmt.Errorf("the PostgreSQL server ended before it was told to; its log ends:\n%s", d.server.Log())
+	}
+}
+
+// once approves one order, waits for the execution and shows it.
+func (d *show) once(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, d.url())
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // the server goes anyway
+	var order int64
+	err = conn.QueryRow(ctx, `insert into orders (tenant_id, customer_id, total) select tenant_id, id, 129.90 from customers where tenant_id = 'acme' order by id limit 1 returning id`).Scan(&order)
+	if err != nil {
+		return fmt.Errorf("place an order: %w", err)
+	}
+	if _, err := conn.Exec(ctx, `update orders set status = 'approved' where id = $1`, order); err != nil {
+		return fmt.Errorf("approve the order: %w", err)
+	}
+	pool, err := pgxpool.New(ctx, d.url())
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	f := &feed{state: store.OpenState(pool)}
+	deadline := time.Now().Add(patience)
+	for {
+		fresh, err := f.next(ctx)
+		if err != nil {
+			return err
+		}
+		if len(fresh) > 0 {
+			d.showExecution(&fresh[0])
+			d.screen.line("")
+			if err := d.showRow(ctx, conn, fresh[0].ExecutionID); err != nil {
+				return err
+			}
+			d.screen.line("")
+			d.screen.line("From nothing to here: %s", since(time.Since(d.began)))
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("no execution in rowbell.workflow_log %v after the change", patience)
+		}
+		if err := d.wait(ctx, 5*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// showRow prints the log's row, a column a line.
+func (d *show) showRow(ctx context.Context, conn *pgx.Conn, id string) error {
+	// In the simple protocol every value comes as the text that psql would show.
+	rows, err := conn.Query(ctx, `select *, executed_at - committed_at as latency from rowbell.workflow_log where id = $1`, pgx.QueryExecModeSimpleProtocol, id)
+	if err != nil {
+		return fmt.Errorf("read the row of rowbell.workflow_log: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		values := make([]*string, len(rows.FieldDescriptions()))
+		targets := make([]any, len(values))
+		for i := range values {
+			targets[i] = &values[i]
+		}
+		if err := rows.Scan(targets...); err != nil {
+			return fmt.Errorf("read the row of rowbell.workflow_log: %w", err)
+		}
+		for i, field := range rows.FieldDescriptions() {
+			text := "null"
+			if values[i] != nil {
+				text = *values[i]
+			}
+			d.screen.line("  %s %s", d.screen.paint(dim, pad(field.Name, 18)), text)
+		}
+	}
+	return rows.Err()
+}
+
+// watch runs the traffic and shows the feed until ctx ends.
+func (d *show) watch(ctx context.Context) error {
+	d.showHints()
+	trafficConn, err := pgx.Connect(ctx, d.url())
+	if err != nil {
+		return err
+	}
+	defer trafficConn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // the server goes anyway
+	pool, err := pgxpool.New(ctx, d.url())
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+
+	t := &traffic{conn: trafficConn, random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), pause: d.Pause}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return t.run(ctx) })
+	g.Go(func() error { return d.follow(ctx, &feed{state: store.OpenState(pool)}, t) })
+	return g.Wait()
+}
+
+// follow shows executions as they are recorded, and the status.
+func (d *show) follow(ctx context.Context, f *feed, t *traffic) error {
+	st := newStatus(d.worker.opsURL())
+	next := time.Now()
+	for {
+		fresh, err := f.next(ctx)
+		if err != nil {
+			return err
+		}
+		for i := range fresh {
+			d.showExecution(&fresh[i])
+			st.executed(latency(&fresh[i]))
+		}
+		if now := time.Now(); !now.Before(next) {
+			next = now.Add(500 * time.Millisecond)
+			st.measure(ctx, now, t.changes.Load())
+			d.screen.setStatus(st.String())
+		}
+		if err := d.wait(ctx, 60*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// The feed's columns: time, change, workflow, status, latency.
+const (
+	workflowWidth = 24
+	statusWidth   = 9
+	latencyWidth  = 7
+	timeWidth     = 8
+)
+
+func (d *show) showExecution(e *store.FeedRow) {
+	s := d.screen
+	changeWidth := 58
+	if d.Terminal {
+		changeWidth = min(90, max(30, s.width()-timeWidth-workflowWidth-statusWidth-latencyWidth-10))
+	}
+	mark, colour := "✓ ", green
+	switch e.Status {
+	case workflow.Failure:
+		mark, colour = "✗ ", red
+	case workflow.Pending, workflow.Cancelled:
+		mark, colour = "· ", yellow
+	}
+	if !d.Terminal {
+		mark = ""
+	}
+	s.line("%s  %s  %s  %s %*s",
+		s.paint(dim, e.CommittedAt.Local().Format("15:04:05")),
+		pad(sentence(e), changeWidth),
+		s.paint(cyan, pad("→ "+e.WorkflowName, workflowWidth)),
+		s.paint(colour, pad(mark+string(e.Status), statusWidth)),
+		latencyWidth, since(latency(e)))
+	if e.Error != "" {
+		s.line("%s%s", strings.Repeat(" ", timeWidth+2), s.paint(red, e.Error))
+	}
+}
+
+// showHints says what else there is to try.
+func (d *show) showHints() {
+	s := d.screen
+	url := d.url()
+	if _, err := d.server.Binaries().Program("psql"); err == nil {
+		s.line("Try it in another terminal:  %s", s.paint(bold, "psql '"+url+"'"))
+	} else {
+		s.line("Try it with any PostgreSQL client:  %s", s.paint(bold, url))
+	}
+	for _, hint := range []string{
+		"update orders set status = 'approved' where id = (select max(id) from orders where status = 'new');",
+		"select * from rowbell.row_history where table_name = 'orders' and row_key = '1' order by committed_at;",
+		"update rowbell.workflow_definition set status = 'inactive' where id = 'large-order';",
+	} {
+		s.line("  %s", s.paint(dim, hint))
+	}
+	s.line("Metrics and health:  %s/metrics  /readyz", d.worker.opsURL())
+	s.line("Ctrl-C ends it and leaves nothing behind.")
+	s.line("")
+}
+
+// terminalWidth asks the terminal, which may have been resized.
+func terminalWidth() int {
+	if w, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil && w > 0 {
+		return w
+	}
+	return 120
+}

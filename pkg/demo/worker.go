@@ -1,0 +1,51 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/rowbell/rowbell/pkg/app"
+)
+
+// worker is a rowbell worker in this process. This file alone knows package app.
+type worker struct {
+	app   *app.App
+	stop  context.CancelFunc
+	ended chan struct{}
+	err   error // why it ended, once ended is closed
+}
+
+// startWorker migrates and starts to read. It must be stopped.
+func startWorker(ctx context.Context, sourceURL string, log *slog.Logger, version, revision string) (*worker, error) {
+	a, err := app.New(app.Config{SourceURL: sourceURL, Instance: "demo", OpsListen: "127.0.0.1:0"}, log, version, revision)
+	if err != nil {
+		return nil, err
+	}
+	// The worker is stopped in order, after the traffic, and not by ctx.
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	w := &worker{app: a, stop: stop, ended: make(chan struct{})}
+	go func() {
+		defer close(w.ended)
+		w.err = a.Run(ctx)
+	}()
+	return w, nil
+}
+
+// close stops the worker in order and returns why it ended; nil for an orderly end.
+func (w *worker) close() error {
+	w.stop()
+	<-w.ended
+	if w.err != nil {
+		return fmt.Errorf("the worker ended: %w", w.err)
+	}
+	return nil
+}
+
+// opsURL is where its metrics and health are.
+func (w *worker) opsURL() string { return "http://" + w.app.OpsAddr() }
+
+// migrate makes rowbell's tables, so that workflows can be written before it runs.
+func migrate(ctx context.Context, sourceURL string) error {
+	return app.Migrate(ctx, app.Config{SourceURL: sourceURL})
+}
