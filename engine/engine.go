@@ -21,6 +21,10 @@ import (
 type Config struct {
 	// BatchSize is the most executions that one statement records. Defaults to 1000.
 	BatchSize int
+	// BacklogBatch and BacklogWait are for a stream that is behind: fewer executions
+	// than this wait for more, but no longer than this. They default to 100 and 20 ms.
+	BacklogBatch int
+	BacklogWait  time.Duration
 	// BatchBytes is the most event data that one statement records. Defaults to 4 MiB.
 	BatchBytes int
 	// HoldBytes is how much of one transaction is kept in memory before it is taken in
@@ -134,6 +138,8 @@ type Engine struct {
 // New makes an engine that goes on from start.
 func New(cfg Config, start Start, rec recorder, kinds func(actionType string) error, hooks Hooks, metrics *Metrics) (*Engine, error) {
 	cfg.BatchSize = cmp.Or(cfg.BatchSize, 1000)
+	cfg.BacklogBatch = cmp.Or(cfg.BacklogBatch, 100)
+	cfg.BacklogWait = cmp.Or(cfg.BacklogWait, 20*time.Millisecond)
 	cfg.BatchBytes = cmp.Or(cfg.BatchBytes, 4<<20)
 	cfg.HoldBytes = cmp.Or(cfg.HoldBytes, 16<<20)
 	cfg.MoveInterval = cmp.Or(cfg.MoveInterval, 10*time.Second)
@@ -191,10 +197,15 @@ func (e *Engine) Run(ctx context.Context, parts <-chan *change.Parts) error {
 func (e *Engine) take(ctx context.Context, parts <-chan *change.Parts) error {
 	move := time.NewTicker(e.cfg.MoveInterval)
 	defer move.Stop()
+	due := time.NewTimer(0)
+	defer due.Stop()
 	for {
 		out := e.out
 		if e.batch.empty() {
 			out = nil
+		} else if wait := e.gatherMore(); wait > 0 {
+			out = nil
+			due.Reset(wait)
 		}
 		select {
 		case p, ok := <-parts:
@@ -211,10 +222,31 @@ func (e *Engine) take(ctx context.Context, parts <-chan *change.Parts) error {
 			e.handedOver()
 		case <-move.C:
 			e.moveOver()
+		case <-due.C:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// behind is how old the last commit that was taken must be for the stream to count as
+// behind: then throughput matters, and the next few milliseconds don't.
+const behind = time.Second
+
+// gatherMore says how long a small batch is to wait for more while the stream is behind.
+func (e *Engine) gatherMore() time.Duration {
+	b := e.batch
+	if b.move || len(b.Executions) >= e.cfg.BacklogBatch {
+		return 0
+	}
+	now := time.Now()
+	if now.Sub(e.txn.committedAt) < behind {
+		return 0
+	}
+	if b.since.IsZero() {
+		b.since = now
+	}
+	return e.cfg.BacklogWait - now.Sub(b.since)
 }
 
 // moveOver sees to it that the checkpoint is moved over what was taken, though

@@ -23,8 +23,9 @@ type failureKey struct {
 // batch is what is gathered for one statement.
 type batch struct {
 	workflow.Batch
-	bytes int  // of event data
-	move  bool // record it though nothing matched, to move the checkpoint
+	bytes int       // of event data
+	move  bool      // record it though nothing matched, to move the checkpoint
+	since time.Time // when it began to wait for more, of a stream that is behind
 }
 
 func newBatch(from workflow.Checkpoint) *batch {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/expr-lang/expr/ast"
@@ -180,16 +181,19 @@ func oneSided(where, column string, op change.Op) error {
 		Mend:    "write " + accessor(other, name)}
 }
 
-// parserConfig turns expr's functions off: those that the language has are ours.
-func parserConfig(nodes uint) *conf.Config {
+// configs are reused: making one costs more than parsing a condition. One at a time
+// uses each, since parser and checker keep a cache in it.
+var configs = sync.Pool{New: func() any {
 	c := conf.CreateNew()
 	for _, f := range builtin.Builtins {
-		c.Disabled[f.Name] = true
+		c.Disabled[f.Name] = true // the functions that the language has are ours
 	}
+	c.Builtins = nil
 	c.WithEnv(map[string]any{})
-	c.MaxNodes = nodes
+	c.Expect = reflect.Bool
+	c.ExpectAny = true
 	return c
-}
+}}
 
 func (c *clause) parse() (*parser.Tree, error) {
 	most, nodes := maxTextBytes, uint(maxNodes)
@@ -199,7 +203,10 @@ func (c *clause) parse() (*parser.Tree, error) {
 	if len(c.text) > most {
 		return nil, &Error{Where: c.where, Message: fmt.Sprintf("it has %d bytes, at most %d are read", len(c.text), most)}
 	}
-	tree, err := parser.ParseWithConfig(c.text, parserConfig(nodes))
+	config := configs.Get().(*conf.Config)
+	defer configs.Put(config)
+	config.MaxNodes = nodes
+	tree, err := parser.ParseWithConfig(c.text, config)
 	if err != nil {
 		var f *file.Error
 		if errors.As(err, &f) {
@@ -223,7 +230,7 @@ func bindClause(c *clause, rel *change.Relation, t *workflow.Table, op change.Op
 	b := &binder{clause: c, runes: []rune(c.text), rel: rel, table: t, op: op}
 	bound := &Bound{}
 	for _, n := range conjuncts(tree.Node, nil) {
-		b.parts = 0
+		b.loops, b.variables = 0, 0
 		o := b.expr(n)
 		node := b.boolean(o)
 		if b.err != nil {
@@ -238,7 +245,7 @@ func bindClause(c *clause, rel *change.Relation, t *workflow.Table, op change.Op
 		if v, ok := node.(*ast.BoolNode); ok && v.Value {
 			continue
 		}
-		code, err := compile(node, tree.Source)
+		code, err := compile(node, b.variables)
 		if err != nil {
 			return nil, &Error{Where: where, Message: err.Error()}
 		}
@@ -258,15 +265,19 @@ func conjuncts(n ast.Node, list []ast.Node) []ast.Node {
 
 // compile makes the program of an expression that is all made of our functions and of
 // expr's control flow.
-func compile(node ast.Node, source file.Source) (*vm.Program, error) {
-	config := parserConfig(0)
-	config.Expect = reflect.Bool
-	config.ExpectAny = true
-	tree := &parser.Tree{Node: node, Source: source}
+func compile(node ast.Node, variables int) (*vm.Program, error) {
+	config := configs.Get().(*conf.Config)
+	defer configs.Put(config)
+	tree := &parser.Tree{Node: node}
 	if _, err := checker.Check(tree, config); err != nil {
 		return nil, err
 	}
-	return compiler.Compile(tree, config)
+	code, err := compiler.Compile(tree, config)
+	if err != nil {
+		return nil, err
+	}
+	// Without the tree, the text and what is for debugging: those are most of it.
+	return vm.NewProgram(file.Source{}, nil, nil, variables, code.Constants, code.Bytecode, code.Arguments, nil, nil, nil), nil
 }
 
 // kind is the static type of a part of an expression. Every kind but boolean may also
@@ -315,12 +326,13 @@ type binder struct {
 	table  *workflow.Table
 	op     change.Op
 
-	columns []string
-	absent  string // a column that is read of the row that there isn't
-	present bool   // something else is read
-	scopes  []variable
-	parts   int
-	err     error
+	columns   []string
+	absent    string // a column that is read of the row that there isn't
+	present   bool   // something else is read
+	scopes    []variable
+	loops     int // of the present part
+	variables int // the same
+	err       error
 }
 
 type variable struct {
@@ -1055,6 +1067,7 @@ func (b *binder) let(n *ast.VariableDeclaratorNode) operand {
 	if k == boolKind && v.column != nil || k == nullKind {
 		k = anyKind
 	}
+	b.variables++
 	b.scopes = append(b.scopes, variable{n.Name, k})
 	body := b.expr(n.Expr)
 	node := &ast.VariableDeclaratorNode{Name: n.Name, Value: value, Expr: b.plain(body)}
@@ -1087,7 +1100,7 @@ func (b *binder) predicate(n *ast.BuiltinNode) operand {
 	if !ok {
 		return b.fail(loc, n.Name+" needs what to look for", "")
 	}
-	if b.parts++; b.parts > 20 {
+	if b.loops++; b.loops > 20 {
 		return b.fail(loc, "there are more than 20 loops", "")
 	}
 	body := b.expr(inner.Node)

@@ -2,7 +2,6 @@ package condition
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"time"
 	"unsafe"
@@ -56,17 +55,11 @@ type Env struct {
 // cell is one column of one row of the present event.
 type cell struct {
 	generation uint32
-	decoded    uint8 // bits of the decoded forms below
 	state      change.State
+	decoded    bool // value is set
 	text       []byte
-	number     change.Numeric
 	value      any
 }
-
-const (
-	decodedNumber uint8 = 1 << iota
-	decodedValue
-)
 
 // Load makes ev the event that conditions are evaluated for. ev and ctx are kept until
 // the next Load.
@@ -105,7 +98,7 @@ func (e *Env) cell(side rowSide, column int) *cell {
 	c := &e.cells[side][column]
 	if c.generation != e.generation {
 		c.generation = e.generation
-		c.decoded = 0
+		c.decoded = false
 		c.text, c.state = e.find(side, column)
 	}
 	return c
@@ -157,21 +150,7 @@ func (e *Env) changed(column int) (bool, error) {
 		return false, nil
 	}
 	t := e.rel.Columns[column].Type
-	switch t.Kind {
-	case change.Number:
-		x, err := e.number(newRow, column)
-		if err != nil {
-			return false, err
-		}
-		y, err := e.number(oldRow, column)
-		if err != nil {
-			return false, err
-		}
-		return x.Cmp(y) != 0, nil
-	case change.Text:
-		return string(canonical(t, a.text)) != string(canonical(t, b.text)), nil
-	}
-	return true, nil
+	return string(canonical(t, a.text)) != string(canonical(t, b.text)), nil
 }
 
 func (e *Env) missing(side rowSide, column int) *MissingError {
@@ -224,7 +203,7 @@ func (e *Env) value(side rowSide, column int) (any, error) {
 	case change.NotInWAL:
 		return nil, e.missing(side, column)
 	}
-	if c.decoded&decodedValue != 0 {
+	if c.decoded {
 		return c.value, nil
 	}
 	if err := e.tooBig(side, column, c.text); err != nil {
@@ -235,52 +214,12 @@ func (e *Env) value(side rowSide, column int) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s.%s: %w", side, e.rel.Columns[column].Name, err)
 	}
-	c.value = v
-	c.decoded |= decodedValue
+	c.value, c.decoded = v, true
 	return v, nil
-}
-
-// number returns a present numeric column.
-func (e *Env) number(side rowSide, column int) (change.Numeric, error) {
-	c := e.cell(side, column)
-	if c.decoded&decodedNumber == 0 {
-		n, err := change.ParseNumericBytes(c.text)
-		if err != nil {
-			return n, fmt.Errorf("%s.%s: %w", side, e.rel.Columns[column].Name, err)
-		}
-		c.number = n
-		c.decoded |= decodedNumber
-	}
-	return c.number, nil
 }
 
 // alias is b as a string, without copying it: only for calls that don't keep it.
 func alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
-
-// parseInt reads what PostgreSQL writes for an integer.
-func parseInt(b []byte) (int64, bool) {
-	neg := len(b) > 0 && b[0] == '-'
-	if neg {
-		b = b[1:]
-	}
-	if len(b) == 0 || len(b) > 19 {
-		return 0, false
-	}
-	var v uint64
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		v = v*10 + uint64(c-'0')
-	}
-	if neg {
-		if v > 1<<63 {
-			return 0, false
-		}
-		return -int64(v), true
-	}
-	return int64(v), v <= math.MaxInt64
-}
 
 // canonical returns text in the form in which equal values have equal bytes, for the
 // kinds of which indexable says so. It is a part of text.

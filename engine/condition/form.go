@@ -154,11 +154,8 @@ func (f *Form) addForm(where string, raw json.RawMessage, trigger bool) error {
 	if err := w.condition(where, v, 0); err != nil {
 		return err
 	}
-	c := clause{where: where, text: w.text.String(), spans: w.spans, trigger: trigger}
-	if _, err := c.parse(); err != nil {
-		return err
-	}
-	f.clauses = append(f.clauses, c)
+	// What the writer wrote is an expression: it is parsed by Bind alone.
+	f.clauses = append(f.clauses, clause{where: where, text: w.text.String(), spans: w.spans, trigger: trigger})
 	return nil
 }
 

@@ -104,6 +104,17 @@ func TestOperators(t *testing.T) {
 		{`{"total":{"not_in":[1,2.5]}}`, values{"total": "2.50"}, false},
 		{`{"total":{"gt":1,"lt":3,"ne":2}}`, values{"total": "2.00"}, false},
 		{`{"total":{"gt":1,"lt":3,"ne":2}}`, values{"total": "2.01"}, true},
+		{`{"total":{"gt":-1}}`, values{"total": "-0.999999999999999999999"}, true},
+		{`{"total":{"gt":-10}}`, values{"total": "-9"}, true},
+		{`{"total":{"lt":-9}}`, values{"total": "-10"}, true},
+		{`{"total":{"lt":0}}`, values{"total": "-0.01"}, true},
+		{`{"total":{"gte":0}}`, values{"total": "0.000"}, true},
+		{`{"total":{"gte":-0.0}}`, values{"total": "0.000"}, true},
+		{`{"total":{"lt":0.5}}`, values{"total": "0.49999999999999999999"}, true},
+		{`{"total":{"gt":9}}`, values{"total": "10.5"}, true},
+		{`{"total":{"lt":"Infinity"}}`, values{"total": "99999999999999999999999"}, true},
+		{`{"total":{"lt":"-Infinity"}}`, values{"total": "-99999999999999999999999"}, false},
+		{`{"total":{"gte":"NaN"}}`, values{"total": "Infinity"}, false},
 		{`{"total":-0.5}`, values{"total": "-0.5"}, true},
 		// float
 		{`{"weight":0.1}`, values{"weight": "0.1"}, true},
@@ -367,6 +378,27 @@ func TestParseErrors(t *testing.T) {
 		_, err := Parse(c.src)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%.80s %.80s: got %v, want %s", c.src.Trigger.FieldConditions, c.src.Conditions, err, c.want)
+		}
+	}
+}
+
+// TestCompareDecimals compares digits with what Numeric says.
+func TestCompareDecimals(t *testing.T) {
+	list := []string{"0", "0.0", "1", "1.0", "1.05", "1.5", "1.50", "9", "10", "10.01", "99999999999999999999.5", "100000000000000000000",
+		"-1", "-1.5", "-1.49", "-10", "-9", "-0.1", "0.1", "0.10", "0.09", "NaN", "Infinity", "-Infinity"}
+	for _, a := range list {
+		for _, b := range list {
+			x, err := change.ParseNumeric(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			y, err := change.ParseNumeric(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := compareDecimals([]byte(a), []byte(b)), x.Cmp(y); got != want {
+				t.Errorf("%s, %s: got %d, want %d", a, b, got, want)
+			}
 		}
 	}
 }

@@ -43,7 +43,7 @@ type leaf struct {
 	// The constants, in the one form that the column's kind needs.
 	raw     [][]byte            // compared with the canonical bytes
 	set     map[string]struct{} // the same, when they are many
-	numbers []change.Numeric
+	numbers [][]byte // digits that the column's are compared with, for the order of numbers
 	floats  []float64
 	times   []time.Time
 	values  []any
@@ -88,7 +88,7 @@ func (l *leaf) add(c *change.Column, o operand) error {
 		if l.op == isEqual {
 			l.addRaw([]byte(v.Normalize().String()))
 		} else {
-			l.numbers = append(l.numbers, v)
+			l.numbers = append(l.numbers, []byte(v.String()))
 		}
 	case float64:
 		l.floats = append(l.floats, v)
@@ -328,7 +328,12 @@ func (l *leaf) holds(e *Env) (bool, error) {
 	}
 	switch {
 	case l.numbers != nil:
-		return l.holdsNumber(e, t, c)
+		for _, want := range l.numbers {
+			if l.ordered(compareDecimals(c.text, want)) {
+				return true, nil
+			}
+		}
+		return false, nil
 	case l.floats != nil:
 		f, err := parseFloat(c.text)
 		if err != nil {
@@ -368,26 +373,69 @@ func (l *leaf) holds(e *Env) (bool, error) {
 	return false, nil
 }
 
-func (l *leaf) holdsNumber(e *Env, t *change.Type, c *cell) (bool, error) {
-	var n change.Numeric
-	if t.Kind == change.Int {
-		i, ok := parseInt(c.text)
-		if !ok {
-			return false, fmt.Errorf("%s is no whole number", quote(string(c.text)))
+// compareDecimals compares two numbers in plain notation without zeros in front, as
+// PostgreSQL and change.Numeric write them, by their digits: nothing is parsed, and
+// nothing allocated however long they are. NaN equals NaN and is above all else.
+func compareDecimals(a, b []byte) int {
+	x, y := decimalRank(a), decimalRank(b)
+	if x != y || x != 0 {
+		return cmp.Compare(x, y)
+	}
+	negative := len(a) > 0 && a[0] == '-'
+	if other := len(b) > 0 && b[0] == '-'; negative != other {
+		if isZero(a) && isZero(b) {
+			return 0
 		}
-		n = change.NumericFromInt(i)
-	} else {
-		var err error
-		if n, err = e.number(l.side, int(l.column)); err != nil {
-			return false, err
+		if negative {
+			return -1
+		}
+		return 1
+	}
+	if negative {
+		return compareDigits(b[1:], a[1:])
+	}
+	return compareDigits(a, b)
+}
+
+func compareDigits(a, b []byte) int {
+	whole1, fraction1 := cutPoint(a)
+	whole2, fraction2 := cutPoint(b)
+	return cmp.Or(
+		cmp.Compare(len(whole1), len(whole2)),
+		bytes.Compare(whole1, whole2),
+		bytes.Compare(fraction1, fraction2),
+	)
+}
+
+// cutPoint splits a number at its point, without the zeros at its end.
+func cutPoint(text []byte) (whole, fraction []byte) {
+	text = trimNumber(text)
+	if i := bytes.IndexByte(text, '.'); i >= 0 {
+		return text[:i], text[i+1:]
+	}
+	return text, nil
+}
+
+func isZero(text []byte) bool {
+	for _, c := range text {
+		if c >= '1' && c <= '9' {
+			return false
 		}
 	}
-	for _, want := range l.numbers {
-		if l.ordered(n.Cmp(want)) {
-			return true, nil
-		}
+	return true
+}
+
+// decimalRank orders NaN and the infinities against the numbers, which are 0.
+func decimalRank(text []byte) int {
+	switch {
+	case len(text) > 0 && text[0] == 'N':
+		return 2
+	case len(text) > 0 && text[0] == 'I':
+		return 1
+	case len(text) > 1 && text[0] == '-' && text[1] == 'I':
+		return -1
 	}
-	return false, nil
+	return 0
 }
 
 // ordered turns how the column compares with a constant into the leaf's answer.
