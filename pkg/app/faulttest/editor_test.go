@@ -21,13 +21,15 @@ type editor struct {
 }
 
 // workflows is how many ids there are: they are used again after a delete.
-const workflows = 12
+const workflows = 40
 
-// run edits until ctx ends, and returns nil then.
+// run makes a few workflows, and edits until ctx ends; it returns nil then.
 func (e *editor) run(ctx context.Context) error {
 	defer func() { closeConn(e.conn) }()
+	edits := 3 * workflows
 	for ctx.Err() == nil {
-		if err := e.edit(ctx); err != nil && ctx.Err() == nil {
+		err := e.edit(ctx, edits)
+		if edits = 1 + e.rng.IntN(2); err != nil && ctx.Err() == nil {
 			closeConn(e.conn)
 			e.conn = nil
 			if !e.mayBreak {
@@ -39,8 +41,8 @@ func (e *editor) run(ctx context.Context) error {
 	return nil
 }
 
-// edit is one transaction of an administrator.
-func (e *editor) edit(ctx context.Context) error {
+// edit is one transaction of an administrator, with so many edits.
+func (e *editor) edit(ctx context.Context, edits int) error {
 	if e.conn == nil {
 		conn, err := pgx.Connect(ctx, e.url)
 		if err != nil {
@@ -52,7 +54,7 @@ func (e *editor) edit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for range 1 + e.rng.IntN(2) {
+	for range edits {
 		if e.rng.IntN(10) == 0 {
 			// A change in the transaction that makes a version: the version doesn't apply to it.
 			_, err := tx.Exec(ctx, "insert into tickets (writer, tenant_id, status, total) values (-1, $1, $2, $3)",

@@ -203,8 +203,12 @@ func (w *world) state() string {
 	return b.String()
 }
 
-// drain waits until a change that is made now is in the log.
+// drain waits until a change that is made now is in the log. Changes count only once
+// their table is captured, which the first worker sees to.
 func (w *world) drain(ctx context.Context, within time.Duration) error {
+	if err := w.eventually(ctx, within, "table orders is captured", "select exists (select from rowbell.captured_table where label = 'orders')"); err != nil {
+		return err
+	}
 	conn, err := w.connect(ctx)
 	if err != nil {
 		return err
