@@ -296,6 +296,7 @@ func TestBindErrors(t *testing.T) {
 		{withForm(`{"any":[{"id":1},{"total":{"gt":"abc"}}]}`), 'f', change.Create, `field_conditions.any[1].total.gt: column total is numeric and can't be compared with the text "abc"`},
 		{withForm(`{"status":5}`), 'f', change.Create, `column status is text and can't be compared with the number 5`},
 		{withForm(`{"status":["a"]}`), 'f', change.Create, `column status is text and can't be compared with a list; write in for one of several values`},
+		{withForm(`{"total":{"gt":1e2000}}`), 'f', change.Create, `column total is compared with a number of 2001 digits, at most 1000 are taken`},
 		{withForm(`{"paid":"yes"}`), 'f', change.Create, `column paid is bool and can't be compared with the text "yes"`},
 		{withForm(`{"ref":"abc"}`), 'f', change.Create, `column ref is uuid, which "abc" is not`},
 		{withForm(`{"due":"31.1.2026"}`), 'f', change.Create, `column due is date: "31.1.2026" is neither a date nor a time`},

@@ -43,12 +43,15 @@ type leaf struct {
 	// The constants, in the one form that the column's kind needs.
 	raw     [][]byte            // compared with the canonical bytes
 	set     map[string]struct{} // the same, when they are many
-	numbers [][]byte // digits that the column's are compared with, for the order of numbers
+	numbers [][]byte            // digits that the column's are compared with, for the order of numbers
 	floats  []float64
 	times   []time.Time
 	values  []any
 	pattern *regexp.Regexp
 }
+
+// maxDigits bounds a constant, since 1e100000 is short to write and long to keep.
+const maxDigits = 1000
 
 // manyConstants is from where on a set is faster than comparing one by one.
 const manyConstants = 8
@@ -142,6 +145,9 @@ func literalOf(t change.Type, o operand) (any, error) {
 		}
 		if t.Kind == change.Float {
 			return n.Float(), nil
+		}
+		if digits := len(n.String()); digits > maxDigits {
+			return nil, fmt.Errorf("is compared with a number of %d digits, at most %d are taken", digits, maxDigits)
 		}
 		return n, nil
 	case change.Date, change.Timestamp, change.TimestampTZ:

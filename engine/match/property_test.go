@@ -1,0 +1,452 @@
+package match
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/rowbell/rowbell/engine/condition"
+	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// seedOf prints the seed of a random test, or takes it from SEED.
+func seedOf(t *testing.T) *rand.Rand {
+	seed := uint64(time.Now().UnixNano())
+	if s := os.Getenv("SEED"); s != "" {
+		var err error
+		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("SEED=%d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+func pick[T any](r *rand.Rand, list ...T) T { return list[r.IntN(len(list))] }
+
+// randomForm writes a condition on the columns of orders.
+func randomForm(r *rand.Rand, depth int, changes bool) string {
+	var parts []string
+	seen := map[string]bool{}
+	for range r.IntN(4) {
+		column := pick(r, "id", "tenant_id", "status", "total", "note")
+		if seen[column] {
+			continue
+		}
+		seen[column] = true
+		one := func() string {
+			if column == "id" || column == "total" {
+				return pick(r, "1", "2", "3", "1.0", "2.50", `"2.5"`, "1e0")
+			}
+			return fmt.Sprintf("%q", pick(r, "a", "b", "c", "aa", ""))
+		}
+		var value string
+		switch n := r.IntN(14); {
+		case n < 5:
+			value = one()
+		case n < 7:
+			value = fmt.Sprintf(`{"in":[%s,%s]}`, one(), one())
+		case n == 7:
+			value = fmt.Sprintf(`{"ne":%s}`, one())
+		case n == 8:
+			value = fmt.Sprintf(`{%q:%s}`, pick(r, "gt", "gte", "lt", "lte"), one())
+		case n == 9:
+			value = fmt.Sprintf(`{"not_in":[%s,%s]}`, one(), one())
+		case n == 10:
+			value = fmt.Sprintf(`{"between":[%s,%s]}`, one(), one())
+		case n == 11:
+			value = pick(r, "null", `{"not_null":true}`)
+		case n == 12 && changes:
+			value = pick(r, `{"changed":true}`, fmt.Sprintf(`{"changed_to":%s}`, one()), fmt.Sprintf(`{"changed_from":%s}`, one()))
+		default:
+			value = fmt.Sprintf(`{"eq":%s}`, one())
+		}
+		parts = append(parts, fmt.Sprintf("%q:%s", column, value))
+	}
+	if depth < 2 && r.IntN(5) == 0 {
+		parts = append(parts, fmt.Sprintf(`"any":[%s,%s]`, randomForm(r, depth+1, changes), randomForm(r, depth+1, changes)))
+	}
+	if depth < 2 && r.IntN(8) == 0 {
+		parts = append(parts, fmt.Sprintf(`"not":%s`, randomForm(r, depth+1, changes)))
+	}
+	return "{" + strings.Join(parts, ",") + "}"
+}
+
+func randomRow(r *rand.Rand, toast bool) []any {
+	text := func() any {
+		if r.IntN(8) == 0 {
+			return nil
+		}
+		return pick(r, "a", "b", "c", "aa", "")
+	}
+	v := []any{pick(r, "1", "2", "3"), text(), text(), any(pick(r, "1", "1.00", "2.5", "2.50", "3")), text()}
+	if r.IntN(8) == 0 {
+		v[3] = nil
+	}
+	if toast && r.IntN(4) == 0 {
+		v[2+2*r.IntN(2)] = unchanged{}
+	}
+	return v
+}
+
+func randomEvent(r *rand.Rand, rel *change.Relation) change.Event {
+	ev := change.Event{Op: pick(r, change.Create, change.Update, change.Update, change.Delete), Relation: rel}
+	full := rel.ReplicaIdentity == 'f'
+	before := randomRow(r, false)
+	if !full {
+		for i := 1; i < len(before); i++ {
+			before[i] = nil
+		}
+		ev.OldKeyOnly = true
+	}
+	switch ev.Op {
+	case change.Create:
+		ev.New = row(randomRow(r, false)...)
+	case change.Delete:
+		ev.Old = row(before...)
+	default:
+		after := randomRow(r, true)
+		if r.IntN(2) == 0 {
+			after[1] = before[1] // the tenant stays
+			if !full {
+				after[1] = "a"
+			}
+		}
+		ev.New = row(after...)
+		if full || r.IntN(2) == 0 {
+			ev.Old = row(before...)
+		}
+	}
+	return ev
+}
+
+// naive evaluates every trigger of every workflow one by one. It remembers what it has
+// bound, to be faster.
+type naive map[naiveKey]naiveBound
+
+type naiveKey struct {
+	form        *condition.Form
+	fingerprint uint64
+}
+
+type naiveBound struct {
+	bound *condition.Bound
+	err   error
+}
+
+func (n naive) bind(tr trigger, rel *change.Relation, captured *workflow.Table) (*condition.Bound, error) {
+	key := naiveKey{tr.form, rel.Fingerprint}
+	b, ok := n[key]
+	if !ok {
+		b.bound, b.err = tr.form.Bind(rel, captured, tr.op)
+		n[key] = b
+	}
+	return b.bound, b.err
+}
+
+func (n naive) match(list map[string]*Compiled, rel *change.Relation, captured *workflow.Table, ev *change.Event) []Match {
+	type side struct {
+		op   change.Op
+		side change.Side
+	}
+	sides := []side{{ev.Op, change.SideFirst}}
+	oldTenant, oldState := ev.Old.Column(1)
+	newTenant, newState := ev.New.Column(1)
+	known := !ev.Old.Empty() && !ev.OldKeyOnly
+	if ev.Op == change.Update && known && (string(oldTenant) != string(newTenant) || oldState != newState) {
+		sides = []side{{change.Delete, change.SideFirst}, {change.Create, change.SideSecond}}
+	}
+	var all []Match
+	for _, s := range sides {
+		for _, c := range list {
+			tenant := newTenant
+			if s.op == change.Delete {
+				tenant = oldTenant
+			}
+			if c.TenantID != "" && c.TenantID != string(tenant) {
+				continue
+			}
+			var bounds []*condition.Bound
+			var priorities []int32
+			broken := false
+			for _, tr := range c.triggers {
+				if c.TenantID != "" && tr.op == change.Delete && rel.ReplicaIdentity != 'f' {
+					broken = true
+					break
+				}
+				b, err := n.bind(tr, rel, captured)
+				if err != nil {
+					broken = true
+					break
+				}
+				if tr.op == s.op {
+					bounds = append(bounds, b)
+					priorities = append(priorities, tr.priority)
+				}
+			}
+			if broken {
+				continue
+			}
+			var ok, failed *Match
+			for i, b := range bounds {
+				var env condition.Env
+				env.LoadAs(ev, s.op, testContext)
+				holds, err := b.Eval(&env)
+				m := &Match{Compiled: c, Priority: priorities[i], Err: err, Side: s.side}
+				switch {
+				case holds && (ok == nil || m.Priority < ok.Priority):
+					ok = m
+				case err != nil && (failed == nil || m.Priority < failed.Priority):
+					failed = m
+				}
+			}
+			if ok != nil {
+				all = append(all, *ok)
+			} else if failed != nil {
+				all = append(all, *failed)
+			}
+		}
+	}
+	slices.SortFunc(all, compareMatches)
+	return all
+}
+
+func describe(list []Match) string {
+	var b strings.Builder
+	for _, m := range list {
+		fmt.Fprintf(&b, "%s v%d side %d priority %d %v\n", m.Compiled.WorkflowID, m.Compiled.Version, m.Side, m.Priority, m.Err)
+	}
+	return b.String()
+}
+
+// TestIndexAgainstNaive lets random edits and random rows come, and compares what the
+// index finds with what every workflow says for itself.
+func TestIndexAgainstNaive(t *testing.T) {
+	r := seedOf(t)
+	events, matches, failures := 0, 0, 0
+	for round := range 60 {
+		identity := pick(r, byte('d'), byte('f'))
+		rel, captured := orders(identity), capturedOrders()
+		ix := New()
+		live, each := map[string]*Compiled{}, naive{}
+		if round%2 == 0 {
+			ix.Capture(captured)
+		}
+		table := ix.Bind(rel)
+		for step := range 150 {
+			id := fmt.Sprintf("w%d", r.IntN(60))
+			switch n := r.IntN(10); {
+			case n == 0:
+				ix.Remove(id)
+				delete(live, id)
+			case n == 1:
+				ix.Apply(&Compiled{WorkflowID: id, Status: workflow.Inactive})
+				delete(live, id)
+			default:
+				var triggers []workflow.Trigger
+				for range 1 + r.IntN(3) {
+					op := pick(r, "create", "update", "update", "delete")
+					tr := on(op, randomForm(r, 0, op == "update"))
+					tr.Priority = int32(r.IntN(3))
+					triggers = append(triggers, tr)
+				}
+				var conditions []workflow.Condition
+				if r.IntN(4) == 0 {
+					form := `[` + randomForm(r, 0, false) + `]`
+					conditions = append(conditions, workflow.Condition{Type: "field_value", Config: json.RawMessage(form)})
+				}
+				c := Compile(version(id, pick(r, "", "a", "b"), int32(step), triggers, conditions), int32(step), nil)
+				if c.Health.Verdict != workflow.OK {
+					t.Fatalf("%s: %s", c.Health.Verdict, c.Health.Message)
+				}
+				ix.Apply(c)
+				live[id] = c
+			}
+			switch r.IntN(40) {
+			case 0: // another connection: the same table under another pointer
+				rel = orders(identity)
+				table = ix.Bind(rel)
+			case 1: // the table is altered
+				identity = pick(r, byte('d'), byte('f'))
+				rel = orders(identity)
+				table = ix.Bind(rel)
+			case 2:
+				ix.Capture(captured)
+				table = ix.Bind(rel)
+			}
+			if table == nil {
+				if round%2 == 0 {
+					t.Fatal("a captured table isn't bound")
+				}
+				continue
+			}
+			for range 5 {
+				ev := randomEvent(r, rel)
+				got, want := table.Match(&ev, testContext, nil), each.match(live, rel, captured, &ev)
+				if describe(got) != describe(want) {
+					t.Fatalf("%s:\ngot\n%swant\n%s", ev.Op, describe(got), describe(want))
+				}
+				events++
+				matches += len(got)
+				for _, m := range got {
+					if m.Err != nil {
+						failures++
+					}
+				}
+			}
+		}
+		if table != nil {
+			for op := range table.ops {
+				if n := len(table.ops[op].shapes); n > maxShapes+2 {
+					t.Errorf("%d shapes", n)
+				}
+			}
+			for id := range live {
+				ix.Remove(id)
+			}
+			if ix.Len() != 0 || table.Len() != 0 {
+				t.Errorf("%d workflows are left, %d in the table", ix.Len(), table.Len())
+			}
+			for op := range table.ops {
+				if n := len(table.ops[op].shapes); n != 0 {
+					t.Errorf("%d shapes are left", n)
+				}
+			}
+		}
+	}
+	t.Logf("%d events, %d matches, %d of them failed", events, matches, failures)
+	if matches < events/10 || failures == 0 {
+		t.Errorf("the test compares too little: %d events, %d matches, %d failures", events, matches, failures)
+	}
+}
+
+func TestNoAllocationUnmatched(t *testing.T) {
+	var list []*Compiled
+	for i := range 1000 {
+		tenant := fmt.Sprintf("t%d", i%50)
+		list = append(list, simple(fmt.Sprintf("w%d", i), tenant, "update", fmt.Sprintf(`{"status":"s%d"}`, i)))
+	}
+	list = append(list,
+		simple("big", "t1", "update", `{"total":{"gt":100000}}`),
+		simple("ops", "", "update", `{"any":[{"status":"none"},{"total":{"lt":0}}]}`),
+		simple("in", "", "update", `{"status":{"in":["p","q"]},"total":5}`),
+	)
+	_, rel, table := index(t, 'f', list...)
+	for name, ev := range map[string]change.Event{
+		"update":     {Op: change.Update, New: row("1", "t1", "nothing", "10.00", "n"), Old: row("1", "t1", "s1", "9.00", "n")},
+		"create":     {Op: change.Create, New: row("1", "t1", "nothing", "10.00", "n")},
+		"big number": {Op: change.Update, New: row("1", "t1", "nothing", "1000.000000000000000", "n"), Old: row("1", "t1", "s1", "9.00", "n")},
+		"tenant":     {Op: change.Update, New: row("1", "t1", "nothing", "10.00", "n"), Old: row("1", "t2", "s1", "9.00", "n")},
+	} {
+		ev.Relation = rel
+		dst := make([]Match, 0, 8)
+		run := func() {
+			if dst = table.Match(&ev, testContext, dst[:0]); len(dst) != 0 {
+				t.Fatalf("%s: matched %s", name, names(dst))
+			}
+		}
+		run()
+		if n := testing.AllocsPerRun(200, run); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+// filled builds an index of n workflows on orders: each of one of n/10 tenants (at
+// least one), asking for one of ten states, every tenth for an amount as well.
+func filled(tb testing.TB, n int) (*Index, *change.Relation, *Table) {
+	tb.Helper()
+	ix := New()
+	ix.Capture(capturedOrders())
+	for i := range n {
+		form := fmt.Sprintf(`{"status":"s%d"}`, i%10)
+		if i%10 == 9 {
+			form = fmt.Sprintf(`{"status":"s%d","total":{"gt":500}}`, i%10)
+		}
+		ix.Apply(simple(fmt.Sprintf("w%07d", i), fmt.Sprintf("tenant-%06d", i/10), "update", form))
+	}
+	rel := orders('f')
+	table := ix.Bind(rel)
+	for _, h := range ix.TakeVerdicts() {
+		if h.Verdict != workflow.OK {
+			tb.Fatal(h.Message)
+		}
+	}
+	return ix, rel, table
+}
+
+// updates of random tenants; about half of them match one workflow.
+func updates(rel *change.Relation, n, tenants int) []change.Event {
+	r := rand.New(rand.NewPCG(1, 2))
+	events := make([]change.Event, n)
+	for i := range events {
+		tenant := fmt.Sprintf("tenant-%06d", r.IntN(tenants))
+		status := fmt.Sprintf("s%d", r.IntN(19))
+		events[i] = change.Event{
+			Op: change.Update, Relation: rel,
+			New: row(strconv.Itoa(i), tenant, status, "100.00", "a note of some length"),
+			Old: row(strconv.Itoa(i), tenant, "new", "100.00", "a note of some length"),
+		}
+	}
+	return events
+}
+
+func BenchmarkMatch(b *testing.B) {
+	for _, n := range []int{1, 100, 10_000, 100_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			_, rel, table := filled(b, n)
+			events := updates(rel, 1<<14, max(n/10, 1))
+			dst := make([]Match, 0, 16)
+			matched := 0
+			i := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				dst = table.Match(&events[i&(len(events)-1)], testContext, dst[:0])
+				matched += len(dst)
+				i++
+			}
+			b.ReportMetric(float64(matched)/float64(b.N), "matches/op")
+		})
+	}
+}
+
+// BenchmarkApply changes one definition among many.
+func BenchmarkApply(b *testing.B) {
+	for _, n := range []int{100, 100_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			ix, _, _ := filled(b, n)
+			i := 0
+			for b.Loop() {
+				id := i * 7919 % n
+				ix.Apply(Compile(version(fmt.Sprintf("w%07d", id), fmt.Sprintf("tenant-%06d", id/10), 2,
+					[]workflow.Trigger{on("update", fmt.Sprintf(`{"status":"s%d"}`, i%10))}, nil), 1, nil))
+				i++
+			}
+		})
+	}
+}
+
+// BenchmarkBind binds all workflows of a table to a relation that was altered.
+func BenchmarkBind(b *testing.B) {
+	ix, _, _ := filled(b, 100_000)
+	i := uint64(0)
+	for b.Loop() {
+		rel := orders('f')
+		i++
+		rel.Fingerprint += i
+		if ix.Bind(rel).Len() != 100_000 {
+			b.Fatal("workflows are lost")
+		}
+	}
+}
