@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"strings"
 	"time"
@@ -33,7 +32,7 @@ type Options struct {
 	// Version and Revision are of this build.
 	Version, Revision string
 	// Pause is the time between two changes of the traffic, on average.
-	// Defaults to 350 ms.
+	// Defaults to 200 ms.
 	Pause time.Duration
 }
 
@@ -57,7 +56,7 @@ type show struct {
 // is through. When it returns, server, files and processes are gone.
 func Run(ctx context.Context, o Options) (err error) {
 	if o.Pause == 0 {
-		o.Pause = 350 * time.Millisecond
+		o.Pause = 200 * time.Millisecond
 	}
 	d := &show{Options: o, began: time.Now(), screen: &screen{out: o.Out, terminal: o.Terminal, colour: o.Colour, width: terminalWidth}}
 	defer func() {
@@ -169,7 +168,31 @@ func (d *show) openShop(ctx context.Context) error {
 	if err = errors.Join(err, conn.Close(ctx)); err != nil {
 		return fmt.Errorf("create database %s: %w", database, err)
 	}
-	return d.script(ctx, "shop.sql", examples.Shop)
+	if err := d.script(ctx, "shop.sql", examples.Shop); err != nil {
+		return err
+	}
+	if d.Once {
+		return nil // so that its order is the first
+	}
+	// A shop that has been open for a while: what happened before is not in the log.
+	return d.withConn(ctx, func(conn *pgx.Conn) error {
+		t := newTraffic(conn, 0)
+		for range 80 {
+			if err := t.step(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// withConn opens a connection to the shop for the length of f.
+func (d *show) withConn(ctx context.Context, f func(*pgx.Conn) error) error {
+	conn, err := pgx.Connect(ctx, d.url())
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(conn), conn.Close(context.WithoutCancel(ctx)))
 }
 
 func (d *show) writeWorkflows(ctx context.Context, list []examples.Workflow) error {
@@ -183,15 +206,12 @@ func (d *show) writeWorkflows(ctx context.Context, list []examples.Workflow) err
 
 // script runs a file as psql would: as it stands, in one go.
 func (d *show) script(ctx context.Context, name, sql string) error {
-	conn, err := pgx.Connect(ctx, d.url())
-	if err != nil {
-		return err
-	}
-	_, err = conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
-	if err = errors.Join(err, conn.Close(ctx)); err != nil {
-		return fmt.Errorf("run examples/%s: %w", name, err)
-	}
-	return nil
+	return d.withConn(ctx, func(conn *pgx.Conn) error {
+		if _, err := conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			return fmt.Errorf("run examples/%s: %w", name, err)
+		}
+		return nil
+	})
 }
 
 // untilInOrder waits until the worker has judged every workflow, and all are in order.
@@ -330,15 +350,16 @@ func (d *show) watch(ctx context.Context) error {
 	}
 	defer pool.Close()
 
-	t := &traffic{conn: trafficConn, random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), pause: d.Pause}
+	t := newTraffic(trafficConn, d.Pause)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return t.run(ctx) })
-	g.Go(func() error { return d.follow(ctx, &feed{state: store.OpenState(pool)}, t) })
+	g.Go(func() error { return d.follow(ctx, pool, t) })
 	return g.Wait()
 }
 
 // follow shows executions as they are recorded, and the status.
-func (d *show) follow(ctx context.Context, f *feed, t *traffic) error {
+func (d *show) follow(ctx context.Context, pool *pgxpool.Pool, t *traffic) error {
+	f := &feed{state: store.OpenState(pool)}
 	st := newStatus(d.worker.opsURL())
 	next := time.Now()
 	for {
@@ -352,7 +373,11 @@ func (d *show) follow(ctx context.Context, f *feed, t *traffic) error {
 		}
 		if now := time.Now(); !now.Before(next) {
 			next = now.Add(500 * time.Millisecond)
-			st.measure(ctx, now, t.changes.Load())
+			var written float64
+			if err := pool.QueryRow(ctx, `select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8`).Scan(&written); err != nil {
+				return fmt.Errorf("ask where the WAL ends: %w", err)
+			}
+			st.measure(ctx, now, t.changes.Load(), written)
 			d.screen.setStatus(st.String())
 		}
 		if err := d.wait(ctx, 60*time.Millisecond); err != nil {
@@ -363,7 +388,7 @@ func (d *show) follow(ctx context.Context, f *feed, t *traffic) error {
 
 // The feed's columns: time, change, workflow, status, latency.
 const (
-	workflowWidth = 24
+	workflowWidth = 26
 	statusWidth   = 9
 	latencyWidth  = 7
 	timeWidth     = 8
@@ -371,7 +396,7 @@ const (
 
 func (d *show) showExecution(e *store.FeedRow) {
 	s := d.screen
-	changeWidth := 58
+	changeWidth := 64
 	if d.Terminal {
 		changeWidth = min(90, max(30, s.width()-timeWidth-workflowWidth-statusWidth-latencyWidth-10))
 	}

@@ -61,7 +61,11 @@ func (s *screen) setStatus(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.terminal {
-		if now := time.Now(); now.Sub(s.statusTime) >= plainStatus {
+		now := time.Now()
+		if s.statusTime.IsZero() {
+			s.statusTime = now // there is nothing to tell yet
+		}
+		if now.Sub(s.statusTime) >= plainStatus {
 			s.statusTime = now
 			_, _ = fmt.Fprintln(s.out, text)
 		}

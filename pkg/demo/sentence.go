@@ -22,7 +22,7 @@ type rowData struct {
 var telling = map[string][]string{
 	"orders":    {"total", "status"},
 	"customers": {"name", "city"},
-	"invoices":  {"amount", "status", "due_on"},
+	"invoices":  {"status", "amount", "due_on"},
 }
 
 // sentence says a change so that people read it: "order 42 of acme: status new → approved".

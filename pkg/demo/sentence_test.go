@@ -26,7 +26,7 @@ func TestSentence(t *testing.T) {
 		},
 		{
 			store.FeedRow{Table: "invoices", Operation: "update", RowKey: "3", Data: []byte(`{"new": {"tenant_id": "globex", "status": "overdue", "amount": 12.50, "due_on": "2026-12-01"}, "changed": null}`)},
-			"invoice 3 of globex: updated, amount 12.50, status overdue, due on 2026-12-01",
+			"invoice 3 of globex: updated, status overdue, amount 12.50, due on 2026-12-01",
 		},
 		{
 			store.FeedRow{Table: "orders", Operation: "create", RowKey: "8", Data: []byte(`{"new": {"tenant_id": "globex", "total": 12345678901234567890.10, "status": "new"}}`)},

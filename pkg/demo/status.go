@@ -15,7 +15,8 @@ import (
 type status struct {
 	opsURL string
 
-	lagBytes   float64
+	lagBytes   float64 // WAL that was written and not yet received
+	lagSeconds float64 // age of the last commit when it was read
 	executions int64
 	latencies  []time.Duration // of the last executions, at most 200
 	changes    int64
@@ -37,37 +38,43 @@ func (s *status) executed(latency time.Duration) {
 	}
 }
 
-// measure reads the worker's own metrics, as Prometheus would.
-func (s *status) measure(ctx context.Context, now time.Time, changes int64) {
+// measure reads the worker's own metrics, as Prometheus would. written is where the
+// server's WAL ended just before.
+func (s *status) measure(ctx context.Context, now time.Time, changes int64, written float64) {
 	s.changes = changes
 	s.samples = append(s.samples, sample{now, changes, s.executions})
 	for len(s.samples) > 1 && now.Sub(s.samples[0].at) > 10*time.Second {
 		s.samples = s.samples[1:]
 	}
-	if v, err := scrape(ctx, s.opsURL, "rowbell_replication_lag_bytes"); err == nil {
-		s.lagBytes = v
+	if metrics, err := scrape(ctx, s.opsURL); err == nil {
+		s.lagBytes = max(0, written-metrics["rowbell_stream_received_lsn_bytes"])
+		s.lagSeconds = metrics["rowbell_stream_lag_seconds"]
 	}
 }
 
-// scrape reads one metric without labels.
-func scrape(ctx context.Context, opsURL, name string) (float64, error) {
+// scrape reads the metrics that have no labels.
+func scrape(ctx context.Context, opsURL string) (map[string]float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, opsURL+"/metrics", nil)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	defer resp.Body.Close()
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		if text, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
-			return strconv.ParseFloat(text, 64)
+	defer resp.Body.Close() //nolint:errcheck // it was read
+	metrics := make(map[string]float64)
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		if name, text, ok := strings.Cut(lines.Text(), " "); ok && !strings.ContainsAny(name, "{#") {
+			if v, err := strconv.ParseFloat(text, 64); err == nil {
+				metrics[name] = v
+			}
 		}
 	}
-	return 0, fmt.Errorf("%s is not among the metrics", name)
+	return metrics, lines.Err()
 }
 
 func (s *status) String() string {
@@ -79,7 +86,7 @@ func (s *status) String() string {
 	if p50, p99, ok := s.percentiles(); ok {
 		parts = append(parts, fmt.Sprintf("commit to record %s, p99 %s", since(p50), since(p99)))
 	}
-	parts = append(parts, "behind "+size(s.lagBytes))
+	parts = append(parts, fmt.Sprintf("lag %s, %s", size(s.lagBytes), since(time.Duration(s.lagSeconds*float64(time.Second)))))
 	return strings.Join(parts, "   ")
 }
 
@@ -97,5 +104,5 @@ func (s *status) percentiles() (p50, p99 time.Duration, ok bool) {
 		return 0, 0, false
 	}
 	sorted := slices.Sorted(slices.Values(s.latencies))
-	return sorted[len(sorted)/2], sorted[(len(sorted)-1)*99/100], true
+	return sorted[len(sorted)/2], sorted[len(sorted)*99/100], true
 }

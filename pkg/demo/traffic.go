@@ -19,6 +19,10 @@ type traffic struct {
 	changes atomic.Int64  // made so far
 }
 
+func newTraffic(conn *pgx.Conn, pause time.Duration) *traffic {
+	return &traffic{conn: conn, random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), pause: pause}
+}
+
 // step is something that happens in the shop.
 type step struct {
 	weight int
@@ -86,14 +90,19 @@ func (t *traffic) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		s := steps[pick(t.random)]
-		tag, err := t.conn.Exec(ctx, s.sql, s.args(t.random)...)
-		if ctx.Err() != nil {
-			return nil
+		if err := t.step(ctx); err != nil && ctx.Err() == nil {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("the shop's traffic: %w", err)
-		}
-		t.changes.Add(tag.RowsAffected())
 	}
+}
+
+// step lets one thing happen.
+func (t *traffic) step(ctx context.Context) error {
+	s := steps[pick(t.random)]
+	tag, err := t.conn.Exec(ctx, s.sql, s.args(t.random)...)
+	if err != nil {
+		return fmt.Errorf("the shop's traffic: %w", err)
+	}
+	t.changes.Add(tag.RowsAffected())
+	return nil
 }
