@@ -108,6 +108,9 @@ func TestBrokenDefinitions(t *testing.T) {
 		w.db.Exec(t, "update rowbell.workflow_definition set status = 'active' where id = $1", c.id)
 		// Binding waits for the table's Relation message, so for a change.
 		if c.table == "bare" {
+			if err := w.eventually(t.Context(), patience, "table bare is captured", "select exists (select from rowbell.captured_table where label = 'bare')"); err != nil {
+				t.Fatal(err)
+			}
 			w.db.Exec(t, "insert into bare values ('a', 'acme')")
 		}
 		if err := w.drain(t.Context(), patience); err != nil {
@@ -115,7 +118,7 @@ func TestBrokenDefinitions(t *testing.T) {
 		}
 		if err := w.eventually(t.Context(), patience, fmt.Sprintf("workflow_health calls %s %s", c.id, c.verdict),
 			"select exists (select from rowbell.workflow_health where workflow_id = $1 and verdict = $2)", c.id, c.verdict); err != nil {
-			t.Errorf("%v", err)
+			t.Errorf("%v\nworkflow_health: %s", err, pgtest.Query[string](t, w.db, "select to_jsonb(h)::text from rowbell.workflow_health h where workflow_id = $1", c.id))
 			continue
 		}
 		message := w.db.QueryString(t, "select message from rowbell.workflow_health where workflow_id = $1", c.id)
