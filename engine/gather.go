@@ -109,9 +109,9 @@ func (e *Engine) event(b *binding, ev *change.Event, pos change.Position, side c
 // time, so that a replay decides the same.
 func (e *Engine) countFailure(m *match.Match) bool {
 	var missing *condition.MissingError
-	reason := "error"
+	reason := reasonError
 	if errors.As(m.Err, &missing) {
-		reason = "not_in_wal"
+		reason = reasonNotInWAL
 	}
 	e.metrics.conditionErrors.WithLabelValues(reason).Inc()
 	k := failureKey{m.Compiled.WorkflowID, e.txn.committedAt.UTC().Truncate(time.Hour)}

@@ -11,7 +11,6 @@ import (
 
 // Metrics outlive an Engine: one set serves all holdings of the slot in a process.
 type Metrics struct {
-	transactions    prometheus.Counter
 	bigTransactions prometheus.Counter
 	events          *prometheus.CounterVec
 	truncates       prometheus.Counter
@@ -29,9 +28,6 @@ type Metrics struct {
 // NewMetrics registers the engine's metrics.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
-		transactions: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "rowbell_transactions_total", Help: "Transactions taken from the stream.",
-		}),
 		bigTransactions: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "rowbell_big_transactions_total", Help: "Transactions too big to be held, recorded in parts.",
 		}),
@@ -66,10 +62,17 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}),
 		verdictOf: make(map[string]workflow.Verdict),
 	}
-	reg.MustRegister(m.transactions, m.bigTransactions, m.events, m.truncates, m.conditionErrors, m.executions,
+	reg.MustRegister(m.bigTransactions, m.events, m.truncates, m.conditionErrors, m.executions,
 		m.batchSize, m.batchSeconds, m.recordBusy, m.definitions, m.lastCommit)
-	for _, v := range []workflow.Verdict{workflow.OK, workflow.Broken, workflow.Incomplete, workflow.NotCaptured} {
-		m.definitions.WithLabelValues(string(v))
+	m.reset()
+	for _, reason := range []string{reasonNotInWAL, reasonError} {
+		m.conditionErrors.WithLabelValues(reason)
+	}
+	for _, op := range []change.Op{change.Create, change.Update, change.Delete} {
+		m.events.WithLabelValues(op.String())
+	}
+	for _, s := range []workflow.ExecutionStatus{workflow.Pending, workflow.Success, workflow.Failure} {
+		m.executions.WithLabelValues(string(s))
 	}
 	return m
 }
@@ -107,9 +110,14 @@ func (m *Metrics) recorded(b *batch, took time.Duration) {
 	}
 }
 
+// Why a condition failed.
+const (
+	reasonNotInWAL = "not_in_wal"
+	reasonError    = "error"
+)
+
 // counts are added to the metrics once per handover, not per event.
 type counts struct {
-	transactions    int
 	bigTransactions int
 	truncates       int
 	events          [change.Emit + 1]int
@@ -117,10 +125,6 @@ type counts struct {
 }
 
 func (c *counts) flush(m *Metrics) {
-	if c.transactions > 0 {
-		m.transactions.Add(float64(c.transactions))
-		c.transactions = 0
-	}
 	if c.bigTransactions > 0 {
 		m.bigTransactions.Add(float64(c.bigTransactions))
 		c.bigTransactions = 0

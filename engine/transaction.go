@@ -110,7 +110,6 @@ func (e *Engine) begin(p *change.Part) error {
 		tables:      e.txn.tables[:0],
 		versions:    e.txn.versions[:0],
 	}
-	e.counts.transactions++
 	return nil
 }
 

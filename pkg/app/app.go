@@ -62,6 +62,7 @@ func New(cfg Config, log *slog.Logger, version, revision string) (*App, error) {
 	a.metrics = newMetrics(a.reg)
 	a.health = newHealthWriter(a.source, log)
 	a.capturer = newCapturer(a.source, a.cfg, log)
+	a.reader.metrics = a.metrics
 	a.reader.set(phaseStarting, nil)
 	if a.ops, err = admin.NewOps(admin.OpsConfig{Listen: a.cfg.OpsListen, Registry: a.reg, Checks: a.checks(), Logger: log}); err != nil {
 		a.closePools()

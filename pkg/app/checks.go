@@ -41,7 +41,7 @@ func (a *App) checkStream(context.Context) (string, error) {
 	if !a.ready.Load() {
 		return "", &admin.Problem{Message: "starting"}
 	}
-	p, err, _, since := a.reader.get()
+	p, since, err := a.reader.get()
 	switch p {
 	case phaseHolding:
 		return "holding the slot and reading", nil
@@ -62,7 +62,7 @@ func (a *App) checkStream(context.Context) (string, error) {
 // checkHeartbeat fails while this process holds the slot and no heartbeat has come
 // back through it for a while, though the stream says that it reads.
 func (a *App) checkHeartbeat(context.Context) (string, error) {
-	p, _, _, since := a.reader.get()
+	p, since, _ := a.reader.get()
 	hb := a.reader.heartbeat()
 	if p != phaseHolding || hb == nil {
 		return "not holding the slot", nil

@@ -14,13 +14,18 @@ func (a *App) maintain(ctx context.Context) error {
 	defer minute.Stop()
 	slot := time.NewTicker(5 * time.Second)
 	defer slot.Stop()
+	queue := time.NewTicker(15 * time.Second) // counting it reads all of it
+	defer queue.Stop()
 	a.partitions(ctx)
 	a.lookAtSlot(ctx)
 	a.lookAtTables(ctx)
+	a.countQueue(ctx)
 	for {
 		select {
 		case <-slot.C:
 			a.lookAtSlot(ctx)
+		case <-queue.C:
+			a.countQueue(ctx)
 		case now := <-minute.C:
 			a.lookAtTables(ctx)
 			if now.Minute()%10 == 0 {
@@ -38,23 +43,20 @@ func (a *App) partitions(ctx context.Context) {
 	}
 }
 
-// lookAtSlot measures what the slot retains, and what waits in the queue.
+func (a *App) countQueue(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if q, err := a.state.QueueStats(ctx); err == nil {
+		a.metrics.queue(q)
+	}
+}
+
+// lookAtSlot measures what the slot retains.
 func (a *App) lookAtSlot(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
 	defer cancel()
 	slot, err := cdc.SlotInfo(ctx, a.cdcConfig())
 	a.metrics.slot(slot, err)
-	if q, err := a.state.QueueStats(ctx); err == nil {
-		a.metrics.queue(q)
-	}
-	p, _, stream, _ := a.reader.get()
-	a.metrics.setRole(p)
-	if stream != nil {
-		p := stream.Progress()
-		a.metrics.lagBytes.Set(float64(p.Received - p.Confirmed))
-	} else {
-		a.metrics.lagBytes.Set(0)
-	}
 }
 
 // lookAtTables finds published tables whose UPDATE and DELETE fail because they lost

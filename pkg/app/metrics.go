@@ -14,7 +14,6 @@ type metrics struct {
 	slotActive      prometheus.Gauge
 	slotRetained    prometheus.Gauge
 	slotLost        prometheus.Gauge
-	lagBytes        prometheus.Gauge
 	withoutIdentity prometheus.Gauge
 	queueDepth      *prometheus.GaugeVec
 	queueOldest     prometheus.Gauge
@@ -33,7 +32,6 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		slotActive:      gauge("rowbell_slot_active", "Whether a process holds the replication slot."),
 		slotRetained:    gauge("rowbell_slot_retained_bytes", "WAL that the server keeps for the slot."),
 		slotLost:        gauge("rowbell_slot_lost", "Whether the server has given up WAL that the slot needs."),
-		lagBytes:        gauge("rowbell_replication_lag_bytes", "WAL between what the server has sent and what is confirmed; 0 in a process that doesn't hold the slot."),
 		withoutIdentity: gauge("rowbell_tables_without_replica_identity", "Published tables whose UPDATE and DELETE fail because they lost their replica identity."),
 		queueDepth: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "rowbell_queue_depth", Help: "Unfinished deliveries, by state.",
@@ -43,7 +41,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "rowbell_takeovers_total", Help: "Connections of silent holders that this process ended to take the slot.",
 		}),
 	}
-	reg.MustRegister(m.role, m.slotExists, m.slotActive, m.slotRetained, m.slotLost, m.lagBytes,
+	reg.MustRegister(m.role, m.slotExists, m.slotActive, m.slotRetained, m.slotLost,
 		m.withoutIdentity, m.queueDepth, m.queueOldest, m.takeovers)
 	m.setRole(phaseStarting)
 	return m

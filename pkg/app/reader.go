@@ -41,12 +41,13 @@ const (
 
 // readerStatus is what the reader tells the health checks.
 type readerStatus struct {
-	mu     sync.Mutex
-	phase  phase
-	err    error
-	since  time.Time
-	stream *cdc.Stream    // while holding
-	beat   *cdc.Heartbeat // while holding
+	metrics *metrics
+
+	mu    sync.Mutex
+	phase phase
+	err   error
+	since time.Time
+	beat  *cdc.Heartbeat // while holding
 }
 
 func (r *readerStatus) set(p phase, err error) {
@@ -56,13 +57,14 @@ func (r *readerStatus) set(p phase, err error) {
 		r.since = time.Now()
 	}
 	r.phase, r.err = p, err
+	r.metrics.setRole(p)
 }
 
-// hold notes what is being read; nil and nil when it ends.
-func (r *readerStatus) hold(s *cdc.Stream, h *cdc.Heartbeat) {
+// hold notes whose heartbeats come back; nil when the holding ends.
+func (r *readerStatus) hold(h *cdc.Heartbeat) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.stream, r.beat = s, h
+	r.beat = h
 }
 
 func (r *readerStatus) heartbeat() *cdc.Heartbeat {
@@ -71,10 +73,11 @@ func (r *readerStatus) heartbeat() *cdc.Heartbeat {
 	return r.beat
 }
 
-func (r *readerStatus) get() (phase, error, *cdc.Stream, time.Time) {
+// get returns the phase, what is wrong in it, and when it began.
+func (r *readerStatus) get() (p phase, since time.Time, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.phase, r.err, r.stream, r.since
+	return r.phase, r.since, r.err
 }
 
 // read holds the slot for as long and as often as it can, until ctx ends.
@@ -210,9 +213,9 @@ func (a *App) hold(ctx, work context.Context, held *bool) error {
 	a.health.replace()
 	a.recorded(start.Checkpoint)
 	*held = true
-	a.reader.hold(stream, heartbeat)
+	a.reader.hold(heartbeat)
 	a.reader.set(phaseHolding, nil)
-	defer a.reader.hold(nil, nil)
+	defer a.reader.hold(nil)
 	a.log.InfoContext(ctx, "holding the slot", "slot", a.cfg.Slot, "epoch", h.Epoch, "position", h.Checkpoint.Position.String(),
 		"confirmed", stream.System().Confirmed.String(), "workflows", len(start.Versions), "tables", len(start.Tables))
 
@@ -250,7 +253,7 @@ func (a *App) takeSlot(ctx context.Context) (*cdc.Stream, error) {
 		if err == nil || !errors.Is(err, cdc.ErrBusy) {
 			return stream, err
 		}
-		if p, _, _, _ := a.reader.get(); p != phaseWaiting {
+		if p, _, _ := a.reader.get(); p != phaseWaiting {
 			a.log.InfoContext(ctx, "another worker holds the slot, waiting", "slot", a.cfg.Slot, "holder", err.Error())
 		}
 		a.reader.set(phaseWaiting, nil)
