@@ -62,7 +62,11 @@ func (r *Report) ok(check, format string, args ...any) {
 
 // trouble adds what kept the doctor from looking.
 func (r *Report) trouble(check string, err error, mend ...string) {
-	r.add(LevelFailed, check, Message(err), mend...)
+	text, own := explain(err)
+	if own != "" {
+		mend = append([]string{own}, mend...)
+	}
+	r.add(LevelFailed, check, text, mend...)
 }
 
 const (

@@ -66,7 +66,11 @@ func (d *doctor) migrations(ctx context.Context) (source, state bool) {
 		}
 		return false
 	}
-	return complete(store.WhichSource, d.cfg.SourceURL), complete(store.WhichState, d.cfg.StateURL)
+	source = complete(store.WhichSource, d.cfg.SourceURL)
+	if !source && d.cfg.stateInSource() {
+		return false, false // what was said of the one is true of both
+	}
+	return source, complete(store.WhichState, d.cfg.StateURL)
 }
 
 func (d *doctor) hasSchema(ctx context.Context) bool {
@@ -344,8 +348,11 @@ func (d *doctor) workflows(ctx context.Context) {
 		what := strings.ReplaceAll(string(h.Verdict), "_", " ")
 		r.add(LevelWarning, "workflow "+h.WorkflowID, fmt.Sprintf("version %d is %s: %s", h.Version, what, h.Message))
 	}
-	if fine > 0 || len(health) == 0 {
+	switch {
+	case fine > 0:
 		r.ok("workflows", "%s in order", counted(fine, "is", "are"))
+	case len(health) == 0:
+		r.ok("workflows", "none yet, or the worker hasn't judged them yet")
 	}
 }
 

@@ -72,17 +72,17 @@ func TestDoctorUnreachable(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for name, c := range map[string]struct{ url, message string }{
-		"nobody listens":  {with(func(u *url.URL) { u.Host = closed }), "nothing answers at " + closed},
-		"no such host":    {with(func(u *url.URL) { u.Host = "nowhere.invalid:5432" }), "nowhere.invalid"},
-		"no such base":    {with(func(u *url.URL) { u.Path = "/nowhere" }), `database "nowhere" does not exist (SQLSTATE 3D000). Check the database's name`},
-		"no such role":    {with(func(u *url.URL) { u.User = url.UserPassword("nobody_here", "hunter2") }), `role "nobody_here" does not exist`},
-		"TLS not offered": {with(func(u *url.URL) { u.RawQuery = "sslmode=require" }), "doesn't speak TLS"},
+	for name, c := range map[string]struct{ url, message, mend string }{
+		"nobody listens":  {with(func(u *url.URL) { u.Host = closed }), "nothing answers at " + closed, "listen_addresses"},
+		"no such host":    {with(func(u *url.URL) { u.Host = "nowhere.invalid:5432" }), "nowhere.invalid", "Check the host"},
+		"no such base":    {with(func(u *url.URL) { u.Path = "/nowhere" }), `database "nowhere" does not exist (SQLSTATE 3D000)`, "createdb nowhere"},
+		"no such role":    {with(func(u *url.URL) { u.User = url.UserPassword("nobody_here", "hunter2") }), `role "nobody_here" does not exist`, "CREATE ROLE nobody_here LOGIN REPLICATION"},
+		"TLS not offered": {with(func(u *url.URL) { u.RawQuery = "sslmode=require" }), "doesn't speak TLS", "sslmode=require"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := Doctor(t.Context(), Config{SourceURL: c.url})
-			expect(t, r, "source", LevelFailed, c.message, "")
+			expect(t, r, "source", LevelFailed, c.message, c.mend)
 			text := reportText(r)
 			for _, never := range []string{"hunter2", "dial tcp", "failed to connect", "context deadline"} {
 				if strings.Contains(text, never) {

@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/rowbell/rowbell/cdc"
 )
 
 // Message says an error as one message for people: what could not be done, why, and
@@ -34,15 +36,35 @@ func flatten(err error, list *[]string) {
 		}
 		return
 	}
-	text := err.Error()
+	text, mend := explain(err)
+	if mend != "" {
+		text += ". " + mend
+	}
+	*list = append(*list, text)
+}
+
+// explain returns what an error says to people, without passwords, and the mend where
+// it isn't part of the text already.
+func explain(err error) (text, mend string) {
+	text = err.Error()
 	var connect *pgconn.ConnectError
-	if errors.As(err, &connect) {
+	var pg *pgconn.PgError
+	var busy *cdc.BusyError
+	switch {
+	case errors.As(err, &connect):
 		// What was attempted stays; pgconn's own account of it gives way to ours.
 		before, _, _ := strings.Cut(text, connect.Error())
-		what, mend := connectReason(connect)
-		text = before + what + ". " + mend
+		text, mend = connectReason(connect)
+		text = before + text
+	case errors.As(err, &busy) && busy.Ours:
+		mend = "Stop the workers of this instance first, then try again"
+	case errors.As(err, &pg):
+		text = strings.Replace(text, pg.Error(), pg.Message+" (SQLSTATE "+pg.Code+")", 1)
+		if (pg.Code == "42P01" || pg.Code == "3F000" || pg.Code == "42883") && strings.Contains(pg.Message, "rowbell.") && !strings.Contains(text, "rowbell migrate") {
+			mend = "Make the tables: rowbell migrate"
+		}
 	}
-	*list = append(*list, Redact(text))
+	return Redact(text), mend
 }
 
 // connectReason says why a connection could not be made, and what to do about it.
@@ -62,7 +84,10 @@ func connectReason(err *pgconn.ConnectError) (what, mend string) {
 		case "28P01":
 			return what, "Check user and password in the URL; percent-encode odd characters in the password"
 		case "28000":
-			return what, "Check the user, and that pg_hba.conf has a line for it; with sslmode=require in the URL if the server wants TLS"
+			if strings.Contains(pg.Message, "pg_hba.conf") {
+				return what, fmt.Sprintf("Let pg_hba.conf have a line for it, as: host %s %s ADDRESS scram-sha-256. If it has one for TLS only, add sslmode=require to the URL", database, user)
+			}
+			return what, fmt.Sprintf("Check the user in the URL, or make it: CREATE ROLE %s LOGIN REPLICATION PASSWORD '…';", quoteName(user))
 		case "3D000":
 			return what, "Check the database's name in the URL, or make it: createdb " + database
 		case "53300":

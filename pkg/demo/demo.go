@@ -431,8 +431,8 @@ func (d *show) showHints() {
 		s.line("Try it with any PostgreSQL client:  %s", s.paint(bold, url))
 	}
 	for _, hint := range []string{
-		"update orders set status = 'approved' where id = (select max(id) from orders where status = 'new');",
-		"select * from rowbell.row_history where table_name = 'orders' and row_key = '1' order by committed_at;",
+		"update orders set status = 'approved' where id = (select max(id) from orders where tenant_id = 'acme' and status = 'new');",
+		"select row_key, operation, workflow_name, status from rowbell.row_history where table_name = 'orders' order by committed_at desc limit 5;",
 		"update rowbell.workflow_definition set status = 'inactive' where id = 'large-order';",
 	} {
 		s.line("  %s", s.paint(dim, hint))

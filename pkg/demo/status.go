@@ -48,7 +48,7 @@ func (s *status) measure(ctx context.Context, now time.Time, changes int64, writ
 	}
 	if metrics, err := scrape(ctx, s.opsURL); err == nil {
 		s.lagBytes = max(0, written-metrics["rowbell_stream_received_lsn_bytes"])
-		s.lagSeconds = metrics["rowbell_stream_lag_seconds"]
+		s.lagSeconds = metrics["rowbell_replication_lag_seconds"]
 	}
 }
 
