@@ -80,6 +80,22 @@ func (e *Engine) capture(t Table) {
 	}
 	e.index.Capture(&t.Table)
 	e.unbind()
+	if !t.Released && e.hooks.Undescribed != nil {
+		e.hooks.Undescribed(t.Schema, t.Table.Name)
+	}
+}
+
+// described binds a table to what the catalog says of it, for the verdicts that come of
+// it. Nothing is matched by that: the stream describes a table before its rows, and
+// from then on its word counts.
+func (e *Engine) described(rel *change.Relation) {
+	for bound := range e.bindings {
+		if bound.Schema == rel.Schema && bound.Name == rel.Name {
+			return
+		}
+	}
+	e.index.Bind(rel)
+	e.tellVerdicts()
 }
 
 // changeVersion takes a new row of workflow_version.

@@ -46,6 +46,10 @@ type Config struct {
 	ReadVersion func(*change.Relation, change.Row) (workflow.Version, error)
 	ReadTable   func(*change.Relation, change.Row) (workflow.Table, error)
 
+	// Described hands in what the catalog says of captured tables (Hooks.Undescribed),
+	// so that verdicts needn't wait for a row. May be nil.
+	Described <-chan *change.Relation
+
 	Logger *slog.Logger
 }
 
@@ -90,6 +94,9 @@ type Hooks struct {
 	// Uncaptured hands over the label of a table that an active workflow names and that
 	// isn't captured.
 	Uncaptured func(label string)
+	// Undescribed asks for what the catalog says of a captured table that the stream
+	// hasn't described yet.
+	Undescribed func(schema, table string)
 	// Heartbeat is called with each heartbeat that came through the slot.
 	Heartbeat func(content string)
 }
@@ -223,6 +230,8 @@ func (e *Engine) take(ctx context.Context, parts <-chan *change.Parts) error {
 		case <-move.C:
 			e.moveOver()
 		case <-due.C:
+		case rel := <-e.cfg.Described:
+			e.described(rel)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

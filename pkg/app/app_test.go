@@ -190,8 +190,7 @@ func TestHealth(t *testing.T) {
 	define(t, db, "old-values", "acme", "update", `{"status": {"changed_to": "a"}}`, "log")
 	db.Exec(t, `insert into rowbell.workflow_definition (id, tenant_id, name, status) values ('empty', 'acme', 'Empty', 'active')`)
 	captured(t, db)
-	db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
-	logged(t, db, "good", 1)
+	// No row has come through yet: the catalog tells what is wrong.
 	for id, want := range map[string]string{
 		"good": "ok", "no-column": "statuss", "no-kind": "fax", "no-operator": "above", "old-values": "REPLICA IDENTITY FULL", "empty": "incomplete",
 	} {
@@ -202,6 +201,15 @@ func TestHealth(t *testing.T) {
 		})
 		t.Logf("%s: %s", id, got)
 	}
+	db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
+	logged(t, db, "good", 1)
+	db.Exec(t, `update rowbell.workflow_trigger set field_conditions = '{"status": "new"}' where workflow_id = 'no-column'`)
+	pgtest.Eventually(t, 10*time.Second, "the mended workflow to be well", func() bool {
+		return pgtest.One[string](t, db, `select verdict::text from rowbell.workflow_health where workflow_id = 'no-column'`) == "ok"
+	})
+	db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
+	logged(t, db, "good", 2)
+	logged(t, db, "no-column", 1)
 }
 
 // A slot that is gone stops reading, is written down, and reading goes on by itself

@@ -7,8 +7,68 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/rowbell/rowbell/cdc"
+	"github.com/rowbell/rowbell/pkg/change"
 	"github.com/rowbell/rowbell/pkg/store"
 )
+
+// describer looks captured tables up in the catalog, so that what is wrong with a
+// workflow is shown before the first row of its table comes through the stream.
+type describer struct {
+	pool *pgxpool.Pool
+	log  *slog.Logger
+	wake chan struct{}
+	out  chan *change.Relation
+
+	mu     sync.Mutex
+	wanted [][2]string // schema and name
+}
+
+func newDescriber(pool *pgxpool.Pool, log *slog.Logger) *describer {
+	return &describer{pool: pool, log: log, wake: make(chan struct{}, 1), out: make(chan *change.Relation)}
+}
+
+// want asks for a table's description.
+func (d *describer) want(schema, table string) {
+	d.mu.Lock()
+	d.wanted = append(d.wanted, [2]string{schema, table})
+	d.mu.Unlock()
+	select {
+	case d.wake <- struct{}{}:
+	default: // it is awake
+	}
+}
+
+// run hands descriptions to the engine until ctx ends, which is before the engine does.
+func (d *describer) run(ctx context.Context) error {
+	for {
+		select {
+		case <-d.wake:
+		case <-ctx.Done():
+			return nil
+		}
+		d.mu.Lock()
+		wanted := d.wanted
+		d.wanted = nil
+		d.mu.Unlock()
+		for _, table := range wanted {
+			rel, err := cdc.Describe(ctx, d.pool, table[0], table[1])
+			if err != nil && ctx.Err() == nil {
+				d.log.WarnContext(ctx, "a table could not be looked up; its workflows are judged at its first row", "table", change.TableLabel(table[0], table[1]), "err", err)
+			}
+			if rel == nil {
+				continue
+			}
+			select {
+			case d.out <- rel:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+}
 
 // retryCapture is how often a capture that failed is tried again.
 const retryCapture = 5 * time.Second

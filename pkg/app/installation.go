@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/rowbell/rowbell/cdc"
 	"github.com/rowbell/rowbell/pkg/change"
@@ -78,14 +79,8 @@ func (a *App) ensureStarted(ctx context.Context) error {
 	case !errors.Is(err, workflow.ErrNotFound):
 		return err
 	}
-	if !slot.Exists {
-		a.log.InfoContext(ctx, "creating the replication slot", "slot", a.cfg.Slot)
-		if _, err := cdc.CreateSlot(ctx, cfg); err != nil && !errors.Is(err, cdc.ErrExists) {
-			return err
-		}
-		if slot, err = cdc.SlotInfo(ctx, cfg); err != nil {
-			return err
-		}
+	if slot, err = a.ensureSlot(ctx, cfg, slot); err != nil {
+		return err
 	}
 	first, err := a.firstLoad(ctx, 1, slot.Confirmed)
 	if err != nil {
@@ -95,6 +90,35 @@ func (a *App) ensureStarted(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// ensureSlot makes the slot unless it is there. A slot without a confirmed position is
+// still being made by another worker: definitions must not be read before it is ready,
+// or changes between the two would be lost.
+func (a *App) ensureSlot(ctx context.Context, cfg cdc.Config, slot cdc.Slot) (cdc.Slot, error) {
+	for {
+		switch {
+		case !slot.Exists:
+			a.log.InfoContext(ctx, "creating the replication slot", "slot", a.cfg.Slot)
+			if _, err := cdc.CreateSlot(ctx, cfg); err != nil && !errors.Is(err, cdc.ErrExists) {
+				return slot, err
+			}
+		case slot.Err(cfg) != nil:
+			return slot, slot.Err(cfg)
+		case slot.Confirmed != 0:
+			return slot, nil
+		default:
+			select {
+			case <-time.After(pollSlot):
+			case <-ctx.Done():
+				return slot, ctx.Err()
+			}
+		}
+		var err error
+		if slot, err = cdc.SlotInfo(ctx, cfg); err != nil {
+			return slot, err
+		}
+	}
 }
 
 // firstLoad reads all definitions under one snapshot. Transactions that it sees are

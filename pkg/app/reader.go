@@ -199,13 +199,16 @@ func (a *App) hold(ctx, work context.Context, held *bool) error {
 	defer rec.Close(context.WithoutCancel(ctx))
 
 	a.health.begin()
+	tables := newDescriber(a.sourcePool, a.log)
 	heartbeat := cdc.NewHeartbeat(a.cdcConfig(), stream.Abort)
 	eng, err := engine.New(engine.Config{
-		StateInSource: a.cfg.stateInSource(), ReadVersion: store.VersionFromRow, ReadTable: store.TableFromRow, Logger: a.log,
+		StateInSource: a.cfg.stateInSource(), ReadVersion: store.VersionFromRow, ReadTable: store.TableFromRow,
+		Described: tables.out, Logger: a.log,
 	}, start, rec, actionKinds,
 		engine.Hooks{
 			Confirm: stream.Confirm, Recorded: a.recorded, Heartbeat: heartbeat.Seen,
 			Verdicts: a.health.changed, Withdrawn: a.health.withdrawn, Uncaptured: a.capturer.want,
+			Undescribed: tables.want,
 		}, a.engine)
 	if err != nil {
 		return err
@@ -224,6 +227,7 @@ func (a *App) hold(ctx, work context.Context, held *bool) error {
 	g.Go(func() error { defer finish(); return stream.Run(gctx) })
 	g.Go(func() error { defer stream.Finish(); return eng.Run(work, stream.Parts()) })
 	g.Go(func() error { return heartbeat.Run(done) })
+	g.Go(func() error { return tables.run(done) })
 	g.Go(func() error { return a.renew(done, h.Epoch, stream) })
 	err = g.Wait()
 	if releaseErr := a.state.Release(context.WithoutCancel(ctx), a.cfg.Slot, h.Epoch); releaseErr != nil && err == nil {

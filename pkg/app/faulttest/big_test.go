@@ -54,7 +54,7 @@ func bigScenario(w *world, kills, rows int) (outcome, error) {
 		if err != nil {
 			return outcome{}, err
 		}
-		if err := pause(ctx, time.Duration(w.rng.Int64N(int64(200*time.Millisecond)))); err != nil {
+		if err := pause(ctx, w.upTo(200*time.Millisecond)); err != nil {
 			return outcome{}, err
 		}
 		k.kill()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -90,28 +91,45 @@ func killScenario(w *world, kills, rows int) (outcome, error) {
 	ctx := w.t.Context()
 	l := startLoad(ctx, w, rows, false)
 	defer l.abandon()
+	var stalls sync.WaitGroup
+	defer stalls.Wait()
 	stops := 0
 	for n := range kills {
 		k, err := w.start(fmt.Sprint("kill-", n))
 		if err != nil {
 			return outcome{}, err
 		}
-		// Half of them die when they are known to read and record, the others at any time
-		// from their start on.
-		length := 600 * time.Millisecond
-		if w.rng.IntN(2) == 0 {
+		// Some of them die at any time from their start on, others when they are known to
+		// read and record, and a few when they read but can't record.
+		length := w.upTo(600 * time.Millisecond)
+		mode := w.rng.IntN(6)
+		if mode < 4 {
 			if _, err := k.waitFor(msgHolding, 1, patience); err != nil {
 				return outcome{}, errors.Join(err, w.alarm(), errors.New(w.state()))
 			}
-			length = 300 * time.Millisecond
+			length = w.upTo(300 * time.Millisecond)
 		}
-		if err := l.during(ctx, time.Duration(w.rng.Int64N(int64(length))), rows/kills); err != nil {
+		if mode == 0 {
+			release, err := w.stall(ctx)
+			if err != nil {
+				return outcome{}, err
+			}
+			length = 1200*time.Millisecond + length // longer than the slot waits to be told
+			// A statement that waits is carried out after its client has died, perhaps when
+			// the next one is at work already.
+			after := length + w.upTo(500*time.Millisecond)
+			stalls.Go(func() {
+				_ = pause(ctx, after)
+				release()
+			})
+		}
+		if err := l.during(ctx, length, rows/kills); err != nil {
 			return outcome{}, err
 		}
 		if !k.running() {
 			return outcome{}, fmt.Errorf("worker %s ended by itself: %w\n%s", k.name, k.err, k.log.tail(30))
 		}
-		if w.rng.IntN(8) == 0 && k.logged(msgRuns) {
+		if mode > 0 && w.rng.IntN(8) == 0 && k.logged(msgRuns) {
 			stops++
 			if err := k.stop(patience); err != nil {
 				return outcome{}, err
@@ -129,4 +147,24 @@ func killScenario(w *world, kills, rows int) (outcome, error) {
 		return outcome{}, err
 	}
 	return w.drainAndStop(l, k)
+}
+
+func (w *world) upTo(d time.Duration) time.Duration { return time.Duration(w.rng.Int64N(int64(d))) }
+
+// stall keeps anything from being recorded until release is called: the checkpoint's row
+// is locked, as it would be by a state server that is slow.
+func (w *world) stall(ctx context.Context) (release func(), err error) {
+	conn, err := w.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tx, err := conn.Begin(ctx)
+	if err == nil {
+		_, err = tx.Exec(ctx, "select from rowbell.checkpoint where slot = $1 for update", w.slot)
+	}
+	if err != nil {
+		closeConn(conn)
+		return nil, err
+	}
+	return func() { closeConn(conn) }, nil
 }

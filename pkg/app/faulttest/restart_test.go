@@ -39,13 +39,13 @@ func restartScenario(w *world, server *localpg.Server, restarts, rows int) (outc
 		if _, err := k.waitFor(msgHolding, n+1, patience); err != nil {
 			return outcome{}, err
 		}
-		if err := l.during(ctx, time.Duration(w.rng.Int64N(int64(time.Second))), rows/restarts); err != nil {
+		if err := l.during(ctx, w.upTo(time.Second), rows/restarts); err != nil {
 			return outcome{}, err
 		}
 		if err := stopServer(ctx, server, pick(w.rng, []string{"fast", "immediate", "kill"})); err != nil {
 			return outcome{}, err
 		}
-		if err := pause(ctx, time.Duration(w.rng.Int64N(int64(300*time.Millisecond)))); err != nil {
+		if err := pause(ctx, w.upTo(300*time.Millisecond)); err != nil {
 			return outcome{}, err
 		}
 		if err := server.Restart(ctx); err != nil {
@@ -194,8 +194,8 @@ func cutScenario(w *world, proxy *pgtest.TCPProxy, cuts, rows int) (outcome, err
 	}
 	silence := w.rng.IntN(cuts) // one of them outlasts every timeout
 	for n := range cuts {
-		length := time.Duration(w.rng.Int64N(int64(700 * time.Millisecond)))
-		if err := l.during(ctx, time.Duration(w.rng.Int64N(int64(1500*time.Millisecond))), rows/cuts); err != nil {
+		length := w.upTo(700 * time.Millisecond)
+		if err := l.during(ctx, w.upTo(1500*time.Millisecond), rows/cuts); err != nil {
 			return outcome{}, err
 		}
 		switch how := w.rng.IntN(3); {

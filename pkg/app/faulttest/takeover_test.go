@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,6 +34,42 @@ func TestTakeover(t *testing.T) {
 	}
 	if p50 := median(times.slow); p50 >= 10*time.Second {
 		t.Errorf("takeover after cut or pause: p50 %s, want under 10 s", p50)
+	}
+}
+
+// TestStartedAtOnce starts three workers side by side where nothing of Rowbell's is yet:
+// they must agree on who migrates, who makes the slot, and who reads the definitions.
+func TestStartedAtOnce(t *testing.T) {
+	t.Parallel()
+	for n := range 3 * chaos() {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			w := bareWorld(t, pgtest.DB(t), binary(t, ""))
+			var three []*worker
+			for i := range 3 {
+				k, err := w.start(strconv.Itoa(i))
+				if err != nil {
+					t.Fatal(err)
+				}
+				three = append(three, k)
+			}
+			for _, k := range three {
+				if _, err := k.waitFor(msgRuns, 1, patience); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.defineMarker()
+			if err := w.drain(t.Context(), patience); err != nil {
+				t.Fatal(err)
+			}
+			for _, k := range three {
+				if err := k.stop(patience); err != nil {
+					t.Error(err)
+				}
+			}
+			if _, err := w.verify(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -88,12 +125,12 @@ func takeoverScenario(w *world, ways []way, rows int) (o outcome, times takeover
 		if err := ready(other, "waits to take over"); err != nil {
 			return o, times, err
 		}
-		if err := l.during(ctx, time.Duration(w.rng.Int64N(int64(600*time.Millisecond))), rows/len(ways)*3/4); err != nil {
+		if err := l.during(ctx, w.upTo(600*time.Millisecond), rows/len(ways)*3/4); err != nil {
 			return o, times, err
 		}
 		// The rest comes at once, so that the holder is in the middle of it.
 		l.app.allow(rows / len(ways) / 4)
-		if err := pause(ctx, time.Duration(w.rng.Int64N(int64(50*time.Millisecond)))); err != nil {
+		if err := pause(ctx, w.upTo(50*time.Millisecond)); err != nil {
 			return o, times, err
 		}
 		begin := time.Now()
@@ -161,6 +198,9 @@ func whoHolds(two [2]*contender) (holder, other *contender, err error) {
 		if line != nil {
 			two[1].holdings = 1
 			return two[1], two[0], nil
+		}
+		if err := errors.Join(two[0].alarm(), two[1].alarm()); err != nil {
+			return nil, nil, err
 		}
 		select {
 		case <-changed0:

@@ -36,6 +36,15 @@ type world struct {
 // and a workflow that records markers.
 func newWorld(t testing.TB, db *pgtest.Database, bin string, env ...string) *world {
 	t.Helper()
+	w := bareWorld(t, db, bin, env...)
+	w.mustRun("migrate")
+	w.defineMarker()
+	return w
+}
+
+// bareWorld has nothing of Rowbell's yet.
+func bareWorld(t testing.TB, db *pgtest.Database, bin string, env ...string) *world {
+	t.Helper()
 	w := &world{
 		t: t, rng: pgtest.Rand(t), db: db, binary: bin, env: env, source: db.URL,
 		slot: pgtest.Slot(t, db), oracleSlot: pgtest.Slot(t, db),
@@ -43,11 +52,15 @@ func newWorld(t testing.TB, db *pgtest.Database, bin string, env ...string) *wor
 	t.Cleanup(w.endAll)
 	db.Exec(t, applicationSchema)
 	db.Exec(t, oracleSlotSQL, w.oracleSlot)
-	w.mustRun("migrate")
-	db.Exec(t, `insert into rowbell.workflow_definition (id, name, status) values ('marker', 'marker', 'active')`)
-	db.Exec(t, `with t as (insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field_conditions) values ('marker', 'orders', 'create', '{"status": "marker"}'))
-		insert into rowbell.workflow_action (workflow_id, action_type) values ('marker', 'log')`)
 	return w
+}
+
+// defineMarker makes the workflow that drain waits for.
+func (w *world) defineMarker() {
+	w.t.Helper()
+	w.db.Exec(w.t, `insert into rowbell.workflow_definition (id, name, status) values ('marker', 'marker', 'active')`)
+	w.db.Exec(w.t, `with t as (insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field_conditions) values ('marker', 'orders', 'create', '{"status": "marker"}'))
+		insert into rowbell.workflow_action (workflow_id, action_type) values ('marker', 'log')`)
 }
 
 func (w *world) settings(extra ...string) []string {
