@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/fault"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
@@ -218,11 +219,15 @@ const fixedParams = 13
 // update finds no row they insert none. (Design: a CTE that only fails to update would
 // let them through.)
 func statementSQL(mask uint) string {
+	fence := "epoch = $2::int8 and stream = $9::int4 and commit_lsn = $10::pg_lsn and seq = $11::int4"
+	if fault.On("no_fence") {
+		fence = "num_nulls($2::int8, $9::int4, $10::pg_lsn, $11::int4) = 0"
+	}
 	var b strings.Builder
 	b.WriteString(`with c as (
 	update rowbell.checkpoint set stream = $3::int4, commit_lsn = $4::pg_lsn, seq = $5::int4,
 		end_lsn = $6::pg_lsn, confirm_lsn = $7::pg_lsn, xid_floor = $8::xid8, moved_at = clock_timestamp()
-	where slot = $1::text and epoch = $2::int8 and stream = $9::int4 and commit_lsn = $10::pg_lsn and seq = $11::int4
+	where slot = $1::text and ` + fence + `
 	returning moved_at as t, $12::interval as lease, $13::text as lease_to
 )`)
 	n := fixedParams
