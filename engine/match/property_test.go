@@ -450,3 +450,40 @@ func BenchmarkBind(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkMatchRatio compares 100,000 workflows on one table with 100, by turns, so
+// that what else the machine does concerns both. It reports medians.
+func BenchmarkMatchRatio(b *testing.B) {
+	type side struct {
+		table  *Table
+		events []change.Event
+		times  []float64
+	}
+	var sides [2]side
+	for i, n := range []int{100, 100_000} {
+		_, rel, table := filled(b, n)
+		sides[i] = side{table: table, events: updates(rel, 1<<14, n/10)}
+	}
+	dst := make([]Match, 0, 16)
+	const chunk = 2000
+	at := 0
+	for b.Loop() {
+		for i := range sides {
+			s := &sides[i]
+			start := time.Now()
+			for j := range chunk {
+				dst = s.table.Match(&s.events[(at+j)&(len(s.events)-1)], testContext, dst[:0])
+			}
+			s.times = append(s.times, float64(time.Since(start).Nanoseconds())/chunk)
+		}
+		at += chunk
+	}
+	var median [2]float64
+	for i := range sides {
+		slices.Sort(sides[i].times)
+		median[i] = sides[i].times[len(sides[i].times)/2]
+	}
+	b.ReportMetric(median[0], "ns/100")
+	b.ReportMetric(median[1], "ns/100000")
+	b.ReportMetric(median[1]/median[0], "ratio")
+}

@@ -48,13 +48,6 @@ type rule struct {
 	keys     [][]byte // under which it stands there: several for in
 }
 
-// node is a rule under one of its keys.
-type node struct {
-	key  []byte // tenant, if the shape has it, and the columns' values
-	rule *rule
-	next *node // with the same hash
-}
-
 // opIndex holds the rules of one operation.
 type opIndex struct {
 	shapes  []*shape
@@ -65,7 +58,7 @@ type opIndex struct {
 type shape struct {
 	tenant  bool // the tenant is a part of the key
 	columns []int
-	nodes   map[uint64]*node // by hash of the key
+	slots   slots // by hash of the key
 	all     []*rule
 }
 
@@ -169,8 +162,7 @@ func (o *opIndex) insert(r *rule) {
 	}
 	r.keys = product([][]byte{key}, equal)
 	for _, k := range r.keys {
-		h := maphash.Bytes(seed, k)
-		s.nodes[h] = &node{key: k, rule: r, next: s.nodes[h]}
+		s.slots.insert(maphash.Bytes(seed, k), k, r)
 	}
 	s.all = append(s.all, r)
 }
@@ -242,7 +234,7 @@ func (o *opIndex) shapeFor(tenant bool, equal []condition.Equality) *shape {
 		}
 		columns = nil
 	}
-	s := &shape{tenant: tenant, columns: columns, nodes: make(map[uint64]*node)}
+	s := &shape{tenant: tenant, columns: columns}
 	o.shapes = append(o.shapes, s)
 	return s
 }
@@ -259,7 +251,7 @@ func subset(part, of []int) bool {
 func (o *opIndex) remove(r *rule) {
 	s := r.shape
 	for _, k := range r.keys {
-		s.drop(k, r)
+		s.slots.remove(maphash.Bytes(seed, k), k, r)
 	}
 	i := slices.Index(s.all, r)
 	s.all[i] = s.all[len(s.all)-1]
@@ -267,26 +259,6 @@ func (o *opIndex) remove(r *rule) {
 	s.all = s.all[:len(s.all)-1]
 	if len(s.all) == 0 {
 		o.shapes = slices.DeleteFunc(o.shapes, func(x *shape) bool { return x == s })
-	}
-}
-
-// drop takes the node of a rule out.
-func (s *shape) drop(key []byte, r *rule) {
-	h := maphash.Bytes(seed, key)
-	head := s.nodes[h]
-	if head.rule == r && bytes.Equal(head.key, key) {
-		if head.next == nil {
-			delete(s.nodes, h)
-		} else {
-			s.nodes[h] = head.next
-		}
-		return
-	}
-	for n := head; n.next != nil; n = n.next {
-		if n.next.rule == r && bytes.Equal(n.next.key, key) {
-			n.next = n.next.next
-			return
-		}
 	}
 }
 
@@ -378,13 +350,14 @@ func (t *Table) match(ev *change.Event, op change.Op, dst []Match) []Match {
 			// Any of them may need the value that isn't there.
 			for _, r := range s.all {
 				if !s.tenant || r.compiled.TenantID == string(tenant) {
-					dst = judge(env, r, r.full, dst, start)
+					n := node{compiled: r.compiled, priority: r.priority, several: r.several, rest: r.full}
+					dst = judge(env, &n, dst, start)
 				}
 			}
 		default:
-			for n := s.nodes[maphash.Bytes(seed, key)]; n != nil; n = n.next {
-				if bytes.Equal(n.key, key) {
-					dst = judge(env, n.rule, n.rule.rest, dst, start)
+			for n := s.slots.first(maphash.Bytes(seed, key)); n != nil; n = s.slots.next(n) {
+				if n.has(key) {
+					dst = judge(env, n, dst, start)
 				}
 			}
 		}
@@ -395,19 +368,19 @@ func (t *Table) match(ev *change.Event, op change.Op, dst []Match) []Match {
 // judge evaluates a rule, and appends a match. Of several triggers of one workflow one
 // that holds counts more than one that can't be decided, and the lower priority more
 // than the higher.
-func judge(env *condition.Env, r *rule, rest *condition.Bound, dst []Match, start int) []Match {
-	m := Match{Compiled: r.compiled, Priority: r.priority, Side: env.Side()}
-	if rest != nil {
-		ok, err := rest.Eval(env)
+func judge(env *condition.Env, n *node, dst []Match, start int) []Match {
+	m := Match{Compiled: n.compiled, Priority: n.priority, Side: env.Side()}
+	if n.rest != nil {
+		ok, err := n.rest.Eval(env)
 		if !ok && err == nil {
 			return dst
 		}
 		m.Err = err
 	}
-	if r.several {
+	if n.several {
 		for i := start; i < len(dst); i++ {
 			d := &dst[i]
-			if d.Compiled != r.compiled {
+			if d.Compiled != n.compiled {
 				continue
 			}
 			if better(m, *d) {

@@ -1,0 +1,270 @@
+package match
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+func TestCompile(t *testing.T) {
+	document := func(f func(w *workflow.Workflow)) json.RawMessage {
+		w := workflow.Workflow{ID: "w", Status: workflow.Active, Triggers: []workflow.Trigger{on("update", `{"status":"x"}`)}, Actions: []workflow.Action{{Type: "log"}}}
+		f(&w)
+		b, err := json.Marshal(w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	kinds := func(kind string) error {
+		if kind == "log" || kind == "webhook" {
+			return nil
+		}
+		return fmt.Errorf("there is no action kind %q; use log or webhook", kind)
+	}
+	for _, c := range []struct {
+		name     string
+		document json.RawMessage
+		verdict  workflow.Verdict
+		message  string
+		logOnly  bool
+	}{
+		{"good", document(func(w *workflow.Workflow) {}), workflow.OK, "", true},
+		{"another action", document(func(w *workflow.Workflow) { w.Actions = append(w.Actions, workflow.Action{Type: "webhook"}) }), workflow.OK, "", false},
+		{"malformed document", json.RawMessage(`{"triggers":`), workflow.Broken, "read the workflow document", false},
+		{"wrong shape", json.RawMessage(`{"triggers":{"a":1}}`), workflow.Broken, "read the workflow document", false},
+		{"no trigger", document(func(w *workflow.Workflow) { w.Triggers = nil }), workflow.Incomplete, "has no trigger, so", false},
+		{"no action", document(func(w *workflow.Workflow) { w.Actions = nil }), workflow.Incomplete, "has no action, so", false},
+		{"neither", document(func(w *workflow.Workflow) { w.Actions, w.Triggers = nil, nil }), workflow.Incomplete, "has no trigger and no action, so", false},
+		{"unknown action", document(func(w *workflow.Workflow) { w.Actions[0].Type = "fax" }), workflow.Broken, `action 1: there is no action kind "fax"; use log or webhook`, false},
+		{"unknown operation", document(func(w *workflow.Workflow) { w.Triggers[0].Operation = "upsert" }), workflow.Broken, `trigger 1 (orders upsert): there is no operation "upsert"; use create, update or delete`, false},
+		{"no table", document(func(w *workflow.Workflow) { w.Triggers[0].EntityType = "" }), workflow.Broken, `entity_type is empty`, false},
+		{"domain event", document(func(w *workflow.Workflow) { w.Triggers[0].EntityType = "domain:order.paid" }), workflow.Broken, `not supported by this version yet: triggers on domain events (order.paid)`, false},
+		{"bad form", document(func(w *workflow.Workflow) { w.Triggers[0].FieldConditions = json.RawMessage(`{"total":{"gte ":1}}`) }), workflow.Broken, `trigger 1 (orders update): field_conditions.total.gte : there is no operator "gte "; did you mean "gte"?`, false},
+		{"bad expression", document(func(w *workflow.Workflow) {
+			w.Conditions = []workflow.Condition{{Type: "expression", Config: json.RawMessage(`{"expression":"new.total >"}`)}}
+		}), workflow.Broken, `condition 1 (expression), line 1`, false},
+		{"later kind", document(func(w *workflow.Workflow) {
+			w.Conditions = []workflow.Condition{{Type: "time_based", Config: json.RawMessage(`{}`)}}
+		}), workflow.Broken, `not supported by this version yet: time_based`, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := Compile(workflow.Version{WorkflowID: "w", Version: 3, TenantID: "a", Status: workflow.Active, Document: c.document}, 9, kinds)
+			if got.Health.Verdict != c.verdict || !strings.Contains(got.Health.Message, c.message) || c.verdict != workflow.OK && got.Health.Message == "" {
+				t.Errorf("got %s: %s", got.Health.Verdict, got.Health.Message)
+			}
+			if got.Health.Verdict == workflow.OK && got.LogOnly != c.logOnly {
+				t.Errorf("LogOnly is %v", got.LogOnly)
+			}
+			if got.Ref != 9 || got.Version != 3 || got.Health.Version != 3 || got.Health.TenantID != "a" {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+	gone := Compile(workflow.Version{WorkflowID: "w", Status: workflow.Deleted, Document: json.RawMessage("null")}, 1, kinds)
+	if gone.Health.Verdict != workflow.OK || gone.Workflow != nil {
+		t.Errorf("deleted: got %+v", gone)
+	}
+}
+
+// story is an index with one table, and what its health has said.
+type story struct {
+	t  *testing.T
+	ix *Index
+}
+
+func (s story) verdicts(want ...string) {
+	s.t.Helper()
+	var got []string
+	for _, h := range s.ix.TakeVerdicts() {
+		got = append(got, fmt.Sprintf("%s v%d %s: %s", h.WorkflowID, h.Version, h.Verdict, h.Message))
+	}
+	if len(got) != len(want) {
+		s.t.Fatalf("got verdicts %q, want %q", got, want)
+	}
+	for i := range got {
+		if !strings.Contains(got[i], want[i]) {
+			s.t.Fatalf("got verdict %q, want %q", got[i], want[i])
+		}
+	}
+}
+
+func (s story) matches(table *Table, ev change.Event, want string) {
+	s.t.Helper()
+	ev.Relation = table.Relation()
+	if got := names(table.Match(&ev, testContext, nil)); got != want {
+		s.t.Fatalf("got matches %q, want %q", got, want)
+	}
+}
+
+func TestHealth(t *testing.T) {
+	created := change.Event{Op: change.Create, New: row("1", "a", "x", "1", "n")}
+	t.Run("not captured, then captured, then released", func(t *testing.T) {
+		s := story{t, New()}
+		s.ix.Apply(simple("w", "a", "create", ``))
+		s.verdicts("w v1 not_captured: table orders isn't captured; run CALL rowbell.capture('orders')")
+		if s.ix.Bind(orders('d')) != nil {
+			t.Fatal("a table that isn't captured is bound")
+		}
+		s.ix.Capture(capturedOrders())
+		s.verdicts("w v1 ok: ")
+		s.matches(s.ix.Bind(orders('d')), created, "w")
+		s.verdicts()
+		released := capturedOrders()
+		released.Released = true
+		s.ix.Capture(released)
+		s.verdicts("w v1 not_captured")
+		if s.ix.Bind(orders('d')) != nil {
+			t.Fatal("a released table is bound")
+		}
+		s.ix.Remove("w")
+		s.verdicts()
+		if len(s.ix.tables) != 0 {
+			t.Errorf("%d tables are left", len(s.ix.tables))
+		}
+	})
+	t.Run("a column goes and comes", func(t *testing.T) {
+		s := story{t, New()}
+		s.ix.Capture(capturedOrders())
+		s.ix.Apply(simple("w", "a", "create", `{"status":"x"}`))
+		s.ix.Apply(simple("other", "a", "create", ``))
+		s.matches(s.ix.Bind(orders('d')), created, "other w")
+		s.verdicts("other v1 ok", "w v1 ok")
+		altered := orders('d')
+		altered.Columns[2].Name = "state"
+		altered.Fingerprint++
+		s.matches(s.ix.Bind(altered), created, "other")
+		s.verdicts("w v1 broken: trigger 1 (orders create): field_conditions.status: table orders has no column status; did you mean \"state\"?")
+		s.matches(s.ix.Bind(orders('d')), created, "other w")
+		s.verdicts("w v1 ok: ")
+	})
+	t.Run("a new version is broken, the old one doesn't stay", func(t *testing.T) {
+		s := story{t, New()}
+		s.ix.Capture(capturedOrders())
+		s.ix.Apply(simple("w", "a", "create", ``))
+		table := s.ix.Bind(orders('d'))
+		s.matches(table, created, "w")
+		s.verdicts("w v1 ok")
+		s.ix.Apply(Compile(version("w", "a", 2, []workflow.Trigger{on("create", `{"nothing":1}`)}, nil), 2, nil))
+		s.matches(table, created, "")
+		s.verdicts("w v2 broken: ")
+		s.ix.Apply(Compile(version("w", "a", 3, []workflow.Trigger{on("create", `{"status":{"xx":1}}`)}, nil), 3, nil))
+		s.matches(table, created, "")
+		s.verdicts("w v3 broken: ")
+		s.ix.Apply(Compile(version("w", "a", 4, []workflow.Trigger{on("create", `{"status":"x"}`)}, nil), 4, nil))
+		s.matches(table, created, "w")
+		s.verdicts("w v4 ok")
+		s.ix.Apply(Compile(workflow.Version{WorkflowID: "w", Version: 5, Status: workflow.Deleted}, 5, nil))
+		s.matches(table, created, "")
+		s.verdicts()
+	})
+	t.Run("one bad trigger keeps the others of the table back", func(t *testing.T) {
+		s := story{t, New()}
+		s.ix.Capture(capturedOrders())
+		s.ix.Apply(Compile(version("w", "a", 1, []workflow.Trigger{on("create", ``), on("delete", ``)}, nil), 1, nil))
+		s.matches(s.ix.Bind(orders('d')), created, "")
+		s.verdicts("w v1 broken: trigger 2 (orders delete): the tenant column tenant_id of a deleted row is never in the WAL")
+		s.matches(s.ix.Bind(orders('f')), created, "w")
+		s.verdicts("w v1 ok")
+	})
+	t.Run("tables without tenant column serve operators", func(t *testing.T) {
+		s := story{t, New()}
+		table := capturedOrders()
+		table.TenantColumn = ""
+		s.ix.Capture(table)
+		s.ix.Apply(simple("ops", "", "create", ``))
+		s.ix.Apply(simple("w", "a", "create", ``))
+		s.matches(s.ix.Bind(orders('f')), created, "ops")
+		s.verdicts("ops v1 ok", "w v1 broken: trigger 1 (orders create): table orders has no tenant column, so it serves operators' workflows only; capture it")
+	})
+	t.Run("the tenant column is gone", func(t *testing.T) {
+		s := story{t, New()}
+		s.ix.Capture(capturedOrders())
+		s.ix.Apply(simple("w", "a", "create", ``))
+		altered := orders('d')
+		altered.Columns[1].Name = "customer"
+		s.matches(s.ix.Bind(altered), created, "")
+		s.verdicts("w v1 broken: trigger 1 (orders create): table orders has lost its tenant column tenant_id")
+	})
+	t.Run("insert only", func(t *testing.T) {
+		s := story{t, New()}
+		table := capturedOrders()
+		table.InsertOnly = true
+		s.ix.Capture(table)
+		s.ix.Apply(simple("c", "a", "create", ``))
+		s.ix.Apply(simple("u", "a", "update", ``))
+		s.matches(s.ix.Bind(orders('n')), created, "c")
+		s.verdicts("c v1 ok", "u v1 broken: trigger 1 (orders update): operation update: table orders has no replica identity")
+	})
+	t.Run("hidden columns don't exist", func(t *testing.T) {
+		s := story{t, New()}
+		table := capturedOrders()
+		table.Hidden = []string{"note"}
+		s.ix.Capture(table)
+		s.ix.Apply(simple("w", "a", "create", `{"note":"n"}`))
+		s.matches(s.ix.Bind(orders('n')), created, "")
+		s.verdicts("table orders has no column note; ")
+	})
+}
+
+// TestSlots fills and empties a table under few hashes, against a map.
+func TestSlots(t *testing.T) {
+	r := seedOf(t)
+	var s slots
+	type item struct {
+		hash uint64
+		key  string
+		rule *rule
+	}
+	var live []item
+	has := func(i item) bool {
+		for n := s.first(i.hash); n != nil; n = s.next(n) {
+			if n.rule == i.rule && n.has([]byte(i.key)) {
+				return true
+			}
+		}
+		return false
+	}
+	for step := range 20_000 {
+		if r.IntN(2) == 0 && len(live) < 300 {
+			key := fmt.Sprintf("%d", r.IntN(50)) + strings.Repeat("k", r.IntN(2)*keySize)
+			i := item{uint64(r.IntN(100)) * 0x100000001, key, &rule{keys: [][]byte{[]byte(key)}}}
+			s.insert(i.hash, []byte(i.key), i.rule)
+			live = append(live, i)
+		} else if len(live) > 0 {
+			n := r.IntN(len(live))
+			gone := live[n]
+			s.remove(gone.hash, []byte(gone.key), gone.rule)
+			live[n] = live[len(live)-1]
+			live = live[:len(live)-1]
+			if has(gone) {
+				t.Fatalf("step %d: a removed rule is still there", step)
+			}
+		}
+		if step%50 == 0 {
+			for _, i := range live {
+				if !has(i) {
+					t.Fatalf("step %d: a rule is lost", step)
+				}
+			}
+		}
+	}
+	if s.first(12345) != nil {
+		t.Error("found what was never put in")
+	}
+}
+
+func TestMatchReportsEvalError(t *testing.T) {
+	_, rel, table := index(t, 'f', Compile(version("w", "a", 1, []workflow.Trigger{on("create", ``)},
+		[]workflow.Condition{{Type: "expression", Config: json.RawMessage(`{"expression":"1 / (new.id - 1) > 0"}`)}}), 1, nil))
+	ev := change.Event{Op: change.Create, Relation: rel, New: row("1", "a", "x", "1", "n")}
+	list := table.Match(&ev, testContext, nil)
+	if len(list) != 1 || !errors.Is(list[0].Err, change.ErrDivisionByZero) {
+		t.Fatalf("got %v", describe(list))
+	}
+}
