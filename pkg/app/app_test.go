@@ -265,6 +265,11 @@ func TestOtherInstallation(t *testing.T) {
 	if err := w.stop(); err != nil {
 		t.Fatal(err)
 	}
+	w = startWorker(t, db, func(c *app.Config) { c.Slot += "_2" })
+	<-w.ended
+	if err := w.err; err == nil || !strings.Contains(err.Error(), "ROWBELL_SLOT="+db.Name) {
+		t.Fatalf("a second slot was taken with %v, want an error that names the first", err)
+	}
 	staging := func(c *app.Config) { c.Instance = "staging" }
 	w = startWorker(t, db, staging)
 	<-w.ended

@@ -43,5 +43,5 @@
 // executions down with it.
 //
 // 2026-11-23: one installation has one slot. Positions are numbered by stream, not by
-// slot, so a second slot on the same state would record everything twice; Begin refuses it.
+// slot, so a second slot on the same state would record everything twice; a worker with another slot refuses to start.
 package app

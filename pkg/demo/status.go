@@ -47,10 +47,16 @@ func (s *status) measure(ctx context.Context, now time.Time, changes int64, writ
 		s.samples = s.samples[1:]
 	}
 	if metrics, err := scrape(ctx, s.opsURL); err == nil {
-		s.lagBytes = max(0, written-metrics["rowbell_stream_received_lsn_bytes"])
-		s.lagSeconds = metrics["rowbell_replication_lag_seconds"]
+		s.lagBytes = max(0, written-metrics[receivedMetric])
+		s.lagSeconds = metrics[lagMetric]
 	}
 }
+
+// What of the worker's metrics is shown.
+const (
+	receivedMetric = "rowbell_stream_received_lsn_bytes"
+	lagMetric      = "rowbell_replication_lag_seconds"
+)
 
 // scrape reads the metrics that have no labels.
 func scrape(ctx context.Context, opsURL string) (map[string]float64, error) {
