@@ -31,7 +31,7 @@ configured; warnings don't count.`,
 			err = report.Write(c.stdout, app.Style{Marks: isTerminal(c.stdout), Colour: colours(c.stdout)})
 		}
 		if err == nil && report.Count(app.LevelFailed) > 0 {
-			return failed
+			return errShown
 		}
 		return err
 	},

@@ -18,7 +18,7 @@ import (
 // tempDir is a directory that the server's unprivileged user can reach too.
 func tempDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "rowbell-demo-")
+	dir, err := os.MkdirTemp("/tmp", "rowbell-demo-") //nolint:usetesting // t.TempDir is closed to other users
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,6 @@ func writeEntry(b *strings.Builder, name, help string) {
 		if i > 0 && used+1+len(word) > width {
 			b.WriteString(line + "\n")
 			line, used = strings.Repeat(" ", indent), indent
-			i = 0
 		} else if i > 0 {
 			line += " "
 			used++

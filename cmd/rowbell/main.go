@@ -115,12 +115,12 @@ type usage struct {
 
 func (u usage) Error() string { return u.message }
 
-// failed is an error that has been shown already.
-var failed = errors.New("failed")
+// errShown stands for an error that has been shown already.
+var errShown = errors.New("failed")
 
 // fail shows an error as one message and returns the exit code for it.
 func fail(w io.Writer, err error) int {
-	if errors.Is(err, failed) {
+	if errors.Is(err, errShown) {
 		return exitError
 	}
 	if u, ok := errors.AsType[usage](err); ok {

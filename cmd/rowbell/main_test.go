@@ -127,20 +127,35 @@ func TestCalledWrongly(t *testing.T) {
 		"a flag instead":  {nil, []string{"run", "--slot", "--no-migrate"}, "rowbell: --slot wants a value: --slot NAME\nSee rowbell run --help\n"},
 		"twice":           {nil, []string{"run", "--slot", "a", "--slot=b"}, "rowbell: --slot is given twice\nSee rowbell run --help\n"},
 		"value too many":  {nil, []string{"check", "--json=yes"}, "rowbell: --json takes no value\nSee rowbell check --help\n"},
-		"argument missing": {nil, []string{"capture"},
-			"rowbell: TABLE is missing. Write: rowbell capture TABLE\nSee rowbell capture --help\n"},
-		"argument too many": {nil, []string{"capture", "orders", "customers"},
-			"rowbell: \"customers\" is one argument too many. Write: rowbell capture TABLE\nSee rowbell capture --help\n"},
+		"argument missing": {
+			nil,
+			[]string{"capture"},
+			"rowbell: TABLE is missing. Write: rowbell capture TABLE\nSee rowbell capture --help\n",
+		},
+		"argument too many": {
+			nil,
+			[]string{"capture", "orders", "customers"},
+			"rowbell: \"customers\" is one argument too many. Write: rowbell capture TABLE\nSee rowbell capture --help\n",
+		},
 		"not another's option": {nil, []string{"run", "--print"}, "rowbell: unknown option --print.\nSee rowbell run --help\n"},
-		"no settings": {nil, []string{"run"},
-			"rowbell: ROWBELL_SOURCE_URL (--source-url): not set. Give the URL of the application's database, as postgres://rowbell:password@db.example.com:5432/shop\nSee rowbell --help\n"},
-		"several settings": {[]string{url}, []string{"run", "--slot", "A", "--capture", "b"},
+		"no settings": {
+			nil,
+			[]string{"run"},
+			"rowbell: ROWBELL_SOURCE_URL (--source-url): not set. Give the URL of the application's database, as postgres://rowbell:password@db.example.com:5432/shop\nSee rowbell --help\n",
+		},
+		"several settings": {
+			[]string{url},
+			[]string{"run", "--slot", "A", "--capture", "b"},
 			"rowbell: several things are wrong:\n" +
 				"  - ROWBELL_SLOT (--slot): \"A\" can't be a slot's name. Use 1 to 63 lower-case letters, digits and underscores\n" +
-				"  - ROWBELL_CAPTURE (--capture): \"b\" is not a mode. Use auto or manual\nSee rowbell --help\n"},
+				"  - ROWBELL_CAPTURE (--capture): \"b\" is not a mode. Use auto or manual\nSee rowbell --help\n",
+		},
 		"adopt undecided": {[]string{url}, []string{"adopt"}, "rowbell: say what becomes of pending deliveries: either --discard-pending or --keep\nSee rowbell adopt --help\n"},
-		"uninstall unsure": {[]string{url}, []string{"uninstall"},
-			"rowbell: this would drop slot rowbell, publications rowbell and rowbell_insert, and schema rowbell with all workflows and the log, in database shop at 127.0.0.1:1 as rowbell. Add --yes to do it\nSee rowbell uninstall --help\n"},
+		"uninstall unsure": {
+			[]string{url},
+			[]string{"uninstall"},
+			"rowbell: this would drop slot rowbell, publications rowbell and rowbell_insert, and schema rowbell with all workflows and the log, in database shop at 127.0.0.1:1 as rowbell. Add --yes to do it\nSee rowbell uninstall --help\n",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -269,7 +270,7 @@ func checkListen(s string) error {
 	if err != nil {
 		return fmt.Errorf("%q is not an address. Write host:port, as 127.0.0.1:8081, or :8081 for all addresses", s)
 	}
-	if _, err := net.LookupPort("tcp", port); err != nil {
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return fmt.Errorf("%q is not a port. Use 1 to 65535, or 0 for any free one", port)
 	}
 	return nil

@@ -2,7 +2,6 @@ package app
 
 import (
 	"encoding/json"
-	"io"
 	"log/slog"
 	"os"
 	"regexp"
@@ -44,7 +43,7 @@ func TestManual(t *testing.T) {
 		}
 	}
 
-	a, err := New(Config{SourceURL: testSource, OpsListen: "127.0.0.1:0"}, slog.New(slog.NewTextHandler(io.Discard, nil)), "", "")
+	a, err := New(Config{SourceURL: testSource, OpsListen: "127.0.0.1:0"}, slog.New(slog.DiscardHandler), "", "")
 	if err != nil {
 		t.Fatal(err)
 	}

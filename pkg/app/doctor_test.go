@@ -150,12 +150,12 @@ func pretendPooler(t *testing.T, server string) string {
 		wg.Wait()
 	})
 	serve := func(client net.Conn) {
-		defer client.Close()
+		defer client.Close() //nolint:errcheck // it may be closed already
 		backend, err := new(net.Dialer).DialContext(ctx, "tcp", server)
 		if err != nil {
 			return
 		}
-		defer backend.Close()
+		defer backend.Close() //nolint:errcheck // it may be closed already
 		stop := context.AfterFunc(ctx, func() { _ = client.Close(); _ = backend.Close() })
 		defer stop()
 		wg.Go(func() {
@@ -260,8 +260,10 @@ func begun(t *testing.T, db *pgtest.Database, cfg Config) {
 	if err := state.SetInstallation(t.Context(), here); err != nil {
 		t.Fatal(err)
 	}
-	first := store.First{Slot: cfg.Slot, SystemID: p.SystemID, Timeline: 1, Snapshot: "1:1:",
-		Checkpoint: workflow.Checkpoint{Position: change.Position{Stream: 1, Seq: change.SeqWhole}, EndLSN: 1, ConfirmLSN: 1}}
+	first := store.First{
+		Slot: cfg.Slot, SystemID: p.SystemID, Timeline: 1, Snapshot: "1:1:",
+		Checkpoint: workflow.Checkpoint{Position: change.Position{Stream: 1, Seq: change.SeqWhole}, EndLSN: 1, ConfirmLSN: 1},
+	}
 	if err := state.Begin(t.Context(), first); err != nil {
 		t.Fatal(err)
 	}
@@ -318,34 +320,58 @@ func TestDoctorFinds(t *testing.T) {
 		message, mend string
 	}{
 		"publication dropped": {sql: []string{"drop publication rowbell"}, check: "publications", level: LevelFailed, message: "rowbell was dropped", mend: "rowbell resync"},
-		"insert publication dropped": {sql: []string{"drop publication rowbell_insert"}, check: "publications", level: LevelFailed,
-			message: "rowbell_insert was dropped", mend: "rowbell resync"},
+		"insert publication dropped": {
+			sql: []string{"drop publication rowbell_insert"}, check: "publications", level: LevelFailed,
+			message: "rowbell_insert was dropped", mend: "rowbell resync",
+		},
 		"publication altered": {sql: []string{"alter publication rowbell set (publish = 'insert')"}, check: "publications", level: LevelWarning, message: "altered by hand", mend: "rowbell run"},
 		"slot dropped":        {sql: []string{"select pg_drop_replication_slot('SLOT')"}, check: "slot", level: LevelFailed, message: "is gone although it was read before", mend: "rowbell resync"},
-		"slot of another plugin": {sql: []string{"select pg_drop_replication_slot('SLOT')", "select pg_create_logical_replication_slot('SLOT', 'test_decoding')"},
-			check: "slot", level: LevelFailed, message: "its plugin is test_decoding", mend: ""},
-		"gap": {sql: []string{"insert into rowbell.stream_gap (slot, stream, from_lsn, to_lsn, reason) values ('SLOT', 1, '0/10', '0/20', 'testing')"},
-			check: "gap", level: LevelFailed, message: "changes from 0/10 to 0/20", mend: "rowbell resync"},
+		"slot of another plugin": {
+			sql:   []string{"select pg_drop_replication_slot('SLOT')", "select pg_create_logical_replication_slot('SLOT', 'test_decoding')"},
+			check: "slot", level: LevelFailed, message: "its plugin is test_decoding", mend: "",
+		},
+		"gap": {
+			sql:   []string{"insert into rowbell.stream_gap (slot, stream, from_lsn, to_lsn, reason) values ('SLOT', 1, '0/10', '0/20', 'testing')"},
+			check: "gap", level: LevelFailed, message: "changes from 0/10 to 0/20", mend: "rowbell resync",
+		},
 		"other instance": {config: func(c *Config) { c.Instance = "staging" }, check: "installation", level: LevelFailed, message: "staging", mend: "rowbell adopt --discard-pending"},
-		"primary key dropped": {sql: []string{"alter table orders drop constraint orders_pkey"}, check: "table public.orders", level: LevelFailed,
-			message: "UPDATE and DELETE on it fail", mend: "ALTER TABLE public.orders REPLICA IDENTITY FULL;"},
-		"tenant column dropped": {sql: []string{"alter table orders drop column tenant_id"}, check: "table orders", level: LevelFailed,
-			message: "tenant column tenant_id is gone", mend: "--tenant-column"},
-		"taken out of the publication": {sql: []string{"alter publication rowbell drop table orders"}, check: "table orders", level: LevelFailed,
-			message: "out of the publication", mend: "rowbell capture orders"},
+		"primary key dropped": {
+			sql: []string{"alter table orders drop constraint orders_pkey"}, check: "table public.orders", level: LevelFailed,
+			message: "UPDATE and DELETE on it fail", mend: "ALTER TABLE public.orders REPLICA IDENTITY FULL;",
+		},
+		"tenant column dropped": {
+			sql: []string{"alter table orders drop column tenant_id"}, check: "table orders", level: LevelFailed,
+			message: "tenant column tenant_id is gone", mend: "--tenant-column",
+		},
+		"taken out of the publication": {
+			sql: []string{"alter publication rowbell drop table orders"}, check: "table orders", level: LevelFailed,
+			message: "out of the publication", mend: "rowbell capture orders",
+		},
 		"table dropped": {sql: []string{"drop table orders"}, check: "table orders", level: LevelWarning, message: "dropped or renamed", mend: "CALL rowbell.release('orders');"},
-		"workflow on no table": {sql: []string{active, trigger("parcels")}, check: "table parcels", level: LevelWarning,
-			message: "named by w, but there is no such table", mend: "entity_type"},
-		"workflow on a table to be captured by hand": {sql: []string{"create table parcels (id int primary key)", active, trigger("parcels")},
-			config: func(c *Config) { c.Capture = CaptureManual }, check: "table parcels", level: LevelWarning, message: "isn't captured", mend: "rowbell capture parcels"},
-		"workflow on a table to be captured by itself": {sql: []string{"create table parcels (id int primary key)", active, trigger("parcels")},
-			check: "table parcels", level: LevelOK, message: "rowbell run captures it"},
-		"broken workflow": {sql: []string{active, "insert into rowbell.workflow_health (workflow_id, version, verdict, message) values ('w', 1, 'broken', 'no column statuss')"},
-			check: "workflow w", level: LevelWarning, message: "version 1 is broken: no column statuss"},
-		"anyone may emit": {sql: []string{"insert into rowbell.sql_member (role_name, tenant_id, access) values ('clerk', 'acme', 'view')"},
-			check: "forgery", level: LevelFailed, message: "1 role of tenants", mend: "REVOKE EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text"},
-		"newer schema": {sql: []string{"insert into rowbell.migration_source (version_id, is_applied) values (99999, true)"},
-			check: "source schema", level: LevelFailed, message: "newer than this rowbell"},
+		"workflow on no table": {
+			sql: []string{active, trigger("parcels")}, check: "table parcels", level: LevelWarning,
+			message: "named by w, but there is no such table", mend: "entity_type",
+		},
+		"workflow on a table to be captured by hand": {
+			sql:    []string{"create table parcels (id int primary key)", active, trigger("parcels")},
+			config: func(c *Config) { c.Capture = CaptureManual }, check: "table parcels", level: LevelWarning, message: "isn't captured", mend: "rowbell capture parcels",
+		},
+		"workflow on a table to be captured by itself": {
+			sql:   []string{"create table parcels (id int primary key)", active, trigger("parcels")},
+			check: "table parcels", level: LevelOK, message: "rowbell run captures it",
+		},
+		"broken workflow": {
+			sql:   []string{active, "insert into rowbell.workflow_health (workflow_id, version, verdict, message) values ('w', 1, 'broken', 'no column statuss')"},
+			check: "workflow w", level: LevelWarning, message: "version 1 is broken: no column statuss",
+		},
+		"anyone may emit": {
+			sql:   []string{"insert into rowbell.sql_member (role_name, tenant_id, access) values ('clerk', 'acme', 'view')"},
+			check: "forgery", level: LevelFailed, message: "1 role of tenants", mend: "REVOKE EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text",
+		},
+		"newer schema": {
+			sql:   []string{"insert into rowbell.migration_source (version_id, is_applied) values (99999, true)"},
+			check: "source schema", level: LevelFailed, message: "newer than this rowbell",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -387,7 +413,7 @@ func TestDoctorBusySlot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(context.Background())
+	defer conn.Close(context.Background()) //nolint:errcheck // the test is over
 	conn.Frontend().Send(&pgproto3.Query{String: `START_REPLICATION SLOT ` + cfg.Slot + ` LOGICAL 0/0 (proto_version '1', publication_names 'rowbell')`})
 	if err := conn.Frontend().Flush(); err != nil {
 		t.Fatal(err)

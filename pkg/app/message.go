@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -141,15 +142,11 @@ func lastCause(err error) string {
 	}
 }
 
+var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
+
 // quoteName writes an SQL identifier, quoted only where it must be.
 func quoteName(name string) string {
-	plain := name != ""
-	for i, r := range name {
-		if !(r == '_' || r >= 'a' && r <= 'z' || i > 0 && r >= '0' && r <= '9') {
-			plain = false
-		}
-	}
-	if plain {
+	if plainName.MatchString(name) {
 		return name
 	}
 	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`

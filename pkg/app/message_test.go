@@ -21,10 +21,14 @@ func TestMessage(t *testing.T) {
 		"joined in joins":            {errors.Join(errors.New("a"), errors.Join(errors.New("b"), errors.New("c"))), "several things are wrong:\n  - a\n  - b\n  - c"},
 		"one sentence of two errors": {fmt.Errorf("stop: %w: %w", errors.New("a"), errors.New("b")), "stop: a: b"},
 		"a password":                 {errors.New("reach postgres://u:hunter2@db/shop: gone"), "reach postgres://u:•••@db/shop: gone"},
-		"the server's words": {fmt.Errorf("count orders: %w", &pgconn.PgError{Severity: "ERROR", Message: "permission denied", Code: "42501"}),
-			"count orders: permission denied (SQLSTATE 42501)"},
-		"no schema": {fmt.Errorf("read: %w", &pgconn.PgError{Severity: "ERROR", Message: `relation "rowbell.checkpoint" does not exist`, Code: "42P01"}),
-			`read: relation "rowbell.checkpoint" does not exist (SQLSTATE 42P01). Make the tables: rowbell migrate`},
+		"the server's words": {
+			fmt.Errorf("count orders: %w", &pgconn.PgError{Severity: "ERROR", Message: "permission denied", Code: "42501"}),
+			"count orders: permission denied (SQLSTATE 42501)",
+		},
+		"no schema": {
+			fmt.Errorf("read: %w", &pgconn.PgError{Severity: "ERROR", Message: `relation "rowbell.checkpoint" does not exist`, Code: "42P01"}),
+			`read: relation "rowbell.checkpoint" does not exist (SQLSTATE 42P01). Make the tables: rowbell migrate`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := Message(c.err); got != c.want {

@@ -40,9 +40,11 @@ func cents(r *rand.Rand, least, most int) string {
 }
 
 var steps = []step{
-	{30, `insert into orders (tenant_id, customer_id, total)
+	{
+		30, `insert into orders (tenant_id, customer_id, total)
 		select tenant_id, id, $1::numeric from customers order by random() limit 1`,
-		func(r *rand.Rand) []any { return []any{cents(r, 15, 2400)} }},
+		func(r *rand.Rand) []any { return []any{cents(r, 15, 2400)} },
+	},
 	{26, `update orders set status = 'approved' where id = (select id from orders where status = 'new' order by random() limit 1)`, none},
 	{18, `with shipped as (
 		update orders set status = 'shipped' where id = (select id from orders where status = 'approved' order by random() limit 1)
@@ -52,16 +54,22 @@ var steps = []step{
 	{10, `update invoices set status = 'paid' where id = (select id from invoices where status <> 'paid' order by random() limit 1)`, none},
 	{4, `update invoices set status = 'overdue' where id = (select id from invoices where status = 'open' order by random() limit 1)`, none},
 	{4, `update orders set status = 'cancelled' where id = (select id from orders where status = 'new' order by random() limit 1)`, none},
-	{4, `update customers set credit_limit = credit_limit + $1 where id = (select id from customers order by random() limit 1)`,
-		func(r *rand.Rand) []any { return []any{[]int{-200, -100, 100, 250, 500}[r.IntN(5)]} }},
-	{3, `update customers set city = $1 where id = (select id from customers order by random() limit 1)`,
+	{
+		4, `update customers set credit_limit = credit_limit + $1 where id = (select id from customers order by random() limit 1)`,
+		func(r *rand.Rand) []any { return []any{[]int{-200, -100, 100, 250, 500}[r.IntN(5)]} },
+	},
+	{
+		3, `update customers set city = $1 where id = (select id from customers order by random() limit 1)`,
 		func(r *rand.Rand) []any {
 			return []any{[]string{"Lisbon", "Porto", "Braga", "Hamburg", "Bremen", "Kiel"}[r.IntN(6)]}
-		}},
-	{4, `update orders set note = $1 where id = (select id from orders order by random() limit 1)`,
+		},
+	},
+	{
+		4, `update orders set note = $1 where id = (select id from orders order by random() limit 1)`,
 		func(r *rand.Rand) []any {
 			return []any{[]string{"call before delivery", "gift wrap", "leave at the door"}[r.IntN(3)]}
-		}},
+		},
+	},
 	{3, `delete from orders where id = (select id from orders where status in ('new', 'approved', 'cancelled') order by random() limit 1)`, none},
 }
 
