@@ -77,12 +77,14 @@ func TestStartedAtOnce(t *testing.T) {
 type way string
 
 const (
-	killed    way = "SIGKILL"
-	stopped   way = "SIGTERM"
-	cut       way = "connections reset and refused"
-	stalled   way = "connections silent"
-	frozen    way = "SIGSTOP past its lease"
-	overtaken way = "SIGSTOP, and its walsender ended" // a takeover as from frozen, without the wait
+	killed  way = "SIGKILL"
+	stopped way = "SIGTERM"
+	cut     way = "connections reset and refused"
+	stalled way = "connections silent"
+	frozen  way = "SIGSTOP past its lease"
+	// The takeover is as from frozen, without the wait; and when it is resumed, the old
+	// holder certainly has something to record that the new one records too.
+	overtaken way = "SIGSTOP while it can't record, and its walsender ended"
 )
 
 type takeoverTimes struct{ quick, slow []time.Duration }
@@ -122,7 +124,7 @@ func takeoverScenario(w *world, ways []way, rows int) (o outcome, times takeover
 		if _, err := other.waitFor(msgRuns, 1, patience); err != nil {
 			return o, times, err
 		}
-		if err := ready(other, "waits to take over"); err != nil {
+		if err := w.ready(other, "waits to take over"); err != nil {
 			return o, times, err
 		}
 		if err := l.during(ctx, w.upTo(600*time.Millisecond), rows/len(ways)*3/4); err != nil {
@@ -148,8 +150,7 @@ func takeoverScenario(w *world, ways []way, rows int) (o outcome, times takeover
 		case frozen:
 			holder.signal(syscall.SIGSTOP)
 		case overtaken:
-			holder.signal(syscall.SIGSTOP)
-			if err := w.endWalsender(); err != nil {
+			if err := w.overtake(l, holder); err != nil {
 				return o, times, err
 			}
 		}
@@ -178,7 +179,7 @@ func takeoverScenario(w *world, ways []way, rows int) (o outcome, times takeover
 	if !other.running() {
 		return o, times, fmt.Errorf("worker %s ended by itself: %w\n%s", other.name, other.err, other.log.tail(30))
 	}
-	if err := ready(other, "waits to take over"); err != nil {
+	if err := w.ready(other, "waits to take over"); err != nil {
 		return o, times, err
 	}
 	o, err = w.drainAndStop(l, other.worker, holder.worker)
@@ -211,6 +212,22 @@ func whoHolds(two [2]*contender) (holder, other *contender, err error) {
 	}
 }
 
+// overtake stops the holder while one statement of it waits, and more is gathered
+// behind; then it sees to it that the other worker needs to wait for nothing.
+func (w *world) overtake(l *load, holder *contender) error {
+	ctx := w.t.Context()
+	release, err := w.stall(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := l.during(ctx, 200*time.Millisecond+w.upTo(200*time.Millisecond), 400); err != nil {
+		return err
+	}
+	holder.signal(syscall.SIGSTOP)
+	return w.endWalsender()
+}
+
 // endWalsender ends the backend that holds the slot.
 func (w *world) endWalsender() error {
 	ctx := w.t.Context()
@@ -224,12 +241,15 @@ func (w *world) endWalsender() error {
 }
 
 // ready waits until /readyz says that all is well, and says this of the stream.
-func ready(c *contender, says string) error {
+func (w *world) ready(c *contender, says string) error {
 	line, err := c.waitFor(msgRuns, 1, patience)
 	if err != nil {
 		return err
 	}
-	return poll(patience, func() error {
+	return poll(patience/4, func() error {
+		if err := w.alarm(); err != nil {
+			return stopPolling{err}
+		}
 		health, err := readyz(line)
 		if err != nil {
 			return fmt.Errorf("worker %s: %w\n%s", c.name, err, c.log.tail(12))
@@ -275,6 +295,9 @@ func readyz(runs map[string]any) (health, error) {
 	return h, nil
 }
 
+// stopPolling is an error that further tries can't mend.
+type stopPolling struct{ error }
+
 // poll tries until there is no error, and returns the last one when the time is over.
 func poll(within time.Duration, try func() error) error {
 	deadline := time.Now().Add(within)
@@ -284,6 +307,9 @@ func poll(within time.Duration, try func() error) error {
 		err := try()
 		if err == nil {
 			return nil
+		}
+		if stop, ok := errors.AsType[stopPolling](err); ok {
+			return stop.error
 		}
 		if time.Now().After(deadline) {
 			return errors.Join(fmt.Errorf("not within %s", within), err)
