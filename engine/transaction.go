@@ -54,32 +54,34 @@ func (e *Engine) takePart(ctx context.Context, p *change.Part, owner *change.Par
 	t := &e.txn
 	t.bytes += p.Bytes
 	e.unmoved += p.Bytes
-	switch {
-	case t.skip, t.big:
-		return false, e.takeEvents(ctx, p)
-	case p.First && p.Last():
-		e.readContext(p)
+	if t.skip || t.big {
 		return false, e.takeEvents(ctx, p)
 	}
-	t.held = append(t.held, heldPart{part: *p, owner: owner})
+	// What a transaction is must not depend on the pieces that it comes in: its size
+	// alone makes it big, and only in one that isn't a context is looked for ahead.
 	switch {
-	case p.Last():
 	case t.bytes > e.cfg.HoldBytes:
 		t.big = true
 		e.openBigTransaction()
+	case p.Last():
+		for i := range t.held {
+			e.readContext(&t.held[i].part)
+		}
+		e.readContext(p)
 	default:
+		t.held = append(t.held, heldPart{part: *p, owner: owner})
 		return true, nil
 	}
-	return false, e.takeHeld(ctx, owner)
+	if err := e.takeHeld(ctx, owner); err != nil {
+		return false, err
+	}
+	return false, e.takeEvents(ctx, p)
 }
 
 // takeHeld takes the parts that were held, and gives their memory back but for that
 // of current, whose list the caller is still going through.
 func (e *Engine) takeHeld(ctx context.Context, current *change.Parts) error {
 	t := &e.txn
-	for i := range t.held {
-		e.readContext(&t.held[i].part)
-	}
 	for i := range t.held {
 		h := &t.held[i]
 		if err := e.takeEvents(ctx, &h.part); err != nil {
