@@ -78,3 +78,13 @@ select committed_at, executed_at, clock_timestamp(), version_ref, priority, id,
 from o`, reason)
 	return err
 }
+
+// OtherSlot names a slot other than this one that has a checkpoint; "" if there is none.
+func (s *State) OtherSlot(ctx context.Context, slot string) (string, error) {
+	var other string
+	err := s.pool.QueryRow(ctx, `select coalesce(min(slot), '') from rowbell.checkpoint where slot <> $1`, slot).Scan(&other)
+	if err != nil {
+		return "", stateError("read which slots have a checkpoint", err)
+	}
+	return other, nil
+}
