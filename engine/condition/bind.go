@@ -28,6 +28,7 @@ import (
 // may be shared between goroutines that each have an Env.
 type Bound struct {
 	leaves   []*leaf
+	one      [1]*leaf // what leaves is, for one of Rest
 	programs []*program
 	columns  []string
 
@@ -65,24 +66,6 @@ func (b *Bound) Equalities() []Equality {
 	}
 	return list
 }
-
-// Without returns b without the checks of these equalities, for a caller that has made
-// them.
-func (b *Bound) Without(equalities []Equality) *Bound {
-	r := &Bound{programs: b.programs, columns: b.columns, keep: b.keep}
-	for _, l := range b.leaves {
-		made := l.indexed() && slices.ContainsFunc(equalities, func(e Equality) bool {
-			return e.Column == int(l.column) && &e.Values[0] == &l.raw[0]
-		})
-		if !made {
-			r.leaves = append(r.leaves, l)
-		}
-	}
-	return r
-}
-
-// Always says that the condition holds for every row.
-func (b *Bound) Always() bool { return len(b.leaves) == 0 && len(b.programs) == 0 }
 
 // Eval says whether the condition holds for the event that env has loaded. Returns a
 // *MissingError if it needs a value that is not in the WAL, an *EvalError if it can't
@@ -933,7 +916,8 @@ func (b *binder) within(loc file.Location, operator string, left, right operand)
 		case left.kind != textKind:
 			return b.fail(loc, fmt.Sprintf("%s needs a text, column %s is %s", operator, c.Name, typeName(c.Type)), "")
 		case isText && right.constant:
-			l := &leaf{op: ops[operator], side: left.column.side, column: int32(left.column.column), raw: [][]byte{[]byte(s)}}
+			l := &leaf{op: ops[operator], side: left.column.side, column: int32(left.column.column)}
+			l.addRaw([]byte(s))
 			return operand{kind: boolKind, node: b.leaf(l, loc), loc: loc}
 		}
 	}
@@ -969,7 +953,7 @@ func (b *binder) matches(loc file.Location, left, right operand) operand {
 		return b.fail(right.loc, err.Error(), "")
 	}
 	if left.column != nil && left.kind == textKind {
-		l := &leaf{op: matchesPattern, side: left.column.side, column: int32(left.column.column), pattern: re}
+		l := &leaf{op: matchesPattern, side: left.column.side, column: int32(left.column.column), other: &constants{pattern: re}}
 		return operand{kind: boolKind, node: b.leaf(l, loc), loc: loc}
 	}
 	return operand{kind: boolKind, node: b.apply(loc, matchText, b.plain(left), constant(right.loc, re)), loc: loc}

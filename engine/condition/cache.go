@@ -1,7 +1,9 @@
 package condition
 
 import (
+	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"weak"
 
@@ -15,6 +17,7 @@ import (
 type Cache struct {
 	mu    sync.Mutex
 	bound map[cacheKey]weak.Pointer[Bound]
+	rests map[string]weak.Pointer[Bound]
 }
 
 type cacheKey struct {
@@ -58,9 +61,70 @@ func (c *Cache) clause(cl *clause, rel *change.Relation, t *workflow.Table, op c
 	return b, nil
 }
 
+// Rest returns what remains to be checked of b by a caller that has checked these
+// equalities: nil for nothing. It has no Columns and no Equalities. Workflows that ask
+// for the same, as those made from one template do, get the same.
+func (c *Cache) Rest(b *Bound, checked []Equality) *Bound {
+	r := &Bound{programs: b.programs, keep: b.keep}
+	var key []byte
+	known := true
+	for _, l := range b.leaves {
+		done := l.indexed() && slices.ContainsFunc(checked, func(e Equality) bool {
+			return e.Column == int(l.column) && &e.Values[0] == &l.raw[0]
+		})
+		if done {
+			continue
+		}
+		if len(r.leaves) == 0 {
+			r.one[0] = l
+			r.leaves = r.one[:]
+		} else {
+			r.leaves = append(r.leaves, l)
+		}
+		var ok bool
+		key, ok = l.content(key)
+		known = known && ok
+	}
+	if len(r.leaves) == 0 && len(r.programs) == 0 {
+		return nil
+	}
+	if len(r.programs) == 0 {
+		r.keep = nil
+	}
+	if !known {
+		return r
+	}
+	for _, p := range r.programs {
+		key = fmt.Appendf(key, "%p", p) // the same again only while that one lives
+	}
+	return c.share(string(key), r)
+}
+
+// share returns the living Bound of this key, or makes it r.
+func (c *Cache) share(key string, r *Bound) *Bound {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if shared := c.rests[key].Value(); shared != nil {
+		return shared
+	}
+	if c.rests == nil {
+		c.rests = make(map[string]weak.Pointer[Bound])
+	}
+	p := weak.Make(r)
+	c.rests[key] = p
+	runtime.AddCleanup(r, func(key string) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.rests[key] == p {
+			delete(c.rests, key)
+		}
+	}, key)
+	return r
+}
+
 // Len is the number of shared entries.
 func (c *Cache) Len() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.bound)
+	return len(c.bound) + len(c.rests)
 }

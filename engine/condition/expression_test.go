@@ -439,3 +439,31 @@ func fuzz(t *testing.T, src Source, status, total string) {
 		}
 	}
 }
+
+func TestRestIsShared(t *testing.T) {
+	var cache Cache
+	rest := func(form string) *Bound {
+		b := bind(t, withForm(form), relation('f'), change.Create)
+		return cache.Rest(b, b.Equalities())
+	}
+	a, b := rest(`{"status":"x","total":{"gt":500}}`), rest(`{"status":"y","total":{"gt":500.0}}`)
+	if a == nil || rest(`{"status":"x"}`) != nil {
+		t.Fatal("what remains is wrong")
+	}
+	if c := rest(`{"status":"x","total":{"gt":500}}`); c != a {
+		t.Error("the same remains, and is not shared")
+	}
+	for _, other := range []string{`{"total":{"gt":501}}`, `{"total":{"gte":500}}`, `{"qty":{"gt":500}}`, `{"total":{"gt":500},"qty":{"lt":1}}`, `{"not":{"total":{"gt":500}}}`, `{"weight":{"gt":500}}`} {
+		if rest(other) == a {
+			t.Errorf("%s is shared with something else", other)
+		}
+	}
+	for total, want := range map[string]bool{"500.00": false, "500.01": true} {
+		for _, r := range []*Bound{a, b} {
+			got, err := eval(t, r, change.Event{Op: change.Create, Relation: relation('f'), New: of(values{"total": total})})
+			if err != nil || got != want {
+				t.Errorf("total %s: got %v, %v", total, got, err)
+			}
+		}
+	}
+}

@@ -3,6 +3,7 @@ package condition
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -31,19 +32,27 @@ const (
 )
 
 // leaf compares one column with constants. It works on the column's bytes as far as
-// it can.
+// it can. What a short constant needs lies in the leaf itself: with many workflows the
+// loads from memory are what an evaluation costs.
 type leaf struct {
 	op      leafOp
 	negated bool
 	index   bool // an index can look it up: equality of the row that the event is about
+	digits  bool // the constants are digits, compared as numbers and not as bytes
 	side    rowSide
 	column  int32
-	where   string // set for a leaf that stands alone
 
-	// The constants, in the one form that the column's kind needs.
-	raw     [][]byte            // compared with the canonical bytes
-	set     map[string]struct{} // the same, when they are many
-	numbers [][]byte            // digits that the column's are compared with, for the order of numbers
+	// raw are the constants as bytes, for every kind that can be compared so.
+	raw   [][]byte
+	one   [1][]byte // what raw is if there is one
+	short [16]byte  // and the bytes, if they are few
+	set   map[string]struct{}
+	other *constants // for the kinds that can't
+	where string     // set for a leaf that stands alone
+}
+
+// constants are those that a leaf compares with decoded values.
+type constants struct {
 	floats  []float64
 	times   []time.Time
 	values  []any
@@ -75,7 +84,7 @@ func (l *leaf) add(c *change.Column, o operand) error {
 		return fmt.Errorf("column %s %w", c.Name, err)
 	}
 	if c.Type.Kind == change.JSON {
-		l.values = append(l.values, v)
+		l.more().values = append(l.more().values, v)
 		return nil
 	}
 	switch v := v.(type) {
@@ -91,19 +100,35 @@ func (l *leaf) add(c *change.Column, o operand) error {
 		if l.op == isEqual {
 			l.addRaw([]byte(v.Normalize().String()))
 		} else {
-			l.numbers = append(l.numbers, []byte(v.String()))
+			l.digits = true
+			l.addRaw([]byte(v.String()))
 		}
 	case float64:
-		l.floats = append(l.floats, v)
+		l.more().floats = append(l.more().floats, v)
 	case time.Time:
-		l.times = append(l.times, v)
+		l.more().times = append(l.more().times, v)
 	default:
-		l.values = append(l.values, v)
+		l.more().values = append(l.more().values, v)
 	}
 	return nil
 }
 
+func (l *leaf) more() *constants {
+	if l.other == nil {
+		l.other = &constants{}
+	}
+	return l.other
+}
+
 func (l *leaf) addRaw(b []byte) {
+	if len(l.raw) == 0 {
+		if len(b) <= len(l.short) {
+			b = l.short[:copy(l.short[:], b):len(b)]
+		}
+		l.one[0] = b
+		l.raw = l.one[:]
+		return
+	}
 	l.raw = append(l.raw, b)
 	if len(l.raw) == manyConstants {
 		l.set = make(map[string]struct{})
@@ -113,6 +138,27 @@ func (l *leaf) addRaw(b []byte) {
 	} else if l.set != nil {
 		l.set[string(b)] = struct{}{}
 	}
+}
+
+// content is a key under which leaves that do the same are equal; ok is false if there
+// is none.
+func (l *leaf) content(key []byte) ([]byte, bool) {
+	flag := func(b bool) byte {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	key = append(key, byte(l.op), flag(l.negated), flag(l.digits), byte(l.side))
+	key = binary.AppendVarint(key, int64(l.column))
+	key = binary.AppendUvarint(key, uint64(len(l.where)))
+	key = append(key, l.where...)
+	key = binary.AppendUvarint(key, uint64(len(l.raw)))
+	for _, r := range l.raw {
+		key = binary.AppendUvarint(key, uint64(len(r)))
+		key = append(key, r...)
+	}
+	return key, l.other == nil && len(l.raw) < manyConstants
 }
 
 // literalOf converts a constant to what a column of type t is compared with. Its error
@@ -317,7 +363,7 @@ func (l *leaf) holds(e *Env) (bool, error) {
 		if err := e.tooBig(l.side, column, c.text); err != nil {
 			return false, err
 		}
-		return l.pattern.Match(canonicalText(*t, c.text)), nil
+		return l.other.pattern.Match(canonicalText(*t, c.text)), nil
 	}
 	if l.raw != nil {
 		got := canonical(*t, c.text)
@@ -326,26 +372,27 @@ func (l *leaf) holds(e *Env) (bool, error) {
 			return ok, nil
 		}
 		for _, want := range l.raw {
-			if l.op == isEqual && string(got) == string(want) || l.op != isEqual && l.ordered(bytes.Compare(got, want)) {
+			switch {
+			case l.digits:
+				if l.ordered(compareDecimals(got, want)) {
+					return true, nil
+				}
+			case l.op == isEqual:
+				if string(got) == string(want) {
+					return true, nil
+				}
+			case l.ordered(bytes.Compare(got, want)):
 				return true, nil
 			}
 		}
 		return false, nil
 	}
-	switch {
-	case l.numbers != nil:
-		for _, want := range l.numbers {
-			if l.ordered(compareDecimals(c.text, want)) {
-				return true, nil
-			}
-		}
-		return false, nil
-	case l.floats != nil:
+	if l.other.floats != nil {
 		f, err := parseFloat(c.text)
 		if err != nil {
 			return false, err
 		}
-		for _, want := range l.floats {
+		for _, want := range l.other.floats {
 			if l.ordered(compareFloats(f, want)) {
 				return true, nil
 			}
@@ -356,12 +403,12 @@ func (l *leaf) holds(e *Env) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for _, want := range l.times {
+	for _, want := range l.other.times {
 		if at, ok := v.(time.Time); ok && l.ordered(at.Compare(want)) {
 			return true, nil
 		}
 	}
-	for _, want := range l.values {
+	for _, want := range l.other.values {
 		if l.op == isEqual {
 			if equal(v, want) {
 				return true, nil

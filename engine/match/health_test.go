@@ -201,6 +201,17 @@ func TestHealth(t *testing.T) {
 		s.matches(s.ix.Bind(orders('n')), created, "c")
 		s.verdicts("c v1 ok", "u v1 broken: trigger 1 (orders update): operation update: table orders has no replica identity")
 	})
+	t.Run("a table with a label of its own", func(t *testing.T) {
+		s := story{t, New()}
+		table := capturedOrders()
+		table.Label = "sales"
+		s.ix.Capture(table)
+		tr := on("create", "")
+		tr.EntityType = "sales"
+		s.ix.Apply(Compile(version("w", "a", 1, []workflow.Trigger{tr}, nil), 1, nil))
+		s.matches(s.ix.Bind(orders('d')), created, "w")
+		s.verdicts("w v1 ok")
+	})
 	t.Run("hidden columns don't exist", func(t *testing.T) {
 		s := story{t, New()}
 		table := capturedOrders()

@@ -16,6 +16,7 @@ import (
 type Index struct {
 	workflows map[string]*entry      // by id; the active ones
 	tables    map[string]*tableState // by label; captured, or named by a workflow
+	labels    map[string]string      // of captured tables, by change.TableLabel
 	programs  condition.Cache
 	env       condition.Env
 
@@ -43,6 +44,7 @@ func New() *Index {
 	return &Index{
 		workflows: make(map[string]*entry),
 		tables:    make(map[string]*tableState),
+		labels:    make(map[string]string),
 		verdicts:  make(map[string]workflow.Health),
 	}
 }
@@ -115,8 +117,11 @@ func (ix *Index) forget(s *tableState) {
 func (ix *Index) Capture(t *workflow.Table) {
 	s := ix.state(t.Label)
 	s.captured, s.bound = t, nil
+	name := change.TableLabel(t.Schema, t.Name)
+	ix.labels[name] = t.Label
 	if t.Released {
 		s.captured = nil
+		delete(ix.labels, name)
 	}
 	for _, e := range s.members {
 		delete(e.problems, s.label)
@@ -129,7 +134,7 @@ func (ix *Index) Capture(t *workflow.Table) {
 // is cheap for a relation that was bound before, also under another pointer: keep the
 // result beside the pointer, until Capture.
 func (ix *Index) Bind(rel *change.Relation) *Table {
-	s := ix.tables[rel.Label()]
+	s := ix.tables[ix.labels[rel.Label()]]
 	if s == nil || s.captured == nil {
 		return nil
 	}
@@ -156,7 +161,7 @@ func (ix *Index) bind(t *Table, e *entry) {
 		return
 	}
 	for _, r := range rules {
-		t.ops[r.op].insert(r)
+		t.ops[r.op].insert(r, &ix.programs)
 	}
 	t.rules[e.compiled] = rules
 }

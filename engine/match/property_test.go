@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -418,6 +419,21 @@ func BenchmarkMatch(b *testing.B) {
 			}
 			b.ReportMetric(float64(matched)/float64(b.N), "matches/op")
 		})
+	}
+}
+
+// BenchmarkMemory reports what a workflow takes, document and all.
+func BenchmarkMemory(b *testing.B) {
+	const n = 50_000
+	for b.Loop() {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		ix, _, _ := filled(b, n)
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/n, "B/workflow")
+		runtime.KeepAlive(ix)
 	}
 }
 

@@ -140,22 +140,14 @@ func (t *Table) remove(c *Compiled) {
 }
 
 // insert puts a rule into the shape of its equalities.
-func (o *opIndex) insert(r *rule) {
+func (o *opIndex) insert(r *rule, programs *condition.Cache) {
 	equal := r.equalities()
 	s := o.shapeFor(r.compiled.TenantID != "", equal)
 	r.shape = s
-	r.rest = r.full
-	if len(s.columns) > 0 {
-		// Of two equalities on one column the key holds the first.
-		equal = slices.DeleteFunc(equal, func(e condition.Equality) bool { return !slices.Contains(s.columns, e.Column) })
-		slices.SortFunc(equal, func(a, b condition.Equality) int { return cmp.Compare(a.Column, b.Column) })
-		r.rest = r.full.Without(equal)
-	} else {
-		equal = nil
-	}
-	if r.rest.Always() {
-		r.rest = nil
-	}
+	// Of two equalities on one column the key holds the first.
+	equal = slices.DeleteFunc(equal, func(e condition.Equality) bool { return !slices.Contains(s.columns, e.Column) })
+	slices.SortFunc(equal, func(a, b condition.Equality) int { return cmp.Compare(a.Column, b.Column) })
+	r.rest = programs.Rest(r.full, equal)
 	var key []byte
 	if s.tenant {
 		key = appendKey(key, []byte(r.compiled.TenantID))
