@@ -40,6 +40,20 @@ func startWorker(t *testing.T, db *pgtest.Database, change ...func(*app.Config))
 	return w
 }
 
+// fails waits until the worker has ended by itself, and returns why.
+func (w *worker) fails(t *testing.T) string {
+	t.Helper()
+	select {
+	case <-w.ended:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the worker goes on")
+	}
+	if w.err == nil {
+		t.Fatal("the worker ended in order")
+	}
+	return w.err.Error()
+}
+
 // stop ends the worker in order, and returns what Run returned.
 func (w *worker) stop() error {
 	w.cancel()
@@ -65,7 +79,7 @@ func testLogger(t *testing.T) *slog.Logger {
 func (w *worker) holds(t *testing.T) {
 	t.Helper()
 	pgtest.Eventually(t, 20*time.Second, "the worker to hold the slot", func() bool {
-		return strings.Contains(w.ready(t), "holding the slot")
+		return strings.Contains(w.ready(t), "holding the slot and reading")
 	})
 }
 
@@ -265,16 +279,13 @@ func TestOtherInstallation(t *testing.T) {
 	if err := w.stop(); err != nil {
 		t.Fatal(err)
 	}
-	w = startWorker(t, db, func(c *app.Config) { c.Slot += "_2" })
-	<-w.ended
-	if err := w.err; err == nil || !strings.Contains(err.Error(), "ROWBELL_SLOT="+db.Name) {
-		t.Fatalf("a second slot was taken with %v, want an error that names the first", err)
+	second := startWorker(t, db, func(c *app.Config) { c.Slot += "_2" })
+	if err := second.fails(t); !strings.Contains(err, "ROWBELL_SLOT="+db.Name) {
+		t.Fatalf("a second slot was refused with %q, want the first one named", err)
 	}
 	staging := func(c *app.Config) { c.Instance = "staging" }
-	w = startWorker(t, db, staging)
-	<-w.ended
-	if err := w.err; err == nil || !strings.Contains(err.Error(), "rowbell adopt") {
-		t.Fatalf("another instance started with %v, want an error that names rowbell adopt", err)
+	if err := startWorker(t, db, staging).fails(t); !strings.Contains(err, "rowbell adopt") {
+		t.Fatalf("another instance ended with %q, want rowbell adopt named", err)
 	}
 	op, err := app.NewOperator(config(db, staging), testLogger(t))
 	if err != nil {

@@ -79,6 +79,11 @@ func (a *App) ensureStarted(ctx context.Context) error {
 	case !errors.Is(err, workflow.ErrNotFound):
 		return err
 	}
+	if other, err := a.state.OtherSlot(ctx, a.cfg.Slot); err != nil {
+		return err
+	} else if other != "" {
+		return fmt.Errorf("%w: its slot is %q, this one would be %q, and an installation has one; set ROWBELL_SLOT=%[2]s", errOtherInstallation, other, a.cfg.Slot)
+	}
 	if slot, err = a.ensureSlot(ctx, cfg, slot); err != nil {
 		return err
 	}
