@@ -2,10 +2,12 @@ package engine
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/rowbell/rowbell/engine/condition"
 	"github.com/rowbell/rowbell/pkg/change"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
@@ -57,14 +59,18 @@ func (l *layout) tenantOf(row change.Row) string {
 	return string(text)
 }
 
-// keyOf is what people search a row by: its key column values, joined by commas.
+// keyOf is what people search a row by: its key column values, joined by commas. A
+// redacted one is masked.
 func (l *layout) keyOf(row change.Row) string {
 	var b strings.Builder
 	for n, i := range l.key {
 		if n > 0 {
 			b.WriteByte(',')
 		}
-		text, _ := row.Column(i)
+		text, s := row.Column(i)
+		if l.redacted[i] && s == change.Present {
+			text = []byte("***")
+		}
 		b.Write(text)
 	}
 	return b.String()
@@ -193,6 +199,38 @@ func changed(oldRow, newRow change.Row, i int) bool {
 	}
 	oldText, oldState := oldRow.Column(i)
 	return oldState != newState || !bytes.Equal(oldText, newText)
+}
+
+// withhold takes the reason out of a condition's error if a value of a redacted column
+// may stand in it: errors quote what they could not work with.
+func (l *layout) withhold(err error, w *workflow.Workflow) error {
+	var failed *condition.EvalError
+	if !slices.Contains(l.redacted, true) || !errors.As(err, &failed) {
+		return err
+	}
+	mentions := func(text []byte) bool {
+		for i, name := range l.names {
+			if l.redacted[i] && bytes.Contains(text, name[1:len(name)-2]) {
+				return true
+			}
+		}
+		return false
+	}
+	for _, t := range w.Triggers {
+		if mentions(t.FieldConditions) {
+			return withheld(failed)
+		}
+	}
+	for _, c := range w.Conditions {
+		if mentions(c.Config) {
+			return withheld(failed)
+		}
+	}
+	return err
+}
+
+func withheld(err *condition.EvalError) error {
+	return &condition.EvalError{Where: err.Where, Err: errors.New("it can't be evaluated for this row; why is not shown, since it reads a redacted column")}
 }
 
 // rowError is an execution that failed before it ran, in the words people see.

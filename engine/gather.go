@@ -47,8 +47,11 @@ func (e *Engine) gather(b *binding, ev *change.Event, pos change.Position) {
 	for i := range e.matches {
 		m := &e.matches[i]
 		rec := events[m.Side]
-		if m.Err != nil && !e.countFailure(m) {
-			continue
+		if m.Err != nil {
+			m.Err = b.layout.withhold(m.Err, m.Compiled.Workflow)
+			if !e.countFailure(m) {
+				continue
+			}
 		}
 		if rec == nil {
 			rec = e.event(b, ev, pos, m.Side)
