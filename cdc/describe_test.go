@@ -45,7 +45,9 @@ func TestDescribeIsWhatTheStreamSays(t *testing.T) {
 				p.Release()
 			}
 			s.Abort()
-			<-read
+			if err := <-read; err == nil {
+				t.Error("the stream was broken off without an error")
+			}
 			got, err := Describe(t.Context(), db.Pool(t), "public", "described")
 			if err != nil {
 				t.Fatal(err)

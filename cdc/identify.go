@@ -13,7 +13,7 @@ func Identify(ctx context.Context, cfg Config) (System, error) {
 	if err != nil {
 		return System{}, err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // it only asked
 	sys, err := identify(ctx, cfg, conn)
 	if err != nil {
 		return System{}, err

@@ -72,7 +72,7 @@ func (e *Engine) changeTable(t workflow.Table) {
 }
 
 func (e *Engine) capture(t Table) {
-	name := change.TableLabel(t.Schema, t.Table.Name)
+	name := change.TableLabel(t.Schema, t.Name)
 	if t.Released {
 		delete(e.tables, name)
 	} else {
@@ -81,7 +81,7 @@ func (e *Engine) capture(t Table) {
 	e.index.Capture(&t.Table)
 	e.unbind()
 	if !t.Released && e.hooks.Undescribed != nil {
-		e.hooks.Undescribed(t.Schema, t.Table.Name)
+		e.hooks.Undescribed(t.Schema, t.Name)
 	}
 }
 

@@ -153,7 +153,7 @@ func (a *App) Run(ctx context.Context) error {
 	g.Go(func() error { return a.capturer.run(ctx) })
 	g.Go(func() error { return a.maintain(ctx) })
 	err := g.Wait()
-	a.log.Info("rowbell has stopped", "err", err)
+	a.log.InfoContext(ctx, "rowbell has stopped", "err", err)
 	return err
 }
 

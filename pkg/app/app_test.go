@@ -93,7 +93,7 @@ func (w *worker) ready(t *testing.T) string {
 	if err != nil {
 		return err.Error()
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	var b strings.Builder
 	if _, err := fmt.Fprint(&b, resp.StatusCode, " "); err != nil {
 		t.Fatal(err)

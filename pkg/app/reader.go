@@ -196,7 +196,7 @@ func (a *App) hold(ctx, work context.Context, held *bool) error {
 	if err != nil {
 		return err
 	}
-	defer rec.Close(context.WithoutCancel(ctx))
+	defer func() { _ = rec.Close(context.WithoutCancel(ctx)) }() // what it recorded has been answered
 
 	a.health.begin()
 	tables := newDescriber(a.sourcePool, a.log)

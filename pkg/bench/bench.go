@@ -65,7 +65,7 @@ func (f *figure) verdict() string {
 }
 
 // Run measures, prints as it goes, and returns an error if a figure is below its floor.
-func Run(ctx context.Context, o Options) error {
+func Run(ctx context.Context, o Options) (err error) {
 	o.Runs = cmp.Or(o.Runs, 5)
 	o.Scale = cmp.Or(o.Scale, 1)
 	o.Seed = cmp.Or(o.Seed, rand.Uint64())
@@ -78,7 +78,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	defer server.Close()
+	defer func() { err = errors.Join(err, server.Close()) }()
 	if _, err := os.Stat(filepath.Join(server.BinDir(), "pg_recvlogical")); err != nil {
 		return errors.New("pg_recvlogical, which the figures are measured against, is not beside the server; install it: apt-get install postgresql")
 	}

@@ -70,7 +70,7 @@ func prepare(ctx context.Context, server *localpg.Server, s spec) (*workload, er
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close(ctx)
+	defer func() { _ = conn.Close(ctx) }()
 	if _, err := conn.Exec(ctx, "set synchronous_commit = off; "+schema); err != nil {
 		return nil, fmt.Errorf("make the tables: %w", err)
 	}
@@ -162,7 +162,7 @@ func (w *workload) reset(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close(ctx)
+	defer func() { _ = conn.Close(ctx) }()
 	for _, sql := range []string{
 		"select pg_drop_replication_slot('rowbell')",
 		"select pg_copy_logical_replication_slot('bench_base_' || current_database(), 'rowbell')",
@@ -184,7 +184,7 @@ func (w *workload) count(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Close(ctx)
+	defer func() { _ = conn.Close(ctx) }()
 	var n int
 	err = conn.QueryRow(ctx, "select count(*) from rowbell.workflow_log where workflow_id = 'match'").Scan(&n)
 	return n, err
@@ -195,7 +195,7 @@ func execute(ctx context.Context, url, sql string) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close(ctx)
+	defer func() { _ = conn.Close(ctx) }()
 	if _, err := conn.Exec(ctx, sql); err != nil {
 		return fmt.Errorf("%s: %w", sql, err)
 	}
