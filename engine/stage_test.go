@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -275,7 +276,7 @@ func (r *run) caughtUp(t testing.TB) {
 	t.Helper()
 	lsn := change.LSN(pgtest.One[int64](t, r.s.db, `select (pg_current_wal_insert_lsn() - '0/0')::int8`))
 	r.s.db.Exec(t, `select pg_logical_emit_message(true, 'rowbell.test', '')`)
-	pgtest.Eventually(t, 20*time.Second, "the engine to catch up", func() bool {
+	pgtest.Eventually(t, patience, "the engine to catch up", func() bool {
 		select {
 		case <-r.ended:
 			t.Fatalf("the engine ended with %v", r.err)
@@ -455,4 +456,17 @@ func (s *stage) data(t testing.TB, workflow string) []string {
 	t.Helper()
 	return pgtest.Query[string](t, s.db, `select e.data::text from rowbell.workflow_log l join rowbell.workflow_event e on e.id = l.trigger_event_id
 		where l.workflow_id = $1 order by e.stream, e.commit_lsn, e.seq, e.side`, workflow)
+}
+
+const patience = 20 * time.Second
+
+// counting counts what is written.
+type counting struct {
+	recorder
+	n atomic.Int64
+}
+
+func (c *counting) Record(ctx context.Context, b *workflow.Batch) error {
+	c.n.Add(1)
+	return c.recorder.Record(ctx, b)
 }

@@ -206,18 +206,23 @@ func (e *Engine) takeMessage(ev *change.Event) error {
 	return nil
 }
 
-// heartbeat notes the xmin that was current when it was sent.
+// heartbeat notes the xmin that was current when it was sent. Anyone may send such a
+// message, so no more of it is believed than can be: an xmin is not beyond the xid of
+// the transaction that has seen it.
 func (e *Engine) heartbeat(content []byte) {
 	if e.hooks.Heartbeat != nil {
 		e.hooks.Heartbeat(string(content))
 	}
 	xmin, _, _ := strings.Cut(string(content), ":")
 	if x, err := strconv.ParseUint(xmin, 10, 64); err == nil {
-		e.tracker.Floor(x)
+		e.tracker.Floor(min(x, e.txn.xid))
 	}
 }
 
 func (e *Engine) truncated(ctx context.Context, ev *change.Event) {
+	if e.txn.skip {
+		return
+	}
 	if b := e.bind(ev.Relation); b.table != nil {
 		e.counts.truncates++
 		e.cfg.Logger.WarnContext(ctx, "a captured table was truncated: its rows are gone without an event", "table", b.label, "lsn", e.txn.commitLSN)
