@@ -62,7 +62,7 @@ func TestRefusesWALLevel(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Server(t, localpg.Options{Template: true, Settings: map[string]string{"wal_level": "replica"}})
 	db := pgtest.DBOn(t, server)
-	w := &world{t: t, db: db, binary: binary(t, ""), source: db.URL, slot: "rowbell"}
+	w := &world{t: t, db: db, binary: binary(t, ""), source: db.URL, state: db.URL, slot: "rowbell"}
 	t.Cleanup(w.endAll)
 	w.refuses(t, nil, "wal_level", "logical", "restart")
 }
@@ -108,7 +108,7 @@ func TestBrokenDefinitions(t *testing.T) {
 		w.db.Exec(t, "update rowbell.workflow_definition set status = 'active' where id = $1", c.id)
 		// Binding waits for the table's Relation message, so for a change.
 		if c.table == "bare" {
-			if err := w.eventually(t.Context(), patience, "table bare is captured", "select exists (select from rowbell.captured_table where label = 'bare')"); err != nil {
+			if err := w.eventually(t.Context(), w.db.URL, patience, "table bare is captured", "select exists (select from rowbell.captured_table where label = 'bare')"); err != nil {
 				t.Fatal(err)
 			}
 			w.db.Exec(t, "insert into bare values ('a', 'acme')")
@@ -116,7 +116,7 @@ func TestBrokenDefinitions(t *testing.T) {
 		if err := w.drain(t.Context(), patience); err != nil {
 			t.Fatalf("with %s: %v", c.id, err)
 		}
-		if err := w.eventually(t.Context(), patience, fmt.Sprintf("workflow_health calls %s %s", c.id, c.verdict),
+		if err := w.eventually(t.Context(), w.db.URL, patience, fmt.Sprintf("workflow_health calls %s %s", c.id, c.verdict),
 			"select exists (select from rowbell.workflow_health where workflow_id = $1 and verdict = $2)", c.id, c.verdict); err != nil {
 			t.Errorf("%v\nworkflow_health: %s", err, pgtest.Query[string](t, w.db, "select to_jsonb(h)::text from rowbell.workflow_health h where workflow_id = $1", c.id))
 			continue

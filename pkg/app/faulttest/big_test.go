@@ -32,7 +32,7 @@ func bigScenario(w *world, kills, rows int) (outcome, error) {
 	if err := w.drain(ctx, patience); err != nil {
 		return outcome{}, err
 	}
-	conn, err := w.connect(ctx)
+	conn, err := connect(ctx, w.db.URL)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -44,10 +44,10 @@ func bigScenario(w *world, kills, rows int) (outcome, error) {
 	}
 	inside := 0
 	for n := 1; n <= kills; n++ {
-		err := w.eventually(ctx, patience, "the big transaction is recorded in parts", "select exists (select from rowbell.big_transaction)")
+		err := w.eventually(ctx, w.state, patience, "the big transaction is recorded in parts", "select exists (select from rowbell.big_transaction)")
 		if err == nil {
 			// The next part that is recorded shows that this worker has come so far.
-			err = w.eventually(ctx, patience, "the next part of the big transaction is recorded, or its end",
+			err = w.eventually(ctx, w.state, patience, "the next part of the big transaction is recorded, or its end",
 				`select epoch = (select epoch from rowbell.holder where slot = c.slot) and (seq >= 0 and moved_at > $2 or seq < 0)
 				from rowbell.checkpoint c where slot = $1`, w.slot, time.Now())
 		}
@@ -92,7 +92,7 @@ func bigScenario(w *world, kills, rows int) (outcome, error) {
 
 // bigIsOpen says that a part of the transaction is recorded, and not its end.
 func (w *world) bigIsOpen(ctx context.Context) (open bool, err error) {
-	conn, err := w.connect(ctx)
+	conn, err := connect(ctx, w.db.URL)
 	if err != nil {
 		return false, err
 	}

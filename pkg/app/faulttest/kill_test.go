@@ -25,12 +25,23 @@ func TestKilled(t *testing.T) {
 	report(t, w)(killScenario(w, 30*chaos(), 20000*chaos()))
 }
 
+// TestKilledWithStateElsewhere does the same with log and checkpoint in another database
+// than the application's, so that no transaction spans both.
+func TestKilledWithStateElsewhere(t *testing.T) {
+	t.Parallel()
+	w := bareWorld(t, pgtest.DB(t), binary(t, ""))
+	w.state = pgtest.DB(t).URL
+	w.mustRun("migrate")
+	w.defineMarker()
+	report(t, w)(killScenario(w, 12*chaos(), 8000*chaos()))
+}
+
 // report fails the test if the scenario went wrong, and else tells its size.
 func report(t *testing.T, w *world) func(outcome, error) {
 	return func(o outcome, err error) {
 		t.Helper()
 		if err != nil {
-			t.Fatalf("%v\n%s", err, w.state())
+			t.Fatalf("%v\n%s", err, w.situation())
 		}
 		t.Logf("exact: %d executions, %d versions of workflows, %d transactions", o.executions, o.versions, o.transactions)
 	}
@@ -105,7 +116,7 @@ func killScenario(w *world, kills, rows int) (outcome, error) {
 		mode := w.rng.IntN(6)
 		if mode < 4 {
 			if _, err := k.waitFor(msgHolding, 1, patience); err != nil {
-				return outcome{}, errors.Join(err, w.alarm(), errors.New(w.state()))
+				return outcome{}, errors.Join(err, w.alarm(), errors.New(w.situation()))
 			}
 			length = w.upTo(300 * time.Millisecond)
 		}
@@ -154,7 +165,7 @@ func (w *world) upTo(d time.Duration) time.Duration { return time.Duration(w.rng
 // stall keeps anything from being recorded until release is called: the checkpoint's row
 // is locked, as it would be by a state server that is slow.
 func (w *world) stall(ctx context.Context) (release func(), err error) {
-	conn, err := w.connect(ctx)
+	conn, err := connect(ctx, w.state)
 	if err != nil {
 		return nil, err
 	}

@@ -151,19 +151,14 @@ func (h *history) of(xid uint64, seen bool) *transaction {
 	return h.by[xid]
 }
 
-// readHistory reads it under one snapshot. slot is the worker's: the first checkpoint
-// holds the snapshot of the first load.
-func readHistory(ctx context.Context, conn *pgx.Conn, slot, oracleSlot string) (*history, error) {
+// readHistory reads it from the application's database. snapshot is that of the first
+// load, as the checkpoint has it.
+func readHistory(ctx context.Context, conn *pgx.Conn, oracleSlot, snapshot string) (*history, error) {
 	h := &history{by: map[uint64]*transaction{}}
 	var err error
 	if h.commits, err = readCommits(ctx, conn, oracleSlot); err != nil {
 		return nil, fmt.Errorf("oracle: read the order of commits: %w", err)
 	}
-	var snapshot string
-	if err := conn.QueryRow(ctx, "select snapshot from rowbell.checkpoint where slot = $1", slot).Scan(&snapshot); err != nil {
-		return nil, fmt.Errorf("oracle: read the first load's snapshot: %w", err)
-	}
-
 	rows, err := conn.Query(ctx, `select xmin::text::bigint, pg_visible_in_snapshot(xmin::text::xid8, $1::text::pg_snapshot),
 		workflow_id, version, coalesce(document::text, '') from rowbell.workflow_version order by workflow_id, version`, snapshot)
 	if err != nil {

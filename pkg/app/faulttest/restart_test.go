@@ -23,7 +23,7 @@ func TestServerRestarted(t *testing.T) {
 	t.Parallel()
 	server := durable(t)
 	w := newWorld(t, pgtest.DBOn(t, server), binary(t, ""))
-	report(t, w)(restartScenario(w, server, 8*chaos(), 8000*chaos()))
+	report(t, w)(restartScenario(w, server, 6*chaos(), 6000*chaos()))
 }
 
 func restartScenario(w *world, server *localpg.Server, restarts, rows int) (outcome, error) {

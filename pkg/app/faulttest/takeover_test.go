@@ -155,7 +155,7 @@ func takeoverScenario(w *world, ways []way, rows int) (o outcome, times takeover
 			}
 		}
 		if _, err := other.waitFor(msgHolding, other.holdings+1, patience); err != nil {
-			return o, times, fmt.Errorf("%s: %w\n%s", how, err, w.state())
+			return o, times, fmt.Errorf("%s: %w\n%s", how, err, w.situation())
 		}
 		other.holdings++
 		took := time.Since(begin).Round(time.Millisecond)
@@ -231,7 +231,7 @@ func (w *world) overtake(l *load, holder *contender) error {
 // endWalsender ends the backend that holds the slot.
 func (w *world) endWalsender() error {
 	ctx := w.t.Context()
-	conn, err := w.connect(ctx)
+	conn, err := connect(ctx, w.db.URL)
 	if err != nil {
 		return err
 	}

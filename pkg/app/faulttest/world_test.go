@@ -27,6 +27,7 @@ type world struct {
 	oracleSlot string
 	env        []string // settings of every worker
 	source     string   // where workers find the database
+	state      string   // the database with log and checkpoint; the application's by default
 
 	mu      sync.Mutex
 	workers []*worker
@@ -46,7 +47,7 @@ func newWorld(t testing.TB, db *pgtest.Database, bin string, env ...string) *wor
 func bareWorld(t testing.TB, db *pgtest.Database, bin string, env ...string) *world {
 	t.Helper()
 	w := &world{
-		t: t, rng: pgtest.Rand(t), db: db, binary: bin, env: env, source: db.URL,
+		t: t, rng: pgtest.Rand(t), db: db, binary: bin, env: env, source: db.URL, state: db.URL,
 		slot: pgtest.Slot(t, db), oracleSlot: pgtest.Slot(t, db),
 	}
 	t.Cleanup(w.endAll)
@@ -64,14 +65,18 @@ func (w *world) defineMarker() {
 }
 
 func (w *world) settings(extra ...string) []string {
-	return append([]string{
+	settings := []string{
 		"ROWBELL_SOURCE_URL=" + w.source,
 		"ROWBELL_SLOT=" + w.slot,
 		"ROWBELL_LISTEN=127.0.0.1:0",
 		"ROWBELL_OPS_LISTEN=127.0.0.1:0",
 		"ROWBELL_DELIVERY=hold",
 		"ROWBELL_LOG_FORMAT=json",
-	}, append(slices.Clone(w.env), extra...)...)
+	}
+	if w.state != w.db.URL {
+		settings = append(settings, "ROWBELL_STATE_URL="+w.state)
+	}
+	return append(settings, append(slices.Clone(w.env), extra...)...)
 }
 
 // start starts a worker.
@@ -136,10 +141,10 @@ func (w *world) alarm() error {
 	return nil
 }
 
-// connect opens a connection for reading the results. The server may have to come back.
-func (w *world) connect(ctx context.Context) (*pgx.Conn, error) {
+// connect opens a connection. The server may have to come back.
+func connect(ctx context.Context, url string) (*pgx.Conn, error) {
 	for {
-		conn, err := pgx.Connect(ctx, w.db.URL)
+		conn, err := pgx.Connect(ctx, url)
 		if err == nil {
 			return conn, nil
 		}
@@ -151,7 +156,7 @@ func (w *world) connect(ctx context.Context) (*pgx.Conn, error) {
 
 // eventually polls a condition until it holds. An alarm ends the wait; an error of the
 // query is only told when the time is over: the server may be gone for a moment.
-func (w *world) eventually(ctx context.Context, within time.Duration, what, query string, args ...any) error {
+func (w *world) eventually(ctx context.Context, url string, within time.Duration, what, query string, args ...any) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("not within %s: %s", within, what))
 	defer cancel()
 	var conn *pgx.Conn
@@ -159,7 +164,7 @@ func (w *world) eventually(ctx context.Context, within time.Duration, what, quer
 	for {
 		var err error
 		if conn == nil {
-			conn, err = pgx.Connect(ctx, w.db.URL)
+			conn, err = pgx.Connect(ctx, url)
 		}
 		if err == nil {
 			var ok bool
@@ -175,37 +180,28 @@ func (w *world) eventually(ctx context.Context, within time.Duration, what, quer
 			return err
 		}
 		if pauseErr := pause(ctx, 20*time.Millisecond); pauseErr != nil {
-			return errors.Join(pauseErr, err, errors.New(w.state()))
+			return errors.Join(pauseErr, err, errors.New(w.situation()))
 		}
 	}
 }
 
-// state tells what is known of slot, checkpoint and workers, for a failure.
-func (w *world) state() string {
+// situation tells what is known of slot, checkpoint and workers, for a failure.
+func (w *world) situation() string {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	var b strings.Builder
-	if conn, err := pgx.Connect(ctx, w.db.URL); err != nil {
-		fmt.Fprintln(&b, "state:", err)
-	} else {
-		defer closeConn(conn)
-		for _, query := range []string{
-			"select to_jsonb(s) - 'two_phase' from pg_replication_slots s where slot_name = $1",
-			"select to_jsonb(c) from rowbell.checkpoint c where slot = $1",
-			"select to_jsonb(c) from rowbell.holder c where slot = $1",
-			"select to_jsonb(c) from rowbell.stream_gap c where slot = $1",
-		} {
-			rows, err := conn.Query(ctx, query, w.slot)
-			if err == nil {
-				var list []string
-				list, err = pgx.CollectRows(rows, pgx.RowTo[string])
-				for _, s := range list {
-					fmt.Fprintln(&b, s)
-				}
-			}
-			if err != nil {
-				fmt.Fprintln(&b, err)
-			}
+	for _, q := range []struct{ url, query string }{
+		{w.db.URL, "select to_jsonb(s)::text from pg_replication_slots s where slot_name = $1"},
+		{w.state, "select to_jsonb(c)::text from rowbell.checkpoint c where slot = $1"},
+		{w.state, "select to_jsonb(c)::text from rowbell.holder c where slot = $1"},
+		{w.state, "select to_jsonb(c)::text from rowbell.stream_gap c where slot = $1"},
+	} {
+		list, err := query(ctx, q.url, q.query, w.slot)
+		for _, s := range list {
+			fmt.Fprintln(&b, s)
+		}
+		if err != nil {
+			fmt.Fprintln(&b, err)
 		}
 	}
 	w.mu.Lock()
@@ -216,13 +212,26 @@ func (w *world) state() string {
 	return b.String()
 }
 
+func query(ctx context.Context, url, sql string, args ...any) ([]string, error) {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	defer closeConn(conn)
+	rows, err := conn.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
 // drain waits until a change that is made now is in the log. Changes count only once
 // their table is captured, which the first worker sees to.
 func (w *world) drain(ctx context.Context, within time.Duration) error {
-	if err := w.eventually(ctx, within, "table orders is captured", "select exists (select from rowbell.captured_table where label = 'orders')"); err != nil {
+	if err := w.eventually(ctx, w.db.URL, within, "table orders is captured", "select exists (select from rowbell.captured_table where label = 'orders')"); err != nil {
 		return err
 	}
-	conn, err := w.connect(ctx)
+	conn, err := connect(ctx, w.db.URL)
 	if err != nil {
 		return err
 	}
@@ -232,7 +241,7 @@ func (w *world) drain(ctx context.Context, within time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("insert a marker: %w", err)
 	}
-	return w.eventually(ctx, within, "the last change is in the log",
+	return w.eventually(ctx, w.state, within, "the last change is in the log",
 		`select exists (select from rowbell.workflow_event e join rowbell.workflow_log l on l.trigger_event_id = e.id
 			where e.table_name = 'orders' and e.row_key = $1 and l.workflow_id = 'marker')`, id)
 }
@@ -245,12 +254,21 @@ func (w *world) verify(ctx context.Context) (outcome, error) {
 	if err := w.alarm(); err != nil {
 		return outcome{}, err
 	}
-	conn, err := w.connect(ctx)
+	source, err := connect(ctx, w.db.URL)
+	if err != nil {
+		return outcome{}, err
+	}
+	defer closeConn(source)
+	conn, err := connect(ctx, w.state)
 	if err != nil {
 		return outcome{}, err
 	}
 	defer closeConn(conn)
-	h, err := readHistory(ctx, conn, w.slot, w.oracleSlot)
+	var snapshot string
+	if err := conn.QueryRow(ctx, "select snapshot from rowbell.checkpoint where slot = $1", w.slot).Scan(&snapshot); err != nil {
+		return outcome{}, fmt.Errorf("read the first load's snapshot: %w", err)
+	}
+	h, err := readHistory(ctx, source, w.oracleSlot, snapshot)
 	if err != nil {
 		return outcome{}, err
 	}
