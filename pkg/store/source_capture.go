@@ -225,7 +225,10 @@ where database = current_database() and plugin = 'pgoutput' order by 1`)
 	}
 	// Whether other databases need the role only trying tells, and a failure is an answer.
 	if _, err := pool.Exec(ctx, `drop role if exists rowbell_publisher`); err != nil {
-		u.RoleLeft = true
+		err = pool.QueryRow(ctx, `select exists (select from pg_roles where rolname = 'rowbell_publisher')`).Scan(&u.RoleLeft)
+		if err != nil {
+			return u, sourceError("look for role rowbell_publisher", err)
+		}
 	}
 	return u, nil
 }
