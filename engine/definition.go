@@ -122,23 +122,14 @@ func (e *Engine) apply(v Version) *match.Compiled {
 		}
 		return c
 	}
-	if c.Workflow != nil && e.hooks.Uncaptured != nil {
-		for _, t := range c.Workflow.Triggers {
-			if label := t.EntityLabel(); !t.Domain() && !e.captures(label) {
-				e.hooks.Uncaptured(label)
-			}
-		}
-	}
 	return c
 }
 
-func (e *Engine) captures(label string) bool {
-	for _, t := range e.tables {
-		if t.Label == label {
-			return true
-		}
+// tellUncaptured passes on which tables are named and not captured.
+func (e *Engine) tellUncaptured() {
+	if e.hooks.Uncaptured != nil {
+		e.hooks.Uncaptured(e.index.Uncaptured())
 	}
-	return false
 }
 
 func (e *Engine) surrogate() int32 {

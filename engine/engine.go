@@ -49,6 +49,9 @@ type Config struct {
 	// Described hands in what the catalog says of captured tables (Hooks.Undescribed),
 	// so that verdicts needn't wait for a row. May be nil.
 	Described <-chan *change.Relation
+	// Lost hands in the labels of captured tables that are not published any more, each
+	// time all of them, for verdicts. May be nil.
+	Lost <-chan []string
 
 	Logger *slog.Logger
 }
@@ -91,9 +94,9 @@ type Hooks struct {
 	// Withdrawn says that a workflow is not active any more, so nothing is to be said of
 	// its health.
 	Withdrawn func(workflowID string)
-	// Uncaptured hands over the label of a table that an active workflow names and that
-	// isn't captured.
-	Uncaptured func(label string)
+	// Uncaptured hands over the labels of all tables that active workflows name and that
+	// aren't captured, or are lost (Config.Lost), whenever definitions have changed.
+	Uncaptured func(labels []string)
 	// Undescribed asks for what the catalog says of a captured table that the stream
 	// hasn't described yet.
 	Undescribed func(schema, table string)
@@ -183,6 +186,7 @@ func New(cfg Config, start Start, rec recorder, kinds func(actionType string) er
 		e.apply(v)
 	}
 	e.tellVerdicts()
+	e.tellUncaptured()
 	return e, nil
 }
 
@@ -232,6 +236,10 @@ func (e *Engine) take(ctx context.Context, parts <-chan *change.Parts) error {
 		case <-due.C:
 		case rel := <-e.cfg.Described:
 			e.described(rel)
+		case labels := <-e.cfg.Lost:
+			e.index.Lost(labels)
+			e.tellVerdicts()
+			e.tellUncaptured()
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -296,6 +296,7 @@ func (e *Engine) commit(ctx context.Context, p *change.Part) error {
 		}
 		if len(t.tables)+len(t.versions) > 0 {
 			e.tellVerdicts()
+			e.tellUncaptured()
 		}
 		if t.big {
 			status := workflow.BigReleased

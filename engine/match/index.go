@@ -35,6 +35,7 @@ type entry struct {
 type tableState struct {
 	label    string
 	captured *workflow.Table   // nil: not captured
+	lost     bool              // captured, but not published any more: see Lost
 	members  map[string]*entry // workflows with a trigger on it, by id
 	bound    *Table            // to the last relation seen; nil none
 }
@@ -116,7 +117,7 @@ func (ix *Index) forget(s *tableState) {
 // out for it before are not to be used any more: bind again.
 func (ix *Index) Capture(t *workflow.Table) {
 	s := ix.state(t.Label)
-	s.captured, s.bound = t, nil
+	s.captured, s.bound, s.lost = t, nil, false
 	name := change.TableLabel(t.Schema, t.Name)
 	ix.labels[name] = t.Label
 	if t.Released {
@@ -128,6 +129,34 @@ func (ix *Index) Capture(t *workflow.Table) {
 		ix.judge(e)
 	}
 	ix.forget(s)
+}
+
+// Lost says which captured tables are not published any more: dropped, made again or
+// renamed. Nothing of them comes, so it is for the verdicts only.
+func (ix *Index) Lost(labels []string) {
+	for label, s := range ix.tables {
+		lost := s.captured != nil && slices.Contains(labels, label)
+		if lost == s.lost {
+			continue
+		}
+		s.lost = lost
+		for _, e := range s.members {
+			ix.judge(e)
+		}
+	}
+}
+
+// Uncaptured returns the labels that active workflows name and that nothing comes of,
+// in order: tables that aren't captured, or are lost.
+func (ix *Index) Uncaptured() []string {
+	var list []string
+	for label, s := range ix.tables {
+		if len(s.members) > 0 && (s.captured == nil || s.lost) {
+			list = append(list, label)
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
 // Bind returns what to match the rows of rel with; nil if the table isn't captured. It
@@ -185,31 +214,36 @@ func equalHealth(a, b workflow.Health) bool {
 }
 
 func (ix *Index) verdict(e *entry) (workflow.Verdict, string) {
-	var problems, missing []string
+	var problems, missing, lost []string
 	for _, label := range e.compiled.labels() {
-		if p, ok := e.problems[label]; ok {
-			problems = append(problems, p)
-		} else if ix.tables[label].captured == nil {
+		s := ix.tables[label]
+		if s.captured == nil {
 			missing = append(missing, label)
+		} else if s.lost {
+			lost = append(lost, label)
+		} else if p, ok := e.problems[label]; ok {
+			problems = append(problems, p)
 		}
 	}
 	switch {
 	case len(problems) > 0:
 		return workflow.Broken, strings.Join(problems, "\n")
 	case len(missing) > 0:
-		return workflow.NotCaptured, notCaptured(missing)
+		return workflow.NotCaptured, notCaptured(missing, "isn't captured", "aren't captured")
+	case len(lost) > 0:
+		return workflow.NotCaptured, notCaptured(lost, "was captured, and then dropped, made again or renamed", "were captured, and then dropped, made again or renamed")
 	}
 	return workflow.OK, ""
 }
 
-func notCaptured(labels []string) string {
+func notCaptured(labels []string, one, several string) string {
 	calls := make([]string, len(labels))
 	for i, l := range labels {
 		calls[i] = "CALL rowbell.capture('" + strings.ReplaceAll(l, "'", "''") + "')"
 	}
-	what := "table " + labels[0] + " isn't captured"
+	what := "table " + labels[0] + " " + one
 	if len(labels) > 1 {
-		what = "tables " + strings.Join(labels, ", ") + " aren't captured"
+		what = "tables " + strings.Join(labels, ", ") + " " + several
 	}
 	return fmt.Sprintf("%s; run %s", what, strings.Join(calls, "; "))
 }

@@ -46,6 +46,7 @@ type App struct {
 	ops                   *admin.Ops
 	ready                 atomic.Bool                         // Run has finished its preparations
 	checkpoint            atomic.Pointer[workflow.Checkpoint] // recorded last
+	lost                  chan []string                       // captured tables that are not published any more; room for one
 	identity              atomic.Pointer[[]string]            // published tables without a replica identity
 }
 
@@ -62,6 +63,7 @@ func New(cfg Config, log *slog.Logger, version, revision string) (*App, error) {
 	a.metrics = newMetrics(a.reg)
 	a.health = newHealthWriter(a.source, log)
 	a.capturer = newCapturer(a.source, a.cfg, log)
+	a.lost = make(chan []string, 1)
 	a.reader.metrics = a.metrics
 	a.reader.set(phaseStarting, nil)
 	if a.ops, err = admin.NewOps(admin.OpsConfig{Listen: a.cfg.OpsListen, Registry: a.reg, Checks: a.checks(), Logger: log}); err != nil {

@@ -2,8 +2,10 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -84,25 +86,33 @@ type capturer struct {
 	wake        chan struct{}
 
 	mu     sync.Mutex
-	wanted map[string]string // label → why the last try failed; "" not tried yet
+	wanted map[string]try // by label
+}
+
+// try is what came of capturing a table that is wanted.
+type try struct {
+	done   bool   // the row of captured_table is on its way through the stream
+	reason string // why it failed; "" not tried yet
 }
 
 func newCapturer(source *store.Source, cfg Config, log *slog.Logger) *capturer {
 	return &capturer{
 		source: source, publication: cfg.Publication, auto: cfg.Capture == CaptureAuto,
-		log: log, wake: make(chan struct{}, 1), wanted: make(map[string]string),
+		log: log, wake: make(chan struct{}, 1), wanted: make(map[string]try),
 	}
 }
 
-// want asks for a table to be captured.
-func (c *capturer) want(label string) {
+// want says which tables are to be captured, all of them each time.
+func (c *capturer) want(labels []string) {
 	if !c.auto {
 		return
 	}
 	c.mu.Lock()
-	if _, known := c.wanted[label]; !known {
-		c.wanted[label] = ""
+	wanted := make(map[string]try, len(labels))
+	for _, label := range labels {
+		wanted[label] = c.wanted[label]
 	}
+	c.wanted = wanted
 	c.mu.Unlock()
 	select {
 	case c.wake <- struct{}{}:
@@ -115,9 +125,9 @@ func (c *capturer) failing() map[string]string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	failing := make(map[string]string)
-	for label, reason := range c.wanted {
-		if reason != "" {
-			failing[label] = reason
+	for label, t := range c.wanted {
+		if t.reason != "" {
+			failing[label] = t.reason
 		}
 	}
 	return failing
@@ -135,8 +145,10 @@ func (c *capturer) run(ctx context.Context) error {
 		}
 		c.mu.Lock()
 		labels := make([]string, 0, len(c.wanted))
-		for label := range c.wanted {
-			labels = append(labels, label)
+		for label, t := range c.wanted {
+			if !t.done {
+				labels = append(labels, label)
+			}
 		}
 		c.mu.Unlock()
 		slices.Sort(labels)
@@ -147,19 +159,31 @@ func (c *capturer) run(ctx context.Context) error {
 }
 
 func (c *capturer) capture(ctx context.Context, label string) {
-	err := c.source.Capture(ctx, c.publication, label, store.CaptureOptions{})
+	// What people have released stays so, until they capture it again.
+	released, err := c.source.Released(ctx, label)
+	switch {
+	case err != nil:
+	case released:
+		err = errors.New("it was released; to capture it again, run: CALL rowbell.capture('" + strings.ReplaceAll(label, "'", "''") + "')")
+	default:
+		err = c.source.Capture(ctx, c.publication, label, store.CaptureOptions{})
+	}
 	if ctx.Err() != nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	last, still := c.wanted[label]
+	if !still {
+		return
+	}
 	if err == nil {
-		delete(c.wanted, label)
+		c.wanted[label] = try{done: true}
 		c.log.InfoContext(ctx, "captured a table that a workflow names", "table", label)
 		return
 	}
-	if reason := err.Error(); c.wanted[label] != reason {
-		c.wanted[label] = reason
+	if reason := err.Error(); last.reason != reason {
+		c.wanted[label] = try{reason: reason}
 		c.log.WarnContext(ctx, "a table that a workflow names could not be captured, will try again", "table", label, "err", err)
 	}
 }

@@ -60,7 +60,7 @@ func (a *App) lookAtSlot(ctx context.Context) {
 }
 
 // lookAtTables finds published tables whose UPDATE and DELETE fail because they lost
-// their replica identity.
+// their replica identity, and captured ones that are not published any more.
 func (a *App) lookAtTables(ctx context.Context) {
 	tables, err := a.source.TablesPublishedWithoutIdentity(ctx, a.cfg.Publication)
 	if err != nil {
@@ -68,6 +68,13 @@ func (a *App) lookAtTables(ctx context.Context) {
 			a.log.WarnContext(ctx, "the published tables could not be looked at", "err", err)
 		}
 		return
+	}
+	if lost, err := a.source.LostTables(ctx, a.cfg.Publication); err == nil {
+		select {
+		case <-a.lost: // that nobody has taken yet
+		default:
+		}
+		a.lost <- lost
 	}
 	a.metrics.withoutIdentity.Set(float64(len(tables)))
 	a.identity.Store(&tables)

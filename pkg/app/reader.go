@@ -134,10 +134,14 @@ func drainError(err error) error {
 	return nil
 }
 
+// errMissingVersion says that a definition which counts was removed by force. Going on
+// without it would decide differently from what is recorded.
+var errMissingVersion = errors.New("a version that counts is missing")
+
 // needsOperator says that trying again can't help.
 func needsOperator(err error) bool {
 	for _, e := range []error{
-		cdc.ErrWALLevel, cdc.ErrPrivilege, cdc.ErrPooler, cdc.ErrStandby, cdc.ErrMismatched, cdc.ErrNoPublication,
+		errMissingVersion, cdc.ErrWALLevel, cdc.ErrPrivilege, cdc.ErrPooler, cdc.ErrStandby, cdc.ErrMismatched, cdc.ErrNoPublication,
 		checkpoint.ErrMismatched, errOtherInstallation,
 	} {
 		if errors.Is(err, e) {
@@ -203,7 +207,7 @@ func (a *App) hold(ctx, work context.Context, held *bool) error {
 	heartbeat := cdc.NewHeartbeat(a.cdcConfig(), stream.Abort)
 	eng, err := engine.New(engine.Config{
 		StateInSource: a.cfg.stateInSource(), ReadVersion: store.VersionFromRow, ReadTable: store.TableFromRow,
-		Described: tables.out, Logger: a.log,
+		Described: tables.out, Lost: a.lost, Logger: a.log,
 	}, start, rec, actionKinds,
 		engine.Hooks{
 			Confirm: stream.Confirm, Recorded: a.recorded, Heartbeat: heartbeat.Seen,
@@ -367,16 +371,22 @@ func (a *App) start(ctx context.Context, stream *cdc.Stream, h *store.Held) (eng
 			tables = append(tables, ref)
 		}
 	}
+	missing := func(err error) error {
+		if errors.Is(err, workflow.ErrNotFound) {
+			return fmt.Errorf("%w: %w", errMissingVersion, err)
+		}
+		return err
+	}
 	ts, err := a.source.Tables(ctx, tables)
 	if err != nil {
-		return none, err
+		return none, missing(err)
 	}
 	for _, t := range ts {
 		start.Tables = append(start.Tables, engine.Table{Table: t, Ref: refs[workflow.AppliedTable][t.Label]})
 	}
 	vs, err := a.source.Versions(ctx, versions)
 	if err != nil {
-		return none, err
+		return none, missing(err)
 	}
 	for _, v := range vs {
 		start.Versions = append(start.Versions, engine.Version{Version: v, Ref: refs[workflow.AppliedWorkflow][v.WorkflowID]})

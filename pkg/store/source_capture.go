@@ -167,6 +167,36 @@ where p.pubname in ($1::text, $1::text || '_insert') and (p.pubupdate or p.pubde
 	return tables, nil
 }
 
+// LostTables lists the labels of captured tables that are not published any more: they
+// were dropped, made again under their name, or renamed.
+func (s *Source) LostTables(ctx context.Context, publication string) ([]string, error) {
+	const what = "look for captured tables that are not published"
+	rows, err := s.pool.Query(ctx, `select t.label
+from (select distinct on (schema_name, table_name) * from rowbell.captured_table order by schema_name, table_name, version desc) t
+where not t.released and not exists (select from pg_publication_tables p
+	where p.pubname in ($1::text, $1::text || '_insert') and p.schemaname = t.schema_name and p.tablename = t.table_name)
+order by t.label`, publication)
+	if err != nil {
+		return nil, sourceError(what, err)
+	}
+	labels, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, sourceError(what, err)
+	}
+	return labels, nil
+}
+
+// Released says that the table which had this label last was released.
+func (s *Source) Released(ctx context.Context, label string) (bool, error) {
+	var released bool
+	err := s.pool.QueryRow(ctx, `select coalesce((select released from rowbell.captured_table
+where label = $1 order by version desc limit 1), false)`, label).Scan(&released)
+	if err != nil {
+		return false, sourceError("look whether "+label+" was released", err)
+	}
+	return released, nil
+}
+
 // Uninstalled says what Uninstall removed and what it left.
 type Uninstalled struct {
 	Publications []string // dropped
