@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -247,7 +248,14 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	return &socket{Conn: c, coalesce: on}, nil
+	s := &socket{Conn: c, coalesce: on}
+	if sc, ok := c.(syscall.Conn); ok && on {
+		s.raw, err = sc.SyscallConn()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
 }
 
 // isLoopback says that the address is on this machine.

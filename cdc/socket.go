@@ -2,13 +2,14 @@ package cdc
 
 import (
 	"net"
+	"syscall"
 	"time"
 )
 
 const (
-	// receiveBuffer is SO_RCVBUF of a coalescing connection. It is set before connect,
-	// which also keeps the kernel from growing it: the window must close while we
-	// pause, since that is what makes the server's kernel merge its sends.
+	// receiveBuffer is SO_RCVBUF of a coalescing connection; Linux doubles it. It is set
+	// before connect, which also keeps the kernel from growing it: the window must close
+	// while we pause, since that is what makes the server's kernel merge its sends.
 	receiveBuffer = 256 << 10
 
 	// hotReads reads within hotWindow, or one read of hotBytes, say that there is a
@@ -17,21 +18,27 @@ const (
 	hotWindow = 5 * time.Millisecond
 	hotBytes  = 64 << 10
 	coldReads = 4
-	coldBytes = 2 << 10
+	coldBytes = 8 << 10
 
-	minPause = time.Millisecond
-	maxPause = 4 * time.Millisecond
+	// When more than fullBytes are there again right after a read, the server's kernel
+	// has held them back: the window was closed, and the pause can be shorter.
+	fullBytes = 256 << 10
+
+	minPause   = time.Millisecond
+	startPause = 3 * time.Millisecond
+	maxPause   = 6 * time.Millisecond
 
 	// smallRead is what a reader above us asks for that does not read in bulk: TLS does
 	// not, and gets its bytes out of one bulk read.
 	smallRead = 32 << 10
 )
 
-// socket is the network connection below pgconn, or below TLS. While there is a
-// backlog it pauses between reads. One goroutine reads.
+// socket is the network connection below pgconn, or below TLS. If it coalesces, it
+// pauses between reads while there is a backlog. One goroutine reads.
 type socket struct {
 	net.Conn
 	coalesce bool
+	raw      syscall.RawConn // nil if the connection has none
 
 	buf  []byte // for small reads; empty until one is made
 	r, w int
@@ -40,7 +47,7 @@ type socket struct {
 	pause  time.Duration
 	reads  int       // since the window began
 	window time.Time // when it began
-	cold   int
+	cold   int       // small reads in a row
 }
 
 // buffered says how many bytes were read from the network and not asked for yet.
@@ -69,8 +76,13 @@ func (s *socket) Read(p []byte) (int, error) {
 }
 
 func (s *socket) read(p []byte) (int, error) {
-	if s.hot {
+	for s.hot {
 		time.Sleep(s.pause)
+		n, err := s.readNow(p)
+		s.temper(n)
+		if n > 0 || err != nil {
+			return n, err
+		}
 	}
 	n, err := s.Conn.Read(p)
 	if err == nil {
@@ -79,7 +91,10 @@ func (s *socket) read(p []byte) (int, error) {
 	return n, err
 }
 
-// temper decides from the size and rate of reads whether to pause before the next.
+// temper decides from the size and rate of reads whether to pause before the next, and
+// for how long. The window should be closed most of the time: then the server's kernel
+// merges what the walsender sends message by message, which costs both sides a fraction.
+// It must not be closed for so long that the walsender has to wait.
 func (s *socket) temper(n int) {
 	if !s.hot {
 		s.reads++
@@ -94,14 +109,20 @@ func (s *socket) temper(n int) {
 				return
 			}
 		}
-		s.hot, s.pause, s.cold = true, maxPause, 0
+		s.hot, s.pause, s.cold = true, startPause, 0
+		s.quiet(true)
 		return
 	}
-	if n < coldBytes {
-		if s.cold++; s.cold >= coldReads {
-			s.hot, s.reads, s.window = false, 0, time.Now()
-		}
+	if n >= coldBytes {
+		s.cold = 0
+	} else if s.cold++; s.cold >= coldReads {
+		s.hot, s.reads, s.window = false, 0, time.Now()
+		s.quiet(false)
 		return
 	}
-	s.cold = 0
+	if s.queued() >= fullBytes {
+		s.pause = max(s.pause*7/8, minPause)
+	} else {
+		s.pause = min(s.pause*8/7, maxPause)
+	}
 }

@@ -27,6 +27,9 @@ const (
 	channelParts = 4
 	// idleInterval is the least time between two Parts that carry nothing but Idle.
 	idleInterval = 100 * time.Millisecond
+	// gather is how long transactions are gathered when they come faster than this. One
+	// that comes alone is handed over at once.
+	gather = time.Millisecond
 	// writeTimeout bounds a status: one that can't be written in it never will.
 	writeTimeout = 5 * time.Second
 	// finishGrace is how long an orderly stop waits for the stream to pass the WAL of
@@ -82,7 +85,9 @@ type Stream struct {
 	idleAt     time.Time  // not before
 	reply      bool       // the server wants a status at once
 	nextStatus time.Time
-	silent     int // status intervals without a byte
+	handedAt   time.Time // when something was handed over last
+	gathering  bool      // the read's deadline is set to hand over what is gathered
+	silent     int       // status intervals without a byte
 	counts     counts
 	status     [39]byte
 	timer      *time.Timer
@@ -296,7 +301,7 @@ func (s *Stream) read(ctx context.Context) error {
 			return nil
 		}
 		if s.cur != nil && !s.txn.open && !s.more() {
-			if err := s.handOver(ctx); err != nil {
+			if err := s.gatherOrHandOver(ctx); err != nil {
 				return err
 			}
 		}
@@ -319,6 +324,14 @@ func (s *Stream) read(ctx context.Context) error {
 			if s.stopped(ctx) {
 				return nil
 			}
+			if s.gathering {
+				if !s.txn.open {
+					if err := s.handOver(ctx); err != nil {
+						return err
+					}
+				}
+				s.gathering = false
+			}
 			if err := s.tick(); err != nil {
 				return err
 			}
@@ -331,6 +344,26 @@ func (s *Stream) read(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// gatherOrHandOver hands over what was read, unless something was handed over a moment
+// ago: waking the reader costs more than a transaction does.
+func (s *Stream) gatherOrHandOver(ctx context.Context) error {
+	if s.readAt.Sub(s.handedAt) >= gather {
+		if err := s.handOver(ctx); err != nil {
+			return err
+		}
+		if s.gathering {
+			s.gathering = false
+			return s.deadline(s.nextStatus)
+		}
+		return nil
+	}
+	if s.gathering {
+		return nil
+	}
+	s.gathering = true
+	return s.deadline(s.handedAt.Add(gather))
 }
 
 // tick is a read that gave up because a status is due, or an Idle.
@@ -705,6 +738,7 @@ func (s *Stream) handOver(ctx context.Context) error {
 		p.Idle, s.lastIdle, s.idle = s.idle, s.idle, 0
 	}
 	s.flushCounts()
+	s.handedAt = s.readAt
 	select {
 	case s.parts <- p:
 		s.cur = nil
