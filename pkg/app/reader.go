@@ -162,13 +162,14 @@ func (a *App) stopAtGap(ctx context.Context, err error) {
 	var from, to change.LSN
 	var gap *checkpoint.GapError
 	var lost *cdc.LostError
+	reason := err.Error()
 	switch {
 	case errors.As(err, &gap):
-		from, to = gap.From, gap.To
+		from, to, reason = gap.From, gap.To, gap.Reason
 	case errors.As(err, &lost):
 		from, to = lost.Confirmed, lost.Confirmed // how far the loss goes shows at the resync
 	}
-	if err := a.state.Gap(ctx, a.cfg.Slot, from, to, err.Error()); err != nil {
+	if err := a.state.Gap(ctx, a.cfg.Slot, from, to, reason); err != nil {
 		a.log.ErrorContext(ctx, "the gap could not be written to rowbell.stream_gap", "err", err)
 	}
 }

@@ -138,7 +138,7 @@ func killScenario(w *world, kills, rows int) (outcome, error) {
 			return outcome{}, err
 		}
 		if !k.running() {
-			return outcome{}, fmt.Errorf("worker %s ended by itself: %w\n%s", k.name, k.err, k.log.tail(30))
+			return outcome{}, k.endedByItself()
 		}
 		if mode > 0 && w.rng.IntN(8) == 0 && k.logged(msgRuns) {
 			stops++

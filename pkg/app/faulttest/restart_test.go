@@ -101,7 +101,7 @@ func (w *world) drainAndStop(l *load, ks ...*worker) (outcome, error) {
 	}
 	for _, k := range ks {
 		if !k.running() {
-			return outcome{}, fmt.Errorf("worker %s ended by itself: %w\n%s", k.name, k.err, k.log.tail(30))
+			return outcome{}, k.endedByItself()
 		}
 		if err := k.stop(patience); err != nil {
 			return outcome{}, err
@@ -214,7 +214,7 @@ func cutScenario(w *world, proxy *pgtest.TCPProxy, cuts, rows int) (outcome, err
 		}
 		proxy.Resume()
 		if !k.running() {
-			return outcome{}, fmt.Errorf("the worker ended by itself: %w\n%s", k.err, k.log.tail(30))
+			return outcome{}, k.endedByItself()
 		}
 		if err := w.alarm(); err != nil {
 			return outcome{}, err

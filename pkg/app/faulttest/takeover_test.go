@@ -177,7 +177,7 @@ func takeoverScenario(w *world, ways []way, rows int) (o outcome, times takeover
 		}
 	}
 	if !other.running() {
-		return o, times, fmt.Errorf("worker %s ended by itself: %w\n%s", other.name, other.err, other.log.tail(30))
+		return o, times, other.endedByItself()
 	}
 	if err := w.ready(other, "waits to take over"); err != nil {
 		return o, times, err
@@ -281,7 +281,7 @@ func readyz(runs map[string]any) (health, error) {
 	var h health
 	client := http.Client{Timeout: 5 * time.Second}
 	defer client.CloseIdleConnections()
-	resp, err := client.Get(fmt.Sprintf("http://%s/readyz", runs["ops"])) //nolint:noctx // it has a timeout
+	resp, err := client.Get(fmt.Sprintf("http://%s/readyz", runs["ops"]))
 	if err != nil {
 		return h, err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -28,7 +29,7 @@ type worker struct {
 // signal comes when the thread dies.
 func startWorker(name, binary string, args, env []string) (*worker, error) {
 	w := &worker{name: name, log: newLines(), done: make(chan struct{})}
-	w.cmd = exec.Command(binary, args...) //nolint:noctx // the scenario ends it
+	w.cmd = exec.Command(binary, args...)
 	w.cmd.Env = append(cleanEnv(), env...)
 	w.cmd.Stdout, w.cmd.Stderr = w.log, w.log
 	w.cmd.SysProcAttr = dieWithParent()
@@ -67,6 +68,15 @@ func (w *worker) running() bool {
 	default:
 		return true
 	}
+}
+
+// endedByItself is the error that a worker is which should still run.
+func (w *worker) endedByItself() error {
+	how := w.err
+	if how == nil {
+		how = errors.New("exit status 0")
+	}
+	return fmt.Errorf("worker %s ended by itself: %w\n%s", w.name, how, w.log.tail(30))
 }
 
 // kill ends it by SIGKILL and waits until it is gone.
@@ -128,7 +138,7 @@ func (w *worker) waitFor(msg string, n int, within time.Duration) (map[string]an
 			if line, _ := w.log.find(msg, n); line != nil {
 				return line, nil
 			}
-			return nil, fmt.Errorf("worker %s ended (%v) before it logged %q\n%s", w.name, w.err, msg, w.log.tail(30))
+			return nil, fmt.Errorf("%w before it logged %q", w.endedByItself(), msg)
 		case <-ctx.Done():
 			return nil, fmt.Errorf("worker %s did not log %q within %s\n%s", w.name, msg, within, w.log.tail(30))
 		}
