@@ -119,7 +119,8 @@ func TestBigTransactionLimit(t *testing.T) {
 	}
 }
 
-// bytes is the size of the biggest transaction that a slot sends.
+// bytes is the size of the biggest transaction that a slot sends, as Config.HoldBytes
+// counts it.
 func (s *stage) bytes(t testing.TB, slot string) int {
 	t.Helper()
 	size, most := 0, atomic.Int64{}
@@ -132,7 +133,7 @@ func (s *stage) bytes(t testing.TB, slot string) int {
 					if p.List[i].First {
 						size = 0
 					}
-					size += p.List[i].Bytes
+					size += p.List[i].Bytes + 256*len(p.List[i].Events)
 					most.Store(max(most.Load(), int64(size)))
 				}
 				out <- p

@@ -13,8 +13,9 @@
 // # States of a transaction
 //
 //	skipped     the first load's snapshot saw it, or its position is recorded
-//	held        its parts are kept in memory, up to 16 MB of received bytes, so that
-//	            a context message anywhere in it applies to all of it
+//	held        its parts are kept in memory, up to 16 MB of received bytes with 256
+//	            more for each event, so that a context message anywhere in it applies
+//	            to all of it
 //	big         it went beyond that: what was held is taken, and the rest as it comes;
 //	            executions carry the key of a row in big_transaction, opened by the
 //	            first batch and released by the one with the Commit

@@ -28,7 +28,7 @@ type Config struct {
 	// BatchBytes is the most event data that one statement records. Defaults to 4 MiB.
 	BatchBytes int
 	// HoldBytes is how much of one transaction is kept in memory before it is taken in
-	// parts. It decides which transactions are big, so all workers of an installation
+	// parts: received bytes, and 256 more for each event. It decides which transactions are big, so all workers of an installation
 	// must agree. Defaults to 16 MiB.
 	HoldBytes int
 	// MoveInterval and MoveBytes are how long, and for how many received bytes,

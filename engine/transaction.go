@@ -38,6 +38,11 @@ type transaction struct {
 	versions    []workflow.Version
 }
 
+// eventBytes is what an event takes in memory besides its bytes; a transaction of very
+// many small rows would be held at twenty times its size without it. It decides what is
+// big, and so is never changed.
+const eventBytes = 256
+
 // heldPart is a part whose memory is kept until the transaction's end is seen.
 type heldPart struct {
 	part  change.Part
@@ -52,7 +57,7 @@ func (e *Engine) takePart(ctx context.Context, p *change.Part, owner *change.Par
 		}
 	}
 	t := &e.txn
-	t.bytes += p.Bytes
+	t.bytes += p.Bytes + eventBytes*len(p.Events)
 	e.unmoved += p.Bytes
 	if t.skip || t.big {
 		return false, e.takeEvents(ctx, p)
