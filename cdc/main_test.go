@@ -88,6 +88,13 @@ func (r *reader) take(p *change.Parts) {
 	defer r.mu.Unlock()
 	for i := range p.List {
 		part := &p.List[i]
+		if part.First && part.Last() && len(part.Events) == 0 {
+			// 14 sends unpublished transactions as empty ones.
+			if r.confirm {
+				r.Confirm(part.EndLSN, 0)
+			}
+			continue
+		}
 		if part.First {
 			r.lines = append(r.lines, "begin")
 		}
