@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"maps"
+
 	"github.com/rowbell/rowbell/engine/match"
 	"github.com/rowbell/rowbell/pkg/change"
 	"github.com/rowbell/rowbell/pkg/workflow"
@@ -45,6 +47,8 @@ func (e *Engine) bind(rel *change.Relation) *binding {
 			b.layout = newLayout(rel, &t.Table)
 			e.tellVerdicts()
 		}
+		// An ALTER TABLE makes another relation: the one before won't come again.
+		maps.DeleteFunc(e.bindings, func(old *change.Relation, _ *binding) bool { return old.OID == rel.OID })
 		e.bindings[rel] = b
 	}
 	if b.fromXID != 0 && b.fromXID <= e.tracker.Checkpoint().XIDFloor {

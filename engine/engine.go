@@ -128,7 +128,7 @@ type Engine struct {
 	lastXID  uint64            // the 64-bit xid last seen, to widen the next
 	next     int32             // surrogate to give out next
 	tables   map[string]*Table // by change.TableLabel of the table itself
-	failures map[failureKey]*workflow.FailureCount
+	failures map[failureKey]*failure
 	openBig  *workflow.Big
 
 	bindings map[*change.Relation]*binding
@@ -138,6 +138,7 @@ type Engine struct {
 	cctx     condition.Context
 
 	batch    *batch
+	batches  int64              // number of the present batch, from 1
 	recorded workflow.Checkpoint // what the batches handed over so far lead to
 	unmoved  int                 // bytes received since
 	out      chan *batch
@@ -167,17 +168,18 @@ func New(cfg Config, start Start, rec recorder, kinds func(actionType string) er
 		lastXID:  max(sn.xmax, start.Checkpoint.XIDFloor),
 		next:     start.NextSurrogate,
 		tables:   make(map[string]*Table),
-		failures: make(map[failureKey]*workflow.FailureCount),
+		failures: make(map[failureKey]*failure),
 		openBig:  start.OpenBig,
 		bindings: make(map[*change.Relation]*binding),
 		batch:    newBatch(start.Checkpoint),
+		batches:  1,
 		recorded: start.Checkpoint,
 		out:      make(chan *batch),
 		counts:   counts{executions: make(map[workflow.ExecutionStatus]int)},
 	}
 	metrics.reset()
 	for _, f := range start.Failures {
-		e.failures[failureKey{f.WorkflowID, f.Hour}] = &f
+		e.failures[failureKey{f.WorkflowID, f.Hour}] = &failure{FailureCount: f}
 	}
 	for _, t := range start.Tables {
 		e.capture(t)
@@ -294,6 +296,7 @@ func (e *Engine) flush(ctx context.Context) error {
 func (e *Engine) handedOver() {
 	e.recorded = e.batch.Next
 	e.batch = newBatch(e.recorded)
+	e.batches++
 	e.unmoved = 0
 }
 

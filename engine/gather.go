@@ -20,6 +20,13 @@ type failureKey struct {
 	hour       time.Time
 }
 
+// failure is a count, and where it stands in the batch that is gathered.
+type failure struct {
+	workflow.FailureCount
+	in int64 // number of the batch that has it; 0 none yet
+	at int
+}
+
 // batch is what is gathered for one statement.
 type batch struct {
 	workflow.Batch
@@ -120,7 +127,7 @@ func (e *Engine) countFailure(m *match.Match) bool {
 	k := failureKey{m.Compiled.WorkflowID, e.txn.committedAt.UTC().Truncate(time.Hour)}
 	f := e.failures[k]
 	if f == nil {
-		f = &workflow.FailureCount{WorkflowID: k.workflowID, Hour: k.hour}
+		f = &failure{FailureCount: workflow.FailureCount{WorkflowID: k.workflowID, Hour: k.hour}}
 		e.failures[k] = f
 		e.forgetFailures(k.hour)
 	}
@@ -132,13 +139,12 @@ func (e *Engine) countFailure(m *match.Match) bool {
 			m.Err = fmt.Errorf("%w (the %dth such failure in this hour: further ones are only counted)", m.Err, failureRows)
 		}
 	}
-	for i := range e.batch.Failures {
-		if b := &e.batch.Failures[i]; b.WorkflowID == f.WorkflowID && b.Hour.Equal(f.Hour) {
-			*b = *f
-			return record
-		}
+	if f.in == e.batches {
+		e.batch.Failures[f.at] = f.FailureCount
+		return record
 	}
-	e.batch.Failures = append(e.batch.Failures, *f)
+	f.in, f.at = e.batches, len(e.batch.Failures)
+	e.batch.Failures = append(e.batch.Failures, f.FailureCount)
 	return record
 }
 
