@@ -138,7 +138,7 @@ type Engine struct {
 	cctx     condition.Context
 
 	batch    *batch
-	batches  int64              // number of the present batch, from 1
+	batches  int64               // number of the present batch, from 1
 	recorded workflow.Checkpoint // what the batches handed over so far lead to
 	unmoved  int                 // bytes received since
 	out      chan *batch
