@@ -32,7 +32,8 @@
 // Before the first holding, what only an operator can mend ends the process with the
 // reason: a supervisor shows it, and nothing has been promised yet. Later the process
 // stays, since what is recorded is still to be delivered: /readyz fails and says why.
-// Everything else is tried again, from 0.2 s to 5 s apart. A gap is written to
+// Everything else is tried again, from 0.2 s to 2 s apart. A key
+// that is recorded twice ends the process: it means that the fence is broken. A gap is written to
 // stream_gap once; reading goes on by itself after rowbell resync.
 //
 // # Decided

@@ -83,7 +83,7 @@ func (r *readerStatus) get() (p phase, since time.Time, err error) {
 // read holds the slot for as long and as often as it can, until ctx ends.
 func (a *App) read(ctx, work context.Context) error {
 	wait := backoff.NewExponentialBackOff()
-	wait.InitialInterval, wait.MaxInterval = 200*time.Millisecond, 5*time.Second
+	wait.InitialInterval, wait.MaxInterval = 200*time.Millisecond, 2*time.Second
 	held := false // ever
 	for ctx.Err() == nil {
 		start := time.Now()
@@ -91,7 +91,7 @@ func (a *App) read(ctx, work context.Context) error {
 		if ctx.Err() != nil {
 			return drainError(err)
 		}
-		if time.Since(start) > time.Minute {
+		if time.Since(start) > 5*time.Second {
 			wait.Reset()
 		}
 		pause := wait.NextBackOff()
@@ -109,6 +109,8 @@ func (a *App) read(ctx, work context.Context) error {
 			a.reader.set(phaseMustMend, err)
 			a.log.ErrorContext(ctx, "reading has stopped until this is mended", "err", err)
 			pause = pollGap
+		case errors.Is(err, workflow.ErrConflict):
+			return fmt.Errorf("a key was recorded twice, which the fence should have prevented: this worker stops, report it: %w", err)
 		case errors.Is(err, workflow.ErrFenced):
 			a.log.WarnContext(ctx, "another worker has taken the slot", "err", err)
 			a.reader.set(phaseWaiting, nil)
