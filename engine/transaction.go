@@ -3,10 +3,12 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rowbell/rowbell/engine/condition"
 	"github.com/rowbell/rowbell/pkg/change"
@@ -138,10 +140,24 @@ func (e *Engine) readContext(p *change.Part) {
 	}
 }
 
+// maxContext is what rowbell.set_actor lets through.
+const maxContext = 64 << 10
+
+// setContext takes a context message. Anyone may send one, and it is stored with every
+// event of the transaction: what the server would not take as JSON must not get there.
 func (e *Engine) setContext(content []byte) {
 	var c map[string]any
-	if err := json.Unmarshal(content, &c); err != nil {
-		e.cfg.Logger.Warn("a context message is not a JSON object and was ignored; call rowbell.set_actor instead of writing it by hand",
+	var err error
+	switch {
+	case len(content) > maxContext:
+		err = fmt.Errorf("it has %d bytes, more than %d", len(content), maxContext)
+	case !utf8.Valid(content): // which Unmarshal lets pass
+		err = errors.New("it is not UTF-8")
+	default:
+		err = json.Unmarshal(content, &c)
+	}
+	if err != nil {
+		e.cfg.Logger.Warn("a context message can't be read and was ignored; call rowbell.set_actor instead of writing it by hand",
 			"lsn", e.txn.commitLSN, "err", err)
 		return
 	}
