@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/rowbell/rowbell/engine/condition"
 	"github.com/rowbell/rowbell/pkg/change"
@@ -59,8 +60,11 @@ func (l *layout) tenantOf(row change.Row) string {
 	return string(text)
 }
 
+// maxKey bounds what is kept of a row's key: an index takes no more than 2.7 kB.
+const maxKey = 1000
+
 // keyOf is what people search a row by: its key column values, joined by commas. A
-// redacted one is masked.
+// redacted one is masked, and what is longer than maxKey bytes is cut.
 func (l *layout) keyOf(row change.Row) string {
 	var b strings.Builder
 	for n, i := range l.key {
@@ -72,8 +76,19 @@ func (l *layout) keyOf(row change.Row) string {
 			text = []byte("***")
 		}
 		b.Write(text)
+		if b.Len() > maxKey {
+			return cut(b.String(), maxKey)
+		}
 	}
 	return b.String()
+}
+
+// cut shortens s to at most n bytes of whole characters, and says so by an ellipsis.
+func cut(s string, n int) string {
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
 }
 
 // appendData writes what is stored of an event, the webhook's data of the row:

@@ -1,6 +1,8 @@
 package engine_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -35,5 +37,25 @@ func TestHostileContext(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A key column may be longer than an index takes, and its text has twice the bytes.
+func TestLongKey(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, `create table docs (id bytea primary key); create table notes (id int primary key, title text)`)
+	s.capture(t, "docs")
+	s.db.Exec(t, `call rowbell.capture('notes', key_columns => '{title,id}')`)
+	s.define(t, flow{id: "w", on: []string{"docs create", "notes create"}})
+	s.begin(t)
+	r := s.start(t, options{})
+	long := `(select string_agg(md5(n::text), 'ä') from generate_series(1, %d) n)`
+	s.db.Exec(t, `insert into docs values (decode(replace(`+fmt.Sprintf(long, 80)+`, 'ä', ''), 'hex'))`)
+	s.db.Exec(t, `insert into notes values (1, `+fmt.Sprintf(long, 1000)+`)`)
+	s.db.Exec(t, `insert into notes values (2, 'short')`)
+	r.caughtUp(t)
+	got := s.logged(t)
+	if len(got) != 3 || !strings.HasSuffix(got[2], "create short,2") {
+		t.Errorf("logged %q", got)
 	}
 }
