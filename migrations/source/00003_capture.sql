@@ -365,9 +365,12 @@ begin
 	perform pg_advisory_xact_lock(hashtextextended('rowbell.capture', 0));
 	want.version := (select coalesce(max(t.version), 0) + 1 from rowbell.captured_table t
 		where (t.schema_name, t.table_name) = (want.schema_name, want.table_name) or t.label = want.label);
+	-- Our own xid is above that of every transaction that wrote before the table was
+	-- published. A snapshot's xmax need not be: it is beyond what has ended, not beyond
+	-- what runs.
 	insert into rowbell.captured_table (schema_name, table_name, version, label, tenant_column, key_columns, hidden, redacted, insert_only, from_xid)
 	values (want.schema_name, want.table_name, want.version, want.label, want.tenant_column, want.key_columns, want.hidden, want.redacted,
-		want.insert_only, pg_snapshot_xmax(pg_current_snapshot()));
+		want.insert_only, pg_current_xact_id());
 	if want.insert_only then
 		raise warning 'only inserts of % are captured: % has no replica identity', quoted, array_to_string(bare, ', ')
 			using hint = 'For updates and deletes add a primary key, or run: '
@@ -430,7 +433,7 @@ begin
 			where (t.schema_name, t.table_name) = (was.schema_name, was.table_name) or t.label = was.label);
 		insert into rowbell.captured_table (schema_name, table_name, version, label, tenant_column, key_columns, hidden, redacted, insert_only, released, from_xid)
 		values (was.schema_name, was.table_name, n, was.label, was.tenant_column, was.key_columns, was.hidden, was.redacted, was.insert_only, true,
-			pg_snapshot_xmax(pg_current_snapshot()));
+			pg_current_xact_id());
 	end if;
 	-- From this commit on nothing of the table counts, whatever is still sent.
 	commit;

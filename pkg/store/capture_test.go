@@ -574,3 +574,47 @@ func TestCaptureWarnsOfInsertOnly(t *testing.T) {
 		t.Errorf("notices: %s", got)
 	}
 }
+
+// A transaction that began to write while the table was being published is sent or not
+// by chance, so its xid must lie below from_xid, whatever has ended meanwhile.
+func TestCaptureBesideWriter(t *testing.T) {
+	t.Parallel()
+	db, s := published(t)
+	// The ALTER PUBLICATION waits with its xid in hand until the gate opens. Opening it
+	// takes no xid: one that ends would move the snapshot's xmax on.
+	db.Exec(t, `create table orders (id int primary key);
+		create function hold() returns event_trigger language plpgsql as $$
+		begin
+			while not pg_try_advisory_lock(42) loop
+				perform pg_sleep(0.005);
+			end loop;
+			perform pg_advisory_unlock(42);
+		end $$;
+		create event trigger hold on ddl_command_end when tag in ('ALTER PUBLICATION') execute function hold()`)
+	gate, writer := db.Conn(t), db.Conn(t)
+	exec := func(c *pgx.Conn, sql string) {
+		t.Helper()
+		if _, err := c.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(gate, `select pg_advisory_lock(42)`)
+	done := make(chan error, 1)
+	go func() { done <- s.Capture(t.Context(), "rowbell", "orders", store.CaptureOptions{}) }()
+	pgtest.Eventually(t, 20*time.Second, "the capture to wait at the gate", func() bool {
+		return pgtest.One[bool](t, db, `select exists (select from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep')`)
+	})
+	exec(writer, `begin; insert into orders values (1)`)
+	exec(gate, `select pg_advisory_unlock(42)`)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	var counts bool
+	if err := writer.QueryRow(t.Context(), `select pg_current_xact_id() >= from_xid from rowbell.captured_table`).Scan(&counts); err != nil {
+		t.Fatal(err)
+	}
+	if counts {
+		t.Error("a transaction that wrote before the table was published counts")
+	}
+	exec(writer, `rollback`)
+}
