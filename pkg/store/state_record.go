@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -541,10 +542,16 @@ func (a *array) text(s string) {
 	a.buf = append(a.buf, s...)
 }
 
+// textOrNull takes text that comes from rows, or quotes them. A source that checks no
+// encoding (SQL_ASCII), and json columns, hold what a server takes for no text: U+FFFD
+// stands for it, since nothing of a row may keep the rest from being recorded.
 func (a *array) textOrNull(s string) {
 	if s == "" {
 		a.null()
 		return
+	}
+	if !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 {
+		s = strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
 	}
 	a.text(s)
 }

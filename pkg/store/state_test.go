@@ -558,3 +558,19 @@ func TestFeed(t *testing.T) {
 		t.Errorf("feed\n got %q\nwant %q", got, want)
 	}
 }
+
+// Texts of a source that checks no encoding, or out of its json columns, may hold what
+// the server of state refuses. They don't stop what else is recorded.
+func TestRecordOddText(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	e := w.event("1")
+	e.RowKey, e.TenantID = "caf\xe9", "ac\x00me"
+	b := w.batch(workflow.Failure, 0, e)
+	b.Executions[0].Error = "can't compare \"a\x00b\" and \"\xff\""
+	w.record(t, b)
+	got := w.db.QueryString(t, `select concat_ws(' ', e.row_key, e.tenant_id, l.error) from rowbell.workflow_log l join rowbell.workflow_event e on e.id = l.trigger_event_id`)
+	if want := "caf\ufffd ac\ufffdme can't compare \"a\ufffdb\" and \"\ufffd\""; got != want {
+		t.Errorf("recorded %q, want %q", got, want)
+	}
+}
