@@ -75,8 +75,10 @@ func prepare(ctx context.Context, server *localpg.Server, s spec) (*workload, er
 		return nil, fmt.Errorf("make the tables: %w", err)
 	}
 	if s.update {
-		if _, err := conn.Exec(ctx, "alter table orders replica identity full; call fill($1, 10000, 0)", pgx.QueryExecModeSimpleProtocol, s.events); err != nil {
-			return nil, fmt.Errorf("fill orders: %w", err)
+		for _, sql := range []string{"alter table orders replica identity full", fmt.Sprintf("call fill(%d, 10000, 0)", s.events)} {
+			if _, err := conn.Exec(ctx, sql); err != nil {
+				return nil, fmt.Errorf("%s: %w", sql, err)
+			}
 		}
 	}
 	if err := store.Migrate(ctx, w.url, w.url); err != nil {
@@ -163,6 +165,13 @@ func (w *workload) reset(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
+	// The last run's walsender may still be noticing that its reader has left.
+	for busy := true; busy; {
+		err := conn.QueryRow(ctx, "select active from pg_replication_slots where slot_name = 'rowbell'").Scan(&busy)
+		if err != nil {
+			return fmt.Errorf("look at the slot: %w", err)
+		}
+	}
 	for _, sql := range []string{
 		"select pg_drop_replication_slot('rowbell')",
 		"select pg_copy_logical_replication_slot('bench_base_' || current_database(), 'rowbell')",
