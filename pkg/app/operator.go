@@ -119,7 +119,12 @@ func (a *App) recapture(ctx context.Context) error {
 		return err
 	}
 	for _, t := range load.Tables {
-		if err := a.source.Capture(ctx, a.cfg.Publication, t.Label, store.CaptureOptions{Renew: true}); err != nil {
+		err := a.source.Capture(ctx, a.cfg.Publication, t.Label, store.CaptureOptions{Renew: true})
+		if errors.Is(err, workflow.ErrNotFound) { // nothing comes of it, until it is made and captured again
+			a.log.WarnContext(ctx, "a captured table is gone", "table", t.Label, "err", err)
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}
