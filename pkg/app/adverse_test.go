@@ -1,7 +1,9 @@
 package app_test
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/pgtest"
@@ -32,4 +34,27 @@ func TestResyncWithoutTable(t *testing.T) {
 	startWorker(t, db).holds(t)
 	db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
 	logged(t, db, "w", 1)
+}
+
+// A network that swallows everything must not keep a worker in a call that never ends.
+func TestSilentNetwork(t *testing.T) {
+	t.Parallel()
+	db := pgtest.DB(t)
+	db.Exec(t, shop)
+	proxy, url := pgtest.ProxyURL(t, db.URL)
+	w := startWorker(t, db, func(c *app.Config) { c.SourceURL = url })
+	w.holds(t)
+	define(t, db, "w", "acme", "create", `{}`, "log")
+	captured(t, db)
+	db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
+	logged(t, db, "w", 1)
+	proxy.Pause()
+	db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
+	pgtest.Eventually(t, 40*time.Second, "the worker to give the slot up", func() bool {
+		return !strings.Contains(w.ready(t), "holding the slot and reading")
+	})
+	proxy.Cut()
+	proxy.Resume()
+	w.holds(t)
+	logged(t, db, "w", 2)
 }

@@ -108,6 +108,7 @@ func openPool(dsn, applicationName string, most int32) (*pgxpool.Pool, error) {
 	}
 	cfg.ConnConfig.RuntimeParams["application_name"] = applicationName
 	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
+	cfg.PingTimeout = 5 * time.Second // of a connection that was idle: its server may have gone without a word
 	cfg.MaxConns = most
 	return pgxpool.NewWithConfig(context.Background(), cfg)
 }

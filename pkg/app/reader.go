@@ -23,6 +23,9 @@ const (
 	pollSlot = 250 * time.Millisecond
 	// patience is how long after a holder's lease ran out its connection is ended.
 	patience = 5 * time.Second
+	// settle is how long what was read may take to be recorded once the stream has broken
+	// off. A server that has gone without a word would be waited for much longer.
+	settle = 5 * time.Second
 	// pollGap is how often a stopped stream is looked at again.
 	pollGap = 5 * time.Second
 )
@@ -140,6 +143,9 @@ func drainError(err error) error {
 // without it would decide differently from what is recorded.
 var errMissingVersion = errors.New("a version that counts is missing")
 
+// errUnsettled is why recording was broken off after the stream had.
+var errUnsettled = errors.New("what was read before the stream broke off could not be recorded in time; it will be read again")
+
 // needsOperator says that trying again can't help.
 func needsOperator(err error) bool {
 	for _, e := range []error{
@@ -203,7 +209,11 @@ func (a *App) hold(ctx, work context.Context, held *bool) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = rec.Close(context.WithoutCancel(ctx)) }() // what it recorded has been answered
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), lease)
+		defer cancel()
+		_ = rec.Close(closing) // what it recorded has been answered
+	}()
 
 	a.health.begin()
 	tables := newDescriber(a.sourcePool, a.log)
@@ -231,13 +241,23 @@ func (a *App) hold(ctx, work context.Context, held *bool) error {
 
 	g, gctx := errgroup.WithContext(ctx)
 	done, finish := context.WithCancel(gctx) // ends what only serves the stream
+	work, kill := context.WithCancelCause(work)
+	defer kill(nil)
+	broken := context.AfterFunc(gctx, func() {
+		if ctx.Err() == nil { // an orderly stop has its own limit
+			time.AfterFunc(settle, func() { kill(errUnsettled) })
+		}
+	})
+	defer broken()
 	g.Go(func() error { defer finish(); return stream.Run(gctx) })
 	g.Go(func() error { defer stream.Finish(); return eng.Run(work, stream.Parts()) })
 	g.Go(func() error { return heartbeat.Run(done) })
 	g.Go(func() error { return tables.run(done) })
 	g.Go(func() error { return a.renew(done, h.Epoch, stream) })
 	err = g.Wait()
-	if releaseErr := a.state.Release(context.WithoutCancel(ctx), a.cfg.Slot, h.Epoch); releaseErr != nil && err == nil {
+	releasing, cancel := context.WithTimeout(context.WithoutCancel(ctx), lease)
+	defer cancel()
+	if releaseErr := a.state.Release(releasing, a.cfg.Slot, h.Epoch); releaseErr != nil && err == nil {
 		a.log.WarnContext(ctx, "the lease could not be given back; it runs out by itself", "err", releaseErr)
 	}
 	return err
