@@ -284,17 +284,29 @@ func (a *App) takeSlot(ctx context.Context) (*cdc.Stream, error) {
 		if err == nil || !errors.Is(err, cdc.ErrBusy) {
 			return stream, err
 		}
-		if p, _, _ := a.reader.get(); p != phaseWaiting {
-			a.log.InfoContext(ctx, "another worker holds the slot, waiting", "slot", a.cfg.Slot, "holder", err.Error())
+		var busy *cdc.BusyError
+		stranger := errors.As(err, &busy) && busy.ApplicationName != "" && !busy.Ours
+		p, _, _ := a.reader.get()
+		switch {
+		case stranger:
+			if p != phaseMustMend {
+				a.log.ErrorContext(ctx, "the slot is read by somebody else, waiting", "slot", a.cfg.Slot, "err", err)
+			}
+			a.reader.set(phaseMustMend, err)
+		default:
+			if p != phaseWaiting {
+				a.log.InfoContext(ctx, "another worker holds the slot, waiting", "slot", a.cfg.Slot, "holder", err.Error())
+			}
+			a.reader.set(phaseWaiting, nil)
 		}
-		a.reader.set(phaseWaiting, nil)
-		if err := a.waitForSlot(ctx, cfg); err != nil {
+		if err := a.waitForSlot(ctx, cfg, stranger); err != nil {
 			return nil, err
 		}
 	}
 }
 
-func (a *App) waitForSlot(ctx context.Context, cfg cdc.Config) error {
+// waitForSlot waits until the slot seems free, or, if a stranger has it, is a worker's.
+func (a *App) waitForSlot(ctx context.Context, cfg cdc.Config, stranger bool) error {
 	for {
 		select {
 		case <-time.After(pollSlot):
@@ -305,7 +317,7 @@ func (a *App) waitForSlot(ctx context.Context, cfg cdc.Config) error {
 		if err != nil {
 			return err
 		}
-		if slot.ActivePID == 0 {
+		if slot.ActivePID == 0 || stranger && slot.Ours {
 			return nil
 		}
 		holder, _, expired, err := a.state.Holder(ctx, a.cfg.Slot)
