@@ -39,12 +39,16 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		lagSeconds:   gauge("rowbell_replication_lag_seconds", "Age of the commit read last when it was read; 0 when the end of the WAL is reached."),
 		received:     gauge("rowbell_stream_received_lsn_bytes", "WAL position that was received, in bytes."),
 		confirmed:    gauge("rowbell_stream_confirmed_lsn_bytes", "WAL position that was told to the slot, in bytes."),
-		beats: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rowbell_heartbeats_total",
-			Help: "Heartbeats by what became of them: sent, seen, failed."}, []string{"outcome"}),
+		beats: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rowbell_heartbeats_total",
+			Help: "Heartbeats by what became of them: sent, seen, failed.",
+		}, []string{"outcome"}),
 		beatRound: gauge("rowbell_heartbeat_round_trip_seconds", "How long the last heartbeat took to come back through the slot."),
 	}
-	events := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rowbell_stream_events_total",
-		Help: "Events read from the replication slot, by operation."}, []string{"operation"})
+	events := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "rowbell_stream_events_total",
+		Help: "Events read from the replication slot, by operation.",
+	}, []string{"operation"})
 	for op := change.Create; op <= change.Emit; op++ {
 		m.events[op] = events.WithLabelValues(op.String())
 	}

@@ -218,7 +218,7 @@ func TestDecodedAgain(t *testing.T) {
 			case 1:
 				sql += `select rowbell.emit('thing.happened', '{"n": 1}');`
 			case 2:
-				sql += fmt.Sprintf(`savepoint a; update orders set note = 'undone'; select rowbell.set_actor('undone', skip => true); rollback to a; insert into uncaptured select coalesce(max(id), 0) + 1 from uncaptured;`)
+				sql += `savepoint a; update orders set note = 'undone'; select rowbell.set_actor('undone', skip => true); rollback to a; insert into uncaptured select coalesce(max(id), 0) + 1 from uncaptured;`
 			case 3:
 				sql += fmt.Sprintf(`update orders set status = 'paid', note = note || 'y' where id %% 40 = %d;`, rng.IntN(40))
 			case 4:

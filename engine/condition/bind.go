@@ -121,9 +121,11 @@ func (f *Form) Bind(rel *change.Relation, t *workflow.Table, op change.Op) (*Bou
 // Bind is Form.Bind, sharing programs with what was bound before and is still in use.
 func (c *Cache) Bind(f *Form, rel *change.Relation, t *workflow.Table, op change.Op) (*Bound, error) {
 	if t.InsertOnly && op != change.Create {
-		return nil, &Error{Where: "operation " + op.String(),
+		return nil, &Error{
+			Where:   "operation " + op.String(),
 			Message: fmt.Sprintf("table %s has no replica identity, so only its inserts are published", t.Label),
-			Mend:    "give it a primary key, or " + fullIdentity(rel)}
+			Mend:    "give it a primary key, or " + fullIdentity(rel),
+		}
 	}
 	b := &Bound{}
 	where := ""
@@ -159,9 +161,11 @@ func oneSided(where, column string, op change.Op) error {
 		other, none = "new", "no old row"
 	}
 	_, name, _ := strings.Cut(column, ".")
-	return &Error{Where: where,
+	return &Error{
+		Where:   where,
 		Message: fmt.Sprintf("the workflow's conditions read only %s, and a %s has %s", column, op, none),
-		Mend:    "write " + accessor(other, name)}
+		Mend:    "write " + accessor(other, name),
+	}
 }
 
 // configs are reused: making one costs more than parsing a condition. One at a time

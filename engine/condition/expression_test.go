@@ -261,8 +261,10 @@ func TestEqualities(t *testing.T) {
 	for _, c := range []struct {
 		form, want string
 	}{
-		{`{"status":"x","total":1.50,"qty":{"in":[1,2]},"paid":false,"ref":"3F2504E0-4F89-11D3-9A0C-0305E82C3301","code":"a  "}`,
-			"status=x total=1.5 qty=1|2 paid=f ref=3f2504e0-4f89-11d3-9a0c-0305e82c3301 code=a"},
+		{
+			`{"status":"x","total":1.50,"qty":{"in":[1,2]},"paid":false,"ref":"3F2504E0-4F89-11D3-9A0C-0305E82C3301","code":"a  "}`,
+			"status=x total=1.5 qty=1|2 paid=f ref=3f2504e0-4f89-11d3-9a0c-0305e82c3301 code=a",
+		},
 		{`{"weight":1,"due":"2026-01-01","meta":1,"status":{"ne":"x"},"total":{"gt":1}}`, ""},
 		{`{"any":[{"status":"x"}],"not":{"qty":1},"total":{"changed_to":5}}`, "status=x total=5"},
 		{`{"all":[{"status":"x"},{"qty":1}]}`, "status=x qty=1"},

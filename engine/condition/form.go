@@ -89,8 +89,10 @@ func Parse(src Source) (*Form, error) {
 		switch c.Type {
 		case "field_value":
 			if empty(c.Config) {
-				return nil, &Error{Where: where, Message: `it has no condition_config`,
-					Mend: `write {"field": "status", "operator": "eq", "value": "approved"} or {"status": "approved"}`}
+				return nil, &Error{
+					Where: where, Message: `it has no condition_config`,
+					Mend: `write {"field": "status", "operator": "eq", "value": "approved"} or {"status": "approved"}`,
+				}
 			}
 			if err := f.addForm(where, c.Config, false); err != nil {
 				return nil, err
@@ -100,11 +102,15 @@ func Parse(src Source) (*Form, error) {
 				return nil, err
 			}
 		case "time_based", "role_based":
-			return nil, &Error{Where: where, Message: "not supported by this version yet: " + c.Type + " conditions",
-				Mend: "use field_value or expression"}
+			return nil, &Error{
+				Where: where, Message: "not supported by this version yet: " + c.Type + " conditions",
+				Mend: "use field_value or expression",
+			}
 		default:
-			return nil, &Error{Where: where, Message: fmt.Sprintf("there is no condition_type %q", c.Type),
-				Mend: "use field_value or expression"}
+			return nil, &Error{
+				Where: where, Message: fmt.Sprintf("there is no condition_type %q", c.Type),
+				Mend: "use field_value or expression",
+			}
 		}
 	}
 	return f, nil
@@ -299,8 +305,10 @@ func (w *formWriter) member(path string, m member, depth int) error {
 	case "any", "all":
 		list, ok := m.value.([]any)
 		if !ok {
-			return &Error{Where: path, Message: fmt.Sprintf("%q takes a list of conditions, not %s", m.key, jsonKind(m.value)),
-				Mend: fmt.Sprintf(`a column called %s is written {"field": %q, "operator": "eq", "value": …}`, m.key, m.key)}
+			return &Error{
+				Where: path, Message: fmt.Sprintf("%q takes a list of conditions, not %s", m.key, jsonKind(m.value)),
+				Mend: fmt.Sprintf(`a column called %s is written {"field": %q, "operator": "eq", "value": …}`, m.key, m.key),
+			}
 		}
 		join := " && "
 		if m.key == "any" {
@@ -314,8 +322,10 @@ func (w *formWriter) member(path string, m member, depth int) error {
 		switch m.value.(type) {
 		case object, []any:
 		default:
-			return &Error{Where: path, Message: fmt.Sprintf(`"not" takes a condition, not %s`, jsonKind(m.value)),
-				Mend: `a column called not is written {"field": "not", "operator": "eq", "value": …}`}
+			return &Error{
+				Where: path, Message: fmt.Sprintf(`"not" takes a condition, not %s`, jsonKind(m.value)),
+				Mend: `a column called not is written {"field": "not", "operator": "eq", "value": …}`,
+			}
 		}
 		w.write("!(")
 		err := w.condition(path, m.value, depth+1)

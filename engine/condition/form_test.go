@@ -385,8 +385,10 @@ func TestParseErrors(t *testing.T) {
 
 // TestCompareDecimals compares digits with what Numeric says.
 func TestCompareDecimals(t *testing.T) {
-	list := []string{"0", "0.0", "1", "1.0", "1.05", "1.5", "1.50", "9", "10", "10.01", "99999999999999999999.5", "100000000000000000000",
-		"-1", "-1.5", "-1.49", "-10", "-9", "-0.1", "0.1", "0.10", "0.09", "NaN", "Infinity", "-Infinity"}
+	list := []string{
+		"0", "0.0", "1", "1.0", "1.05", "1.5", "1.50", "9", "10", "10.01", "99999999999999999999.5", "100000000000000000000",
+		"-1", "-1.5", "-1.49", "-10", "-9", "-0.1", "0.1", "0.10", "0.09", "NaN", "Infinity", "-Infinity",
+	}
 	for _, a := range list {
 		for _, b := range list {
 			x, err := change.ParseNumeric(a)

@@ -60,8 +60,10 @@ var columns = []change.Column{
 	{Name: "secret", Type: change.Type{Kind: change.Text, Name: "text"}},
 }
 
-var things = &workflow.Table{Schema: "public", Name: "things", Label: "things", Version: 1,
-	TenantColumn: "tenant_id", KeyColumns: []string{"id"}, Hidden: []string{"secret"}}
+var things = &workflow.Table{
+	Schema: "public", Name: "things", Label: "things", Version: 1,
+	TenantColumn: "tenant_id", KeyColumns: []string{"id"}, Hidden: []string{"secret"},
+}
 
 func relation(identity byte) *change.Relation {
 	r := &change.Relation{OID: 1, Schema: "public", Name: "things", ReplicaIdentity: identity, Fingerprint: uint64(identity), Columns: append([]change.Column(nil), columns...)}

@@ -55,9 +55,16 @@ func FuzzParseLSN(f *testing.F) {
 
 func TestPositionCompare(t *testing.T) {
 	ascending := []Position{
-		{0, 5, 0}, {0, 5, SeqWhole},
-		{1, 1, 0}, {1, 1, 1}, {1, 1, math.MaxInt32}, {1, 1, SeqWhole},
-		{1, 2, 0}, {1, math.MaxUint64, 7}, {2, 0, 0}, {2, 1, SeqWhole},
+		{0, 5, 0},
+		{0, 5, SeqWhole},
+		{1, 1, 0},
+		{1, 1, 1},
+		{1, 1, math.MaxInt32},
+		{1, 1, SeqWhole},
+		{1, 2, 0},
+		{1, math.MaxUint64, 7},
+		{2, 0, 0},
+		{2, 1, SeqWhole},
 	}
 	for i, p := range ascending {
 		for j, q := range ascending {

@@ -112,12 +112,16 @@ func TestVersions(t *testing.T) {
 		{"replaced in one transaction", []string{orders, "delete from rowbell.workflow_definition;" + orders}, "1 active"},
 		{"made and deleted at once", []string{orders + "delete from rowbell.workflow_definition"}, ""},
 		{"rolled back", []string{orders, "begin; update rowbell.workflow_trigger set priority = 1; rollback"}, "1 active"},
-		{"constraints immediate in between", []string{orders, "begin; update rowbell.workflow_trigger set priority = 1; set constraints all immediate; update rowbell.workflow_trigger set priority = 2; commit"},
-			"1 active, 2 active, 3 active"},
+		{
+			"constraints immediate in between",
+			[]string{orders, "begin; update rowbell.workflow_trigger set priority = 1; set constraints all immediate; update rowbell.workflow_trigger set priority = 2; commit"},
+			"1 active, 2 active, 3 active",
+		},
 		{"truncated children", []string{orders, "truncate rowbell.workflow_trigger"}, "1 active, 2 active"},
 		{"truncated", []string{orders, "truncate rowbell.workflow_definition cascade"}, "1 active, 2 deleted"},
-		{"as a replica", []string{"set session_replication_role = replica;" +
-			"insert into rowbell.workflow_definition (id, status) values ('w', 'active')",
+		{"as a replica", []string{
+			"set session_replication_role = replica;" +
+				"insert into rowbell.workflow_definition (id, status) values ('w', 'active')",
 			"set session_replication_role = replica; insert into rowbell.workflow_action (id, workflow_id, action_type) values ('a', 'w', 'log')",
 			"set session_replication_role = replica; delete from rowbell.workflow_definition",
 		}, "1 active, 2 active, 3 deleted"},
