@@ -344,9 +344,11 @@ func DropSlot(ctx context.Context, cfg Config) error {
 	return nil
 }
 
-// EndHolder ends the backend that holds the slot, if it is still pid and a worker of
-// this instance, in one statement, so that nobody else is hit. It says whether it did.
-func EndHolder(ctx context.Context, cfg Config, pid int32) (bool, error) {
+// EndHolder ends the backend that holds the slot, if it is still pid and the worker of
+// this instance that goes by the application name holder; in one statement, so that
+// nobody else is hit. Another of ours may have the slot and not have said so yet: it has
+// just taken over, or makes the slot anew. It says whether it did.
+func EndHolder(ctx context.Context, cfg Config, pid int32, holder string) (bool, error) {
 	cfg = cfg.withDefaults()
 	conn, err := connectOrdinary(ctx, cfg)
 	if err != nil {
@@ -356,8 +358,8 @@ func EndHolder(ctx context.Context, cfg Config, pid int32) (bool, error) {
 	var ended bool
 	err = conn.QueryRow(ctx, `select pg_terminate_backend(s.active_pid)
 		from pg_replication_slots s join pg_stat_activity a on a.pid = s.active_pid
-		where s.slot_name = $1 and s.active_pid = $2 and starts_with(a.application_name, $3)`,
-		cfg.Slot, pid, cfg.ownPrefix()).Scan(&ended)
+		where s.slot_name = $1 and s.active_pid = $2 and a.application_name = $3 and starts_with($3, $4)`,
+		cfg.Slot, pid, holder, cfg.ownPrefix()).Scan(&ended)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}

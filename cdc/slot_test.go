@@ -82,13 +82,16 @@ func TestBusySlot(t *testing.T) {
 	if busy, ok := errors.AsType[*BusyError](err); !ok || busy.Ours || !strings.Contains(busy.Error(), "pg_terminate_backend") {
 		t.Errorf("another instance got %v", err)
 	}
-	if ended, err := EndHolder(t.Context(), stranger, busy.PID); ended || err != nil {
+	if ended, err := EndHolder(t.Context(), stranger, busy.PID, "rowbell/test/w1"); ended || err != nil {
 		t.Errorf("another instance ended the holder: %v, %v", ended, err)
 	}
-	if ended, err := EndHolder(t.Context(), second, busy.PID+1); ended || err != nil {
+	if ended, err := EndHolder(t.Context(), second, busy.PID+1, "rowbell/test/w1"); ended || err != nil {
 		t.Errorf("ended whoever holds the slot: %v, %v", ended, err)
 	}
-	if ended, err := EndHolder(t.Context(), second, busy.PID); !ended || err != nil {
+	if ended, err := EndHolder(t.Context(), second, busy.PID, "rowbell/test/w0"); ended || err != nil {
+		t.Errorf("ended another worker than the one not heard of: %v, %v", ended, err)
+	}
+	if ended, err := EndHolder(t.Context(), second, busy.PID, "rowbell/test/w1"); !ended || err != nil {
 		t.Errorf("did not end the holder: %v, %v", ended, err)
 	}
 	if err := <-r.done; !errors.Is(err, ErrShutdown) {

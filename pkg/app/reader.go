@@ -330,7 +330,7 @@ func (a *App) waitForSlot(ctx context.Context, cfg cdc.Config, stranger bool) er
 		if expired < patience {
 			continue
 		}
-		ended, err := cdc.EndHolder(ctx, cfg, slot.ActivePID)
+		ended, err := cdc.EndHolder(ctx, cfg, slot.ActivePID, holder)
 		if err != nil {
 			return err
 		}
