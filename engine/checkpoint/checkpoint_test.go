@@ -1,6 +1,7 @@
 package checkpoint_test
 
 import (
+	"cmp"
 	"errors"
 	"testing"
 
@@ -160,8 +161,11 @@ func TestResume(t *testing.T) {
 		{"promoted, recorded in part beyond", partly, checkpoint.Server{SystemID: "7", Timeline: 2, Confirmed: 80}, history(110), 0, checkpoint.ErrDiverged},
 		{"unrelated timeline", known, checkpoint.Server{SystemID: "7", Timeline: 3, Confirmed: 80}, func() ([]checkpoint.Switch, error) { return nil, nil }, 0, checkpoint.ErrDiverged},
 		{"promoted, slot ahead of the switch", known, checkpoint.Server{SystemID: "7", Timeline: 2, Confirmed: 115}, history(110), 0, checkpoint.ErrGap},
+		{"set back to a copy", known, checkpoint.Server{SystemID: "7", Timeline: 1, Confirmed: 50, WALPos: 99}, nil, 0, checkpoint.ErrDiverged},
+		{"set back, recorded in part beyond", partly, checkpoint.Server{SystemID: "7", Timeline: 1, Confirmed: 50, WALPos: 129}, nil, 0, checkpoint.ErrDiverged},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			tc.server.WALPos = cmp.Or(tc.server.WALPos, 1000)
 			cp, err := checkpoint.Resume(tc.known, tc.server, tc.history)
 			if !errors.Is(err, tc.err) {
 				t.Fatalf("error %v, want %v", err, tc.err)

@@ -31,5 +31,6 @@
 // skipped, the one with the same is skipped up to Seq, and everything later is new.
 // On another timeline this holds as long as EndLSN is not beyond the point where
 // the timelines part; otherwise what was recorded has not happened in the new
-// history, and the worker stops.
+// history, and the worker stops. So it does if the server's WAL ends before EndLSN: it
+// was set back to an older copy of its files, and would use those LSNs again.
 package checkpoint

@@ -37,6 +37,7 @@ type Server struct {
 	SystemID  string
 	Timeline  int32
 	Confirmed change.LSN // the slot's confirmed_flush_lsn
+	WALPos    change.LSN // where it wrote WAL to, asked after the slot was taken
 }
 
 // Switch is one line of a timeline's history: Timeline ended at LSN.
@@ -62,6 +63,14 @@ func Resume(known Known, server Server, history func() ([]Switch, error)) (workf
 	if known.SystemID != server.SystemID {
 		return cp, fmt.Errorf("%w: it was made on system %s, this is %s; run: rowbell adopt --discard-pending or rowbell adopt --keep", ErrMismatched, known.SystemID, server.SystemID)
 	}
+	// A transaction that is recorded in part has no end yet: its commit record counts.
+	recorded := max(cp.EndLSN, cp.Position.CommitLSN)
+	if server.WALPos < recorded {
+		return cp, &GapError{
+			Kind: ErrDiverged, From: server.WALPos, To: recorded,
+			Reason: fmt.Sprintf("the server's WAL ends at %s, but transactions up to %s are recorded: it was set back to an older copy", server.WALPos, recorded),
+		}
+	}
 	if known.Timeline != server.Timeline {
 		switches, err := history()
 		if err != nil {
@@ -74,8 +83,7 @@ func Resume(known Known, server Server, history func() ([]Switch, error)) (workf
 				Reason: fmt.Sprintf("timeline %d is not in the history of timeline %d", known.Timeline, server.Timeline),
 			}
 		}
-		// A transaction that is recorded in part has no end yet: its commit record counts.
-		if recorded := max(cp.EndLSN, cp.Position.CommitLSN); recorded > parted {
+		if recorded > parted {
 			return cp, &GapError{
 				Kind: ErrDiverged, From: parted, To: recorded,
 				Reason: fmt.Sprintf("timeline %d ended at %s, but transactions up to %s are recorded", known.Timeline, parted, recorded),

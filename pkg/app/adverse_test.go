@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/rowbell/rowbell/pkg/app"
+	"github.com/rowbell/rowbell/pkg/localpg"
 	"github.com/rowbell/rowbell/pkg/pgtest"
 )
 
@@ -93,4 +95,50 @@ func TestSilentNetwork(t *testing.T) {
 	proxy.Resume()
 	w.holds(t)
 	logged(t, db, "w", 2)
+}
+
+// A source that was set back to a copy of its files writes at LSNs that state holds as
+// recorded: what it writes must not be taken for that.
+func TestSourceSetBack(t *testing.T) {
+	t.Parallel()
+	state := pgtest.DB(t)
+	server := pgtest.Server(t, localpg.Options{Template: true})
+	db := pgtest.DBOn(t, server)
+	db.Exec(t, shop)
+	elsewhere := func(c *app.Config) { c.StateURL = state.URL }
+	w := startWorker(t, db, elsewhere)
+	w.holds(t)
+	define(t, db, "w", "acme", "create", `{}`, "log")
+	captured(t, state)
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	files := func(command ...string) {
+		t.Helper()
+		if err := server.Stop(t.Context(), localpg.Fast); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.CommandContext(t.Context(), command[0], command[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v: %s", command, err, out)
+		}
+		if err := server.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data := server.DataDir()
+	files("cp", "-a", data, data+"-copy")
+	w = startWorker(t, db, elsewhere)
+	w.holds(t)
+	db.Exec(t, `insert into orders (tenant_id) select 'acme' from generate_series(1, 5000)`)
+	logged(t, state, "w", 5000)
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	files("sh", "-c", `rm -r "$0" && mv "$0-copy" "$0"`, data)
+	db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
+	w = startWorker(t, db, elsewhere)
+	pgtest.Eventually(t, 20*time.Second, "readiness to fail with the mend", func() bool {
+		r := w.ready(t)
+		return strings.HasPrefix(r, "503") && strings.Contains(r, "diverged") && strings.Contains(r, "rowbell resync")
+	})
 }

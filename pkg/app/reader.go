@@ -377,9 +377,14 @@ func (a *App) renew(ctx context.Context, epoch int64, stream *cdc.Stream) error 
 func (a *App) start(ctx context.Context, stream *cdc.Stream, h *store.Held) (engine.Start, error) {
 	var none engine.Start
 	sys := stream.System()
+	// Where the server writes is asked now: what is recorded was written before.
+	slot, err := cdc.SlotInfo(ctx, a.cdcConfig())
+	if err != nil {
+		return none, err
+	}
 	cp, err := checkpoint.Resume(
 		checkpoint.Known{SystemID: h.SystemID, Timeline: h.Timeline, Checkpoint: h.Checkpoint},
-		checkpoint.Server{SystemID: sys.SystemID, Timeline: sys.Timeline, Confirmed: sys.Confirmed},
+		checkpoint.Server{SystemID: sys.SystemID, Timeline: sys.Timeline, Confirmed: sys.Confirmed, WALPos: slot.WALPos},
 		func() ([]checkpoint.Switch, error) { return a.timelineHistory(ctx, sys.Timeline) },
 	)
 	if err != nil {
