@@ -142,3 +142,26 @@ func TestSourceSetBack(t *testing.T) {
 		return strings.HasPrefix(r, "503") && strings.Contains(r, "diverged") && strings.Contains(r, "rowbell resync")
 	})
 }
+
+// Who has lost the slot knows no more which tables are wanted, and captures none.
+func TestWaitingWorkerCapturesNothing(t *testing.T) {
+	t.Parallel()
+	db := pgtest.DB(t)
+	db.Exec(t, shop)
+	a := startWorker(t, db)
+	a.holds(t)
+	b := startWorker(t, db)
+	waits := func(w *worker) bool { return strings.Contains(w.ready(t), "waits to take over") }
+	pgtest.Eventually(t, 20*time.Second, "the second worker to wait", func() bool { return waits(b) })
+	define(t, db, "w", "acme", "create", `{}`, "log")
+	db.Exec(t, `update rowbell.workflow_trigger set entity_type = 'parcels'`)
+	failing := func(w *worker) bool { return strings.Contains(w.ready(t), "parcels: ") }
+	pgtest.Eventually(t, 20*time.Second, "the capture to fail", func() bool { return failing(a) })
+	pgtest.Eventually(t, 60*time.Second, "the second worker to hold the slot", func() bool {
+		if !waits(a) {
+			db.Exec(t, `with h as (update rowbell.holder set epoch = epoch + 1) update rowbell.checkpoint set epoch = epoch + 1`)
+		}
+		return strings.Contains(b.ready(t), "holding the slot and reading") && waits(a)
+	})
+	pgtest.Eventually(t, 10*time.Second, "only the holder to want the table", func() bool { return failing(b) && !failing(a) })
+}

@@ -216,6 +216,7 @@ func (a *App) hold(ctx, work context.Context, held *bool) error {
 	}()
 
 	a.health.begin()
+	defer a.capturer.want(nil) // only who reads the definitions knows
 	tables := newDescriber(a.sourcePool, a.log)
 	heartbeat := cdc.NewHeartbeat(a.cdcConfig(), stream.Abort)
 	eng, err := engine.New(engine.Config{
