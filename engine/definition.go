@@ -23,7 +23,7 @@ type binding struct {
 	definition definition
 	label      string
 	table      *match.Table // nil: not captured
-	fromXID    uint64       // older transactions don't count; 0 once that is over
+	fromXID    uint64       // older transactions don't count
 	ref        int32        // surrogate of the captured table
 	layout     *layout
 }
@@ -50,9 +50,6 @@ func (e *Engine) bind(rel *change.Relation) *binding {
 		// An ALTER TABLE makes another relation: the one before won't come again.
 		maps.DeleteFunc(e.bindings, func(old *change.Relation, _ *binding) bool { return old.OID == rel.OID })
 		e.bindings[rel] = b
-	}
-	if b.fromXID != 0 && b.fromXID <= e.tracker.Checkpoint().XIDFloor {
-		b.fromXID = 0
 	}
 	e.last = b
 	return b

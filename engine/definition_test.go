@@ -158,7 +158,7 @@ func TestCaptureOverlapped(t *testing.T) {
 		t.Errorf("a later session recorded %q, the first one %q", again, ids)
 	}
 
-	// Once a heartbeat says that no such transaction can come any more, that is kept.
+	// The floor that heartbeats bring is kept, for who widens xids next.
 	fromXID := pgtest.One[int64](t, s.db, `select from_xid::text::int8 from rowbell.captured_table`)
 	pgtest.Eventually(t, patience, "the floor to pass the capture", func() bool {
 		s.db.Exec(t, `select pg_logical_emit_message(true, 'rowbell.heartbeat', pg_snapshot_xmin(pg_current_snapshot()) || ':0:other:1')`)

@@ -59,3 +59,29 @@ func TestLongKey(t *testing.T) {
 		t.Errorf("logged %q", got)
 	}
 }
+
+// Nor does a message decide which transactions count: one that was writing while its
+// table was being captured doesn't, whatever is said of it.
+func TestForgedHeartbeat(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, orders)
+	s.define(t, flow{id: "w", on: []string{"orders create"}})
+	s.begin(t)
+	r := s.start(t, options{})
+	early := s.db.Conn(t)
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := early.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`begin; insert into orders (id) values (1)`)
+	s.capture(t, "orders")
+	s.db.Exec(t, `insert into orders (id) values (2)`)
+	s.db.Exec(t, `select pg_logical_emit_message(true, 'rowbell.heartbeat', '99999999999999:0:forged:1')`)
+	s.define(t, flow{id: "other", on: []string{"orders delete"}})
+	exec(`insert into orders (id) values (3); commit`)
+	s.db.Exec(t, `insert into orders (id) values (4)`)
+	r.caughtUp(t)
+	s.wantLogged(t, "w v1 create 2", "w v1 create 4")
+}

@@ -114,19 +114,12 @@ func (e *Engine) begin(p *change.Part) error {
 		xid:         xid,
 		commitLSN:   p.CommitLSN,
 		committedAt: p.CommitTime,
-		skip:        e.tracker.Skip() || e.seenByFirstLoad(xid),
+		skip:        e.tracker.Skip() || e.snapshot.sees(xid), // the first load has what it did
 		held:        e.txn.held[:0],
 		tables:      e.txn.tables[:0],
 		versions:    e.txn.versions[:0],
 	}
 	return nil
-}
-
-// seenByFirstLoad says that the definitions read at the first load hold what this
-// transaction did. Once a heartbeat's xmin has passed the snapshot, no such
-// transaction can come any more.
-func (e *Engine) seenByFirstLoad(xid uint64) bool {
-	return e.tracker.Checkpoint().XIDFloor < e.snapshot.xmax && e.snapshot.sees(xid)
 }
 
 // readContext looks for a context message: wherever it stands in a transaction that
@@ -227,9 +220,10 @@ func (e *Engine) takeMessage(ev *change.Event) error {
 	return nil
 }
 
-// heartbeat notes the xmin that was current when it was sent. Anyone may send such a
-// message, so no more of it is believed than can be: an xmin is not beyond the xid of
-// the transaction that has seen it.
+// heartbeat notes the xmin that was current when it was sent: near it are the xids that
+// come, also for who takes the slot next. Anyone may send such a message, so no more of
+// it is believed than can be, an xmin is not beyond the xid of the transaction that has
+// seen it, and nothing else is decided by it.
 func (e *Engine) heartbeat(content []byte) {
 	if e.hooks.Heartbeat != nil {
 		e.hooks.Heartbeat(string(content))

@@ -318,7 +318,7 @@ comment on column rowbell.checkpoint.commit_lsn is 'Commit LSN of the last trans
 comment on column rowbell.checkpoint.seq is 'Last recorded event of that transaction; -1: the whole transaction';
 comment on column rowbell.checkpoint.end_lsn is 'End of the last transaction that is recorded whole';
 comment on column rowbell.checkpoint.confirm_lsn is 'What may be told to the slot';
-comment on column rowbell.checkpoint.xid_floor is 'No transaction with a smaller xid can still come';
+comment on column rowbell.checkpoint.xid_floor is 'Greatest xmin that a heartbeat has brought; 32-bit xids in the stream are widened to 64 bits near it';
 comment on column rowbell.checkpoint.timeline is 'Timeline of the source''s server';
 comment on column rowbell.checkpoint.system_id is 'System identifier of the source''s server';
 comment on column rowbell.checkpoint.snapshot is 'pg_snapshot of the first load: what it sees is not matched';

@@ -21,9 +21,8 @@ type Checkpoint struct {
 	Position   change.Position // Seq = change.SeqWhole: the whole transaction is recorded
 	EndLSN     change.LSN      // end of the last transaction that is recorded whole
 	ConfirmLSN change.LSN      // what may be told to the slot
-	// XIDFloor is the greatest xmin that a heartbeat has brought through the slot: no
-	// transaction with a smaller 64-bit xid can still come, so every from_xid and the
-	// first load's snapshot up to it have had their effect.
+	// XIDFloor is the greatest xmin that a heartbeat has brought through the slot. The
+	// 32-bit xids of transactions that come are widened to the 64-bit ones near it.
 	XIDFloor uint64
 }
 
