@@ -303,14 +303,28 @@ where slot = $1 and closed_at is null order by id`, slot)
 }
 
 // Resync starts the slot's next stream at a new position, with what a new first load
-// found, and closes its gaps. f.Checkpoint's stream is ignored: it returns the checkpoint
+// found, and closes its gaps. What lies between the two is such a gap, also if nobody
+// had found one. f.Checkpoint's stream is ignored: it returns the checkpoint
 // with the new one. The epoch grows, so that a worker which still runs writes no more.
 // Parts of a transaction that no more parts can follow are released: what is recorded
 // was committed. Surrogates in f start at NextSurrogate. Returns ErrNotFound before Begin.
 func (s *State) Resync(ctx context.Context, f First) (workflow.Checkpoint, error) {
 	c := f.Checkpoint
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		err := tx.QueryRow(ctx, `update rowbell.checkpoint set epoch = epoch + 1, stream = stream + 1,
+		// On another server, or one that was set back, LSNs can't be compared.
+		_, err := tx.Exec(ctx, `with k as (
+	select stream, confirm_lsn from rowbell.checkpoint where slot = $1 for update
+), known as (
+	update rowbell.stream_gap g set closed_at = clock_timestamp(), to_lsn = greatest(g.to_lsn, $2::text::pg_lsn)
+	from k where g.slot = $1 and g.closed_at is null returning 1
+)
+insert into rowbell.stream_gap (slot, stream, from_lsn, to_lsn, reason, closed_at)
+select $1, stream, confirm_lsn, $2::text::pg_lsn, 'a new stream was started', clock_timestamp() from k where not exists (select from known)`,
+			f.Slot, c.ConfirmLSN.String())
+		if err != nil {
+			return err
+		}
+		err = tx.QueryRow(ctx, `update rowbell.checkpoint set epoch = epoch + 1, stream = stream + 1,
 	commit_lsn = $2::text::pg_lsn, seq = $3, end_lsn = $4::text::pg_lsn, confirm_lsn = $5::text::pg_lsn, xid_floor = $6::text::xid8,
 	timeline = $7, system_id = $8, snapshot = $9, moved_at = clock_timestamp()
 where slot = $1 returning stream`,
@@ -319,13 +333,8 @@ where slot = $1 returning stream`,
 		if err != nil {
 			return err
 		}
-		for _, sql := range []string{
-			`update rowbell.stream_gap set closed_at = clock_timestamp() where slot = $1 and closed_at is null`,
-			`delete from rowbell.applied where slot = $1`,
-		} {
-			if _, err := tx.Exec(ctx, sql, f.Slot); err != nil {
-				return err
-			}
+		if _, err := tx.Exec(ctx, `delete from rowbell.applied where slot = $1`, f.Slot); err != nil {
+			return err
 		}
 		_, err = tx.Exec(ctx, `update rowbell.big_transaction set status = 'released', updated_at = clock_timestamp()
 where status = 'open' and stream < $1`, c.Position.Stream)

@@ -517,6 +517,16 @@ func TestGapAndResync(t *testing.T) {
 	if got := w.db.QueryString(t, `select status from rowbell.big_transaction`); got != "released" {
 		t.Errorf("the transaction recorded in part is %s", got)
 	}
+	// What nobody had found to be lost is written down as well.
+	first.Applied = nil
+	first.Checkpoint.ConfirmLSN = 0x900
+	if _, err := w.state.Resync(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	got := w.db.QueryString(t, `select string_agg(concat_ws(' ', stream, from_lsn, to_lsn, closed_at is not null), ', ' order by id) from rowbell.stream_gap`)
+	if want := "1 0/2000 0/3000 t, 2 0/500 0/900 t"; got != want {
+		t.Errorf("gaps %q, want %q", got, want)
+	}
 }
 
 func TestFeed(t *testing.T) {
