@@ -23,7 +23,8 @@ type Slot struct {
 	Temporary bool
 	Failover  bool // always false before 17
 	// Foreign says what makes the slot not ours (another plugin, another database);
-	// empty for a slot that we can read.
+	// empty for a slot that we can read, and for one that is still being made: that one
+	// has no confirmed position, and for a moment not even a plugin.
 	Foreign string
 
 	ActivePID       int32 // 0: nobody reads it
@@ -50,7 +51,7 @@ type Slot struct {
 const slotQuery = `select coalesce(s.plugin, ''), coalesce(s.database, ''), s.temporary,
 	coalesce((to_jsonb(s) ->> 'failover')::bool, false),
 	case when s.slot_type <> 'logical' then 'it is a physical slot'
-		when s.plugin <> 'pgoutput' then 'its plugin is ' || s.plugin
+		when s.plugin not in ('pgoutput', '') then 'its plugin is ' || s.plugin
 		when s.database <> current_database() then 'it reads database ' || s.database
 		else '' end,
 	coalesce(s.active_pid, 0), coalesce(a.application_name, ''), coalesce(host(a.client_addr), ''), a.backend_start,
