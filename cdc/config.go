@@ -45,9 +45,9 @@ type Config struct {
 	Metrics *Metrics
 }
 
-// Coalesce says whether reads of a backlog are coalesced: the server sends each
-// message by itself, and every eager read makes its next send a wake-up, so whoever
-// reads less often is served faster.
+// Coalesce says whether reads of a backlog are coalesced, in steps of milliseconds and
+// with a small receive buffer: the server sends each message by itself, and every eager
+// read makes its next send a wake-up, so whoever reads less often is served faster.
 type Coalesce string
 
 const (

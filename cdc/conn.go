@@ -249,7 +249,7 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 		return nil, err
 	}
 	s := &socket{Conn: c, coalesce: on}
-	if sc, ok := c.(syscall.Conn); ok && on {
+	if sc, ok := c.(syscall.Conn); ok {
 		s.raw, err = sc.SyscallConn()
 		if err != nil {
 			return nil, err

@@ -65,7 +65,11 @@ func (f *fed) Read(p []byte) (int, error) {
 		case !f.deadline.IsZero() && !time.Now().Before(f.deadline):
 			return 0, os.ErrDeadlineExceeded
 		}
-		timer := time.AfterFunc(time.Until(f.deadline), f.cond.Broadcast)
+		timer := time.AfterFunc(time.Until(f.deadline), func() {
+			f.mu.Lock() // so that it can't come before the Wait
+			defer f.mu.Unlock()
+			f.cond.Broadcast()
+		})
 		f.cond.Wait()
 		timer.Stop()
 	}

@@ -28,17 +28,27 @@ const (
 	startPause = 3 * time.Millisecond
 	maxPause   = 6 * time.Millisecond
 
+	// napTime is the pause of a connection that does not coalesce; the kernel adds about
+	// as much.
+	napTime = 50 * time.Microsecond
+
 	// smallRead is what a reader above us asks for that does not read in bulk: TLS does
 	// not, and gets its bytes out of one bulk read.
 	smallRead = 32 << 10
 )
 
-// socket is the network connection below pgconn, or below TLS. If it coalesces, it
-// pauses between reads while there is a backlog. One goroutine reads.
+// socket is the network connection below pgconn, or below TLS. While there is a backlog
+// it pauses between reads: for milliseconds if it coalesces, so that the window closes;
+// otherwise for no longer than a wake-up takes, so that not every message is one. One
+// goroutine reads.
 type socket struct {
 	net.Conn
 	coalesce bool
 	raw      syscall.RawConn // nil if the connection has none
+	room     []byte          // of the readNow that is being made
+	n        int             // what it read
+	err      error
+	fd       func(uintptr) bool // does it; made once
 
 	buf  []byte // for small reads; empty until one is made
 	r, w int
@@ -54,9 +64,6 @@ type socket struct {
 func (s *socket) buffered() int { return s.w - s.r }
 
 func (s *socket) Read(p []byte) (int, error) {
-	if !s.coalesce {
-		return s.Conn.Read(p)
-	}
 	if s.r == s.w && len(p) < smallRead {
 		if s.buf == nil {
 			s.buf = make([]byte, receiveBuffer)
@@ -77,7 +84,11 @@ func (s *socket) Read(p []byte) (int, error) {
 
 func (s *socket) read(p []byte) (int, error) {
 	for s.hot {
-		time.Sleep(s.pause)
+		if s.coalesce {
+			time.Sleep(s.pause)
+		} else {
+			nap()
+		}
 		n, err := s.readNow(p)
 		s.temper(n)
 		if n > 0 || err != nil {
@@ -92,13 +103,11 @@ func (s *socket) read(p []byte) (int, error) {
 }
 
 // temper decides from the size and rate of reads whether to pause before the next, and
-// for how long. The window should be closed most of the time: then the server's kernel
-// merges what the walsender sends message by message, which costs both sides a fraction.
-// It must not be closed for so long that the walsender has to wait.
+// for how long.
 func (s *socket) temper(n int) {
 	if !s.hot {
 		s.reads++
-		if n < hotBytes {
+		if n < hotBytes || !s.coalesce {
 			if s.reads < hotReads {
 				return
 			}
@@ -113,13 +122,26 @@ func (s *socket) temper(n int) {
 		s.quiet(true)
 		return
 	}
-	if n >= coldBytes {
+	least := 1
+	if s.coalesce {
+		least = coldBytes
+	}
+	if n >= least {
 		s.cold = 0
 	} else if s.cold++; s.cold >= coldReads {
 		s.hot, s.reads, s.window = false, 0, time.Now()
 		s.quiet(false)
 		return
 	}
+	if s.coalesce {
+		s.pace()
+	}
+}
+
+// pace sets the next pause. The window should be closed most of the time: then the
+// server's kernel merges what the walsender sends message by message, which costs both
+// sides a fraction. It must not be closed for so long that the walsender has to wait.
+func (s *socket) pace() {
 	if s.queued() >= fullBytes {
 		s.pause = max(s.pause*7/8, minPause)
 	} else {

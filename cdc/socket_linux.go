@@ -3,7 +3,6 @@
 package cdc
 
 import (
-	"errors"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -40,19 +39,30 @@ func (s *socket) readNow(p []byte) (int, error) {
 	if s.raw == nil {
 		return s.Conn.Read(p)
 	}
-	n := 0
-	var err error
-	rawErr := s.raw.Read(func(fd uintptr) bool {
-		for {
-			if n, err = syscall.Read(int(fd), p); err != syscall.EINTR {
-				return true
+	if s.fd == nil {
+		s.fd = func(fd uintptr) bool {
+			for {
+				if s.n, s.err = syscall.Read(int(fd), s.room); s.err != syscall.EINTR {
+					return true
+				}
 			}
 		}
-	})
-	if err == syscall.EAGAIN {
-		err = nil
 	}
-	return max(n, 0), errors.Join(rawErr, err)
+	s.room, s.n, s.err = p, 0, nil
+	if err := s.raw.Read(s.fd); err != nil {
+		return 0, err
+	}
+	s.room = nil
+	if s.err == syscall.EAGAIN {
+		return 0, nil
+	}
+	return max(s.n, 0), s.err
+}
+
+// nap sleeps for less than the runtime's timers can.
+func nap() {
+	t := unix.NsecToTimespec(napTime.Nanoseconds())
+	_ = unix.Nanosleep(&t, nil) // cut short by a signal is as good
 }
 
 // queued says how many bytes wait to be read.

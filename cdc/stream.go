@@ -232,6 +232,18 @@ func (s *Stream) deadline(t time.Time) error {
 	return nil
 }
 
+// rearm sets the deadline to what is due first: a status, what is gathered, or an Idle.
+func (s *Stream) rearm() error {
+	t := s.nextStatus
+	if at := s.handedAt.Add(gather); s.gathering && at.Before(t) {
+		t = at
+	}
+	if s.idle != 0 && s.cur == nil && s.idleAt.Before(t) {
+		t = s.idleAt
+	}
+	return s.deadline(t)
+}
+
 // Run reads until ctx ends or Finish is called, then closes Parts, keeps the slot alive
 // until Finish, tells the last status and returns nil. It may be called once. It
 // returns a *DecodeError, ErrNoPublication, ErrLost, ErrShutdown, ErrSilent or what the
@@ -355,7 +367,7 @@ func (s *Stream) gatherOrHandOver(ctx context.Context) error {
 		}
 		if s.gathering {
 			s.gathering = false
-			return s.deadline(s.nextStatus)
+			return s.rearm()
 		}
 		return nil
 	}
@@ -363,14 +375,14 @@ func (s *Stream) gatherOrHandOver(ctx context.Context) error {
 		return nil
 	}
 	s.gathering = true
-	return s.deadline(s.handedAt.Add(gather))
+	return s.rearm()
 }
 
 // tick is a read that gave up because a status is due, or an Idle.
 func (s *Stream) tick() error {
 	now := time.Now()
 	if now.Before(s.nextStatus) {
-		return s.deadline(s.nextStatus)
+		return s.rearm()
 	}
 	// A quiet server has nothing to say unless asked; one that does not answer is gone.
 	s.silent++
@@ -777,7 +789,7 @@ func (s *Stream) beIdle() error {
 	}
 	now := time.Now()
 	if !s.reply && now.Before(s.idleAt) {
-		return s.deadline(s.idleAt)
+		return s.rearm()
 	}
 	s.idleAt = now.Add(idleInterval)
 	b := s.pool.batch(nil, s.readAt)
@@ -787,11 +799,10 @@ func (s *Stream) beIdle() error {
 		s.lastIdle, s.idle = s.idle, 0
 		s.cfg.Metrics.lagSeconds.Set(0)
 		s.flushCounts()
-		return s.deadline(s.nextStatus)
 	default:
 		s.pool.release(b)
-		return s.deadline(s.idleAt)
 	}
+	return s.rearm()
 }
 
 func (s *Stream) flushCounts() {
@@ -840,7 +851,7 @@ func (s *Stream) sendStatus(askReply bool) error {
 	m.confirmed.Set(float64(confirmed))
 	m.lagBytes.Set(float64(s.recv - confirmed))
 	s.nextStatus = now.Add(s.cfg.StatusInterval)
-	return s.deadline(s.nextStatus)
+	return s.rearm()
 }
 
 func (s *Stream) writeError(err error) error {
@@ -853,6 +864,7 @@ const postgresEpoch = 946_684_800_000_000
 // linger keeps the slot alive until Finish. What comes is not decoded any more, only
 // its positions are noted: the last checkpoint may wait for the stream to pass it.
 func (s *Stream) linger() error {
+	s.idle, s.gathering = 0, false
 	// The block may hold what is still being looked at; what is not taken goes along.
 	if err := s.rotate(context.Background(), s.end-s.pos+minRead); err != nil {
 		return err
@@ -917,6 +929,7 @@ func (s *Stream) skipAll() (ended bool, err error) {
 			if err := s.keepalive(body); err != nil {
 				return false, err
 			}
+			s.idle = 0 // nobody takes it any more
 		case kind == 'C', kind == 'Z':
 			return true, nil
 		case kind == 'E':
