@@ -630,3 +630,21 @@ func TestSystem(t *testing.T) {
 		t.Errorf("application_name %q", got)
 	}
 }
+
+// A transaction waits for nothing but the moment in which others may join it, whatever
+// else is due: statuses and idle positions have deadlines of their own.
+func TestTransactionsAreHandedOverAtOnce(t *testing.T) {
+	t.Parallel()
+	db, cfg := newSource(t)
+	cfg.StatusInterval = 3 * time.Second
+	r := startReader(t, connect(t, cfg), true)
+	for i := range 60 {
+		// Two in a row, so that the second is gathered.
+		db.Exec(t, fmt.Sprintf(`insert into orders values (%d); commit; insert into orders values (%d)`, 2*i, 2*i+1))
+		want := fmt.Sprintf("new(%d,", 2*i+1)
+		pgtest.Eventually(t, 1500*time.Millisecond, "the transaction", func() bool { return strings.Contains(r.text(), want) })
+	}
+	if err := r.finish(); err != nil {
+		t.Error(err)
+	}
+}
