@@ -67,7 +67,7 @@ func (e *Engine) takePart(ctx context.Context, p *change.Part, owner *change.Par
 	// What a transaction is must not depend on the pieces that it comes in: its size
 	// alone makes it big, and only in one that isn't a context is looked for ahead.
 	switch {
-	case t.bytes > e.cfg.HoldBytes:
+	case t.bytes > e.cfg.HoldBytes || e.opened(t.commitLSN):
 		t.big = true
 		e.openBigTransaction()
 	case p.Last():
@@ -83,6 +83,12 @@ func (e *Engine) takePart(ctx context.Context, p *change.Part, owner *change.Par
 		return false, err
 	}
 	return false, e.takeEvents(ctx, p)
+}
+
+// opened says that an earlier holder of the slot found the transaction big. It is to
+// stay so, though a connection may send less of one that overlaps a capture.
+func (e *Engine) opened(commitLSN change.LSN) bool {
+	return e.openBig != nil && e.openBig.Stream == e.tracker.Stream() && e.openBig.CommitLSN == commitLSN
 }
 
 // takeHeld takes the parts that were held, and gives their memory back but for that
@@ -335,7 +341,7 @@ func (e *Engine) commit(ctx context.Context, p *change.Part) error {
 func (e *Engine) openBigTransaction() {
 	t := &e.txn
 	e.counts.bigTransactions++
-	if e.openBig != nil && e.openBig.Stream == e.tracker.Stream() && e.openBig.CommitLSN == t.commitLSN {
+	if e.opened(t.commitLSN) {
 		return
 	}
 	e.batch.Big = append(e.batch.Big, workflow.Big{

@@ -53,7 +53,7 @@ create table rowbell.workflow_definition (
 	id text primary key default rowbell.gen_ulid()
 		constraint id_must_have_1_to_64_characters_and_no_dot check (char_length(id) between 1 and 64 and position('.' in id) = 0),
 	tenant_id text
-		constraint tenant_id_must_not_be_empty_null_means_operators check (tenant_id <> ''),
+		constraint tenant_id_must_have_1_to_200_characters_null_means_operators check (char_length(tenant_id) between 1 and 200),
 	name text not null default '',
 	description text not null default '',
 	status text not null default 'draft'
@@ -246,7 +246,7 @@ create table rowbell.secret (
 	id text primary key default rowbell.gen_ulid()
 		constraint id_must_have_1_to_64_characters_and_no_dot check (char_length(id) between 1 and 64 and position('.' in id) = 0),
 	tenant_id text
-		constraint tenant_id_must_not_be_empty_null_means_operators check (tenant_id <> ''),
+		constraint tenant_id_must_have_1_to_200_characters_null_means_operators check (char_length(tenant_id) between 1 and 200),
 	name text not null default rowbell.gen_ulid()
 		constraint name_must_have_1_to_200_characters check (char_length(name) between 1 and 200),
 	plain text,

@@ -122,7 +122,9 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	-- Several workers may start at once.
+	-- Several workers may start at once. Anybody may hold this lock: it is not waited for
+	-- without end.
+	perform set_config('lock_timeout', '2s', true);
 	perform pg_advisory_xact_lock(hashtextextended('rowbell.capture', 0));
 	perform rowbell.ensure_publication(name, 'insert,update,delete,truncate');
 	perform rowbell.ensure_publication(name || '_insert', 'insert');

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync/atomic"
+	"syscall"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
@@ -137,12 +140,8 @@ func (a *App) Run(ctx context.Context) error {
 	defer a.closePools()
 	work, kill := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer kill(nil)
-	stop := context.AfterFunc(ctx, func() {
-		time.AfterFunc(a.cfg.DrainTimeout, func() { kill(errDrainTimeout) })
-	})
-	defer stop()
 
-	if err := a.prepare(ctx); err != nil {
+	if err := a.prepareWhenReachable(ctx); err != nil {
 		return errors.Join(err, a.ops.Close())
 	}
 	a.ready.Store(true)
@@ -150,6 +149,11 @@ func (a *App) Run(ctx context.Context) error {
 		"source", Redact(a.cfg.SourceURL), "ops", a.ops.Addr().String())
 
 	g, ctx := errgroup.WithContext(ctx)
+	// Whatever ends the rest, a stop was asked for or a part has failed.
+	stop := context.AfterFunc(ctx, func() {
+		time.AfterFunc(a.cfg.DrainTimeout, func() { kill(errDrainTimeout) })
+	})
+	defer stop()
 	g.Go(func() error { return a.ops.Run(ctx) })
 	g.Go(func() error { return a.read(ctx, work) })
 	g.Go(func() error { return a.health.run(ctx) })
@@ -158,6 +162,36 @@ func (a *App) Run(ctx context.Context) error {
 	err := g.Wait()
 	a.log.InfoContext(ctx, "rowbell has stopped", "err", err)
 	return err
+}
+
+// startPatience is how long a worker that starts waits for servers that can't be
+// reached: one that is restarted together with its database should come up with it.
+const startPatience = 10 * time.Second
+
+// prepareWhenReachable prepares, and tries again for a while if a server can't be
+// reached or is starting.
+func (a *App) prepareWhenReachable(ctx context.Context) error {
+	deadline := time.Now().Add(startPatience)
+	told := ""
+	for {
+		err := a.prepare(ctx)
+		var pgErr *pgconn.PgError
+		var connect *pgconn.ConnectError
+		answered := errors.As(err, &pgErr)
+		away := cdc.IsShutdown(err) || !answered && (errors.As(err, &connect) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET))
+		if err == nil || !away || time.Now().After(deadline) {
+			return err
+		}
+		if what := Message(err); what != told {
+			told = what
+			a.log.WarnContext(ctx, "a server can't be reached yet, will try again", "err", what, "for", startPatience)
+		}
+		select {
+		case <-time.After(500 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // prepare does what must be right before anything is read: the schema, the

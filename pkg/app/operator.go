@@ -87,11 +87,12 @@ func (a *App) restart(ctx context.Context) (Resynced, error) {
 	if err != nil && !errors.Is(err, workflow.ErrNotFound) {
 		return r, err
 	}
-	if err := cdc.DropSlot(ctx, cfg); err != nil && !errors.Is(err, cdc.ErrNoSlot) {
+	// A table's from_xid is of the server that captured it: here xids may be others. This
+	// may fail for want of a right or a lock, so it comes before the slot is dropped.
+	if err := a.recapture(ctx); err != nil {
 		return r, err
 	}
-	// A table's from_xid is of the server that captured it: here xids may be others.
-	if err := a.recapture(ctx); err != nil {
+	if err := cdc.DropSlot(ctx, cfg); err != nil && !errors.Is(err, cdc.ErrNoSlot) {
 		return r, err
 	}
 	from, err := cdc.CreateSlot(ctx, cfg)

@@ -149,7 +149,7 @@ var errUnsettled = errors.New("what was read before the stream broke off could n
 // needsOperator says that trying again can't help.
 func needsOperator(err error) bool {
 	for _, e := range []error{
-		errMissingVersion, cdc.ErrWALLevel, cdc.ErrPrivilege, cdc.ErrPooler, cdc.ErrStandby, cdc.ErrMismatched, cdc.ErrNoPublication,
+		errMissingVersion, cdc.ErrWALLevel, cdc.ErrPrivilege, cdc.ErrPooler, cdc.ErrStandby, cdc.ErrMismatched, cdc.ErrNoPublication, cdc.ErrMalformed,
 		checkpoint.ErrMismatched, errOtherInstallation,
 	} {
 		if errors.Is(err, e) {

@@ -316,7 +316,7 @@ func TestRefusals(t *testing.T) {
 		{"update rowbell.workflow_definition set tenant_id = null where id = 'w'", "the tenant of workflow w cannot be changed"},
 		{"insert into rowbell.workflow_definition (id) values ('a.b')", "id_must_have_1_to_64_characters_and_no_dot"},
 		{"insert into rowbell.workflow_definition (id) values (repeat('a', 65))", "id_must_have_1_to_64_characters_and_no_dot"},
-		{"insert into rowbell.workflow_definition (tenant_id) values ('')", "tenant_id_must_not_be_empty_null_means_operators"},
+		{"insert into rowbell.workflow_definition (tenant_id) values ('')", "tenant_id_must_have_1_to_200_characters_null_means_operators"},
 		{"insert into rowbell.workflow_definition (status) values ('on')", "status_must_be_draft_active_or_inactive"},
 		{"insert into rowbell.workflow_definition (settings) values ('[]')", "settings_must_be_a_json_object"},
 		{"insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('w', 'orders', 'insert')", "operation_must_be_create_update_or_delete"},
