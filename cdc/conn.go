@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -201,7 +202,7 @@ func start(ctx context.Context, cfg Config, conn *pgconn.PgConn, ordinary *pgx.C
 }
 
 func identify(ctx context.Context, cfg Config, conn *pgconn.PgConn) (System, error) {
-	row, err := execRow(ctx, conn, "IDENTIFY_SYSTEM")
+	id, err := pglogrepl.IdentifySystem(ctx, conn)
 	if err != nil {
 		if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == "42601" {
 			// A pooler that drops the replication parameter leads to an ordinary backend.
@@ -209,18 +210,7 @@ func identify(ctx context.Context, cfg Config, conn *pgconn.PgConn) (System, err
 		}
 		return System{}, fmt.Errorf("IDENTIFY_SYSTEM: %w", classify(cfg, err))
 	}
-	if len(row) < 4 {
-		return System{}, fmt.Errorf("IDENTIFY_SYSTEM: the server answered %d columns, not 4", len(row))
-	}
-	tli, err := strconv.ParseInt(string(row[1]), 10, 32)
-	if err != nil {
-		return System{}, fmt.Errorf("IDENTIFY_SYSTEM: timeline: %w", err)
-	}
-	pos, err := change.ParseLSN(string(row[2]))
-	if err != nil {
-		return System{}, fmt.Errorf("IDENTIFY_SYSTEM: %w", err)
-	}
-	return System{SystemID: string(row[0]), Timeline: int32(tli), WALPos: pos, Database: string(row[3])}, nil
+	return System{SystemID: id.SystemID, Timeline: id.Timeline, WALPos: change.LSN(id.XLogPos), Database: id.DBName}, nil
 }
 
 // startCommand reads from the slot's own confirmed position: 0/0 asks for it.

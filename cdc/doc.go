@@ -111,7 +111,7 @@
 // rate by the round trip. A connection that does not coalesce naps for about 0.1 ms
 // between reads of a backlog, with the kernel's own buffers, which costs no rate anywhere.
 // Drains on 2 cores, as ratio to pg_recvlogical, coalesced / not: one-row transactions
-// 2.4 / 2.2, 1000-row ones 1.8 / 1.0, FULL updates 1.4 / 1.0 (BenchmarkDrain).
+// 2.1 / 1.2, 1000-row ones 1.9 / 1.1, FULL updates 1.5 / 1.1 (docs/benchmarks.md).
 //
 // 2026-11: the slot is always made with failover on 17 and later. It costs nothing until
 // an operator sets up slot synchronization, and can't be set afterwards without giving

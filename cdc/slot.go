@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -388,14 +389,11 @@ func TimelineHistory(ctx context.Context, cfg Config, tli int32) ([]Switch, erro
 		return nil, err
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	row, err := execRow(ctx, conn, "TIMELINE_HISTORY "+strconv.Itoa(int(tli)))
+	history, err := pglogrepl.TimelineHistory(ctx, conn, tli)
 	if err != nil {
 		return nil, fmt.Errorf("history of timeline %d: %w", tli, classify(cfg, err))
 	}
-	if len(row) != 2 {
-		return nil, fmt.Errorf("history of timeline %d: the server answered %d columns, not 2", tli, len(row))
-	}
-	return parseHistory(string(row[1]))
+	return parseHistory(string(history.Content))
 }
 
 // parseHistory reads a history file: per line the timeline, where it ended, and a
