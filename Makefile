@@ -46,7 +46,8 @@ chaos: ## Run the fault tests with larger numbers (ROWBELL_SEED= repeats a run; 
 	ROWBELL_CHAOS=1 go run ./cmd/testsum -count=1 -timeout 120m $(ARGS) \
 		$$(grep -rl --include='*_test.go' ROWBELL_CHAOS . | xargs -r dirname | sort -u)
 
-demo: build ## See Rowbell at work on a throw-away PostgreSQL (ARGS='--once')
+demo: ## See Rowbell at work on a throw-away PostgreSQL (ARGS='--once')
+	@go build -o bin/rowbell ./cmd/rowbell
 	@exec ./bin/rowbell demo $(ARGS)
 
 verify: ## Check formatting, go.mod and generated files

@@ -40,8 +40,10 @@ func BenchmarkDrain(b *testing.B) {
 	}{
 		{"one-row transactions", "", fmt.Sprintf("do $$ begin for i in 1..%d loop insert into orders select * from make_row(i); commit; end loop; end $$", events), events},
 		{"1000-row transactions", "", fmt.Sprintf("do $$ begin for i in 1..%d loop insert into orders select r.* from generate_series(i * 1000 + 1, i * 1000 + 1000) n, make_row(n) r; commit; end loop; end $$", events*2/1000), events * 2},
-		{"full updates", "alter table orders replica identity full; insert into orders select r.* from generate_series(1, 100) n, make_row(n) r",
-			fmt.Sprintf("do $$ begin for i in 1..%d loop update orders set status = 's' || i, total = total + 1; commit; end loop; end $$", events/100), events},
+		{
+			"full updates", "alter table orders replica identity full; insert into orders select r.* from generate_series(1, 100) n, make_row(n) r",
+			fmt.Sprintf("do $$ begin for i in 1..%d loop update orders set status = 's' || i, total = total + 1; commit; end loop; end $$", events/100), events,
+		},
 	} {
 		b.Run(w.name, func(b *testing.B) {
 			db := pgtest.DBOn(b, server)

@@ -133,7 +133,7 @@ func (s Slot) busy(cfg Config) *BusyError {
 // "cannot read from logical replication slot", "requested WAL segment … removed"), so
 // the slot itself is asked first.
 func slotError(ctx context.Context, cfg Config, conn *pgx.Conn, err error) error {
-	if known := classify(cfg, err); known != err {
+	if known, ok := errors.AsType[*mended](classify(cfg, err)); ok {
 		return known
 	}
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
@@ -145,13 +145,12 @@ func slotError(ctx context.Context, cfg Config, conn *pgx.Conn, err error) error
 		return info.busy(cfg)
 	}
 	if infoErr == nil {
-		switch err := info.Err(cfg).(type) {
-		case nil:
-		case *LostError:
-			err.Err = pgErr
-			return err
-		default:
-			return err
+		wrong := info.Err(cfg)
+		if lost, ok := errors.AsType[*LostError](wrong); ok {
+			lost.Err = pgErr
+		}
+		if wrong != nil {
+			return wrong
 		}
 	}
 	if lostMessage(pgErr) {

@@ -279,7 +279,7 @@ func TestWALLevel(t *testing.T) {
 // pgbouncer answers so to a replication connection.
 func TestPooler(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a local bind
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@
 package cdc
 
 import (
+	"errors"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -42,7 +43,7 @@ func (s *socket) readNow(p []byte) (int, error) {
 	if s.fd == nil {
 		s.fd = func(fd uintptr) bool {
 			for {
-				if s.n, s.err = syscall.Read(int(fd), s.room); s.err != syscall.EINTR {
+				if s.n, s.err = syscall.Read(int(fd), s.room); !errors.Is(s.err, syscall.EINTR) {
 					return true
 				}
 			}
@@ -53,7 +54,7 @@ func (s *socket) readNow(p []byte) (int, error) {
 		return 0, err
 	}
 	s.room = nil
-	if s.err == syscall.EAGAIN {
+	if errors.Is(s.err, syscall.EAGAIN) {
 		return 0, nil
 	}
 	return max(s.n, 0), s.err

@@ -284,7 +284,7 @@ func (s *Stream) explain(err error) error {
 	if !ok {
 		return err
 	}
-	if known := classify(s.cfg, pgErr); known != error(pgErr) {
+	if known, ok := errors.AsType[*mended](classify(s.cfg, pgErr)); ok {
 		return known
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ConnectTimeout)
@@ -294,10 +294,7 @@ func (s *Stream) explain(err error) error {
 		return err
 	}
 	defer closeOrdinary(conn)
-	if meant := slotError(ctx, s.cfg, conn, pgErr); meant != error(pgErr) {
-		return meant
-	}
-	return err
+	return slotError(ctx, s.cfg, conn, err)
 }
 
 // read is the loop until ctx ends or Finish is called.

@@ -55,7 +55,7 @@ func TestSlotOfAnother(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(t.Context())
+	defer func() { _ = conn.Close(t.Context()) }()
 	conn.Frontend().Send(&pgproto3.Query{String: `START_REPLICATION SLOT "` + db.Name + `" LOGICAL 0/0 (proto_version '1', publication_names 'rowbell')`})
 	if err := conn.Frontend().Flush(); err != nil {
 		t.Fatal(err)
