@@ -121,7 +121,6 @@ func (e *Engine) apply(v Version) *match.Compiled {
 		if e.hooks.Withdrawn != nil {
 			e.hooks.Withdrawn(v.WorkflowID)
 		}
-		return c
 	}
 	return c
 }

@@ -81,9 +81,6 @@ func (t *Tracker) Idle(walEnd change.LSN) {
 // Floor notes the xmin of a heartbeat that came back through the slot.
 func (t *Tracker) Floor(xmin uint64) { t.now.XIDFloor = max(t.now.XIDFloor, xmin) }
 
-// Open says that a transaction is open.
-func (t *Tracker) Open() bool { return t.open }
-
 // Stream is the stream that positions are counted in.
 func (t *Tracker) Stream() int32 { return t.now.Position.Stream }
 

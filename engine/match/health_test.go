@@ -96,7 +96,7 @@ func (s story) verdicts(want ...string) {
 
 func (s story) matches(table *Table, ev change.Event, want string) {
 	s.t.Helper()
-	ev.Relation = table.Relation()
+	ev.Relation = table.rel
 	if got := names(table.Match(&ev, testContext, nil)); got != want {
 		s.t.Fatalf("got matches %q, want %q", got, want)
 	}
@@ -122,7 +122,7 @@ func TestHealth(t *testing.T) {
 		if s.ix.Bind(orders('d')) != nil {
 			t.Fatal("a released table is bound")
 		}
-		s.ix.Remove("w")
+		s.ix.Apply(&Compiled{WorkflowID: "w", Status: workflow.Deleted})
 		s.verdicts()
 		if len(s.ix.tables) != 0 {
 			t.Errorf("%d tables are left", len(s.ix.tables))

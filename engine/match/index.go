@@ -78,14 +78,6 @@ func (ix *Index) Apply(c *Compiled) {
 	ix.judge(e)
 }
 
-// Remove takes a workflow out.
-func (ix *Index) Remove(workflowID string) {
-	if e := ix.workflows[workflowID]; e != nil {
-		ix.drop(e)
-	}
-	delete(ix.verdicts, workflowID)
-}
-
 func (ix *Index) drop(e *entry) {
 	delete(ix.workflows, e.compiled.WorkflowID)
 	for _, label := range e.compiled.labels() {

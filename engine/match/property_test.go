@@ -249,7 +249,7 @@ func TestIndexAgainstNaive(t *testing.T) {
 			id := fmt.Sprintf("w%d", r.IntN(60))
 			switch n := r.IntN(10); {
 			case n == 0:
-				ix.Remove(id)
+				ix.Apply(&Compiled{WorkflowID: id, Status: workflow.Deleted})
 				delete(live, id)
 			case n == 1:
 				ix.Apply(&Compiled{WorkflowID: id, Status: workflow.Inactive})
@@ -314,7 +314,7 @@ func TestIndexAgainstNaive(t *testing.T) {
 				}
 			}
 			for id := range live {
-				ix.Remove(id)
+				ix.Apply(&Compiled{WorkflowID: id, Status: workflow.Deleted})
 			}
 			if ix.Len() != 0 || table.Len() != 0 {
 				t.Errorf("%d workflows are left, %d in the table", ix.Len(), table.Len())

@@ -81,12 +81,6 @@ func newTable(ix *Index, rel *change.Relation, captured *workflow.Table) *Table 
 	return t
 }
 
-// Relation is what the table is bound to.
-func (t *Table) Relation() *change.Relation { return t.rel }
-
-// Captured is the version of the captured table that it is bound to.
-func (t *Table) Captured() *workflow.Table { return t.captured }
-
 // Len is the number of workflows that can match here.
 func (t *Table) Len() int { return len(t.rules) }
 

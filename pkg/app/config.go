@@ -276,26 +276,6 @@ func checkListen(s string) error {
 	return nil
 }
 
-// CoalesceReads decides ReadCoalescing: auto means on when the source is reached
-// over loopback or a Unix socket, where it was measured to pay.
-func (c Config) CoalesceReads() bool {
-	switch c.ReadCoalescing {
-	case CoalesceOn:
-		return true
-	case CoalesceOff:
-		return false
-	}
-	pc, err := pgconn.ParseConfig(c.SourceURL)
-	if err != nil {
-		return false
-	}
-	if strings.HasPrefix(pc.Host, "/") || pc.Host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(pc.Host)
-	return err == nil && ip.IsLoopback()
-}
-
 // InsertPublication is the publication of the tables that are published for inserts only.
 func (c Config) InsertPublication() string { return c.Publication + "_insert" }
 

@@ -195,20 +195,3 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
-
-func TestCoalesceReads(t *testing.T) {
-	for url, want := range map[string]bool{
-		"postgres://u@127.0.0.1/db": true, "postgres://u@[::1]:5433/db": true, "postgres://u@localhost/db": true,
-		"host=/var/run/postgresql user=u": true, "postgres://u@10.0.0.4/db": false, "postgres://u@db.example.com/db": false,
-	} {
-		if got := (Config{SourceURL: url, ReadCoalescing: CoalesceAuto}).CoalesceReads(); got != want {
-			t.Errorf("auto with %s: got %v, want %v", url, got, want)
-		}
-	}
-	if !(Config{SourceURL: "host=db", ReadCoalescing: CoalesceOn}).CoalesceReads() {
-		t.Error("on is off")
-	}
-	if (Config{SourceURL: "host=/tmp", ReadCoalescing: CoalesceOff}).CoalesceReads() {
-		t.Error("off is on")
-	}
-}

@@ -303,7 +303,7 @@ func (d *doctor) uncaptured(ctx context.Context, versions []workflow.Version, ca
 		}
 		for _, t := range w.Triggers {
 			label := t.EntityLabel()
-			if !captured[label] && !strings.HasPrefix(label, workflow.DomainPrefix) && !slices.Contains(named[label], v.WorkflowID) {
+			if !captured[label] && !t.Domain() && !slices.Contains(named[label], v.WorkflowID) {
 				named[label] = append(named[label], v.WorkflowID)
 			}
 		}

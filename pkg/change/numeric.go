@@ -90,10 +90,8 @@ func NumericFromFloat(v float64) Numeric {
 // case. Returns ErrNumericSyntax or ErrNumericRange.
 func ParseNumeric(s string) (Numeric, error) { return parseNumeric(s) }
 
-// ParseNumericBytes is ParseNumeric for a column's text. It keeps none of b, and
+// parseNumeric is ParseNumeric also for a column's text. It keeps none of s, and
 // allocates nothing for a number of up to 18 digits.
-func ParseNumericBytes(b []byte) (Numeric, error) { return parseNumeric(b) }
-
 func parseNumeric[T string | []byte](s T) (Numeric, error) {
 	i, neg := 0, false
 	if len(s) > 0 && (s[0] == '-' || s[0] == '+') {

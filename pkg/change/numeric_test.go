@@ -290,7 +290,7 @@ func TestNumericCmpAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 	text := []byte("123456789012.3400")
-	if n := testing.AllocsPerRun(100, func() { _, _ = ParseNumericBytes(text) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { _, _ = parseNumeric(text) }); n != 0 {
 		t.Errorf("parsing: %v allocations", n)
 	}
 }
@@ -326,7 +326,7 @@ func BenchmarkNumericParse(b *testing.B) {
 	text := []byte("123456.78")
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := ParseNumericBytes(text); err != nil {
+		if _, err := parseNumeric(text); err != nil {
 			b.Fatal(err)
 		}
 	}

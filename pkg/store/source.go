@@ -153,8 +153,8 @@ func scanTable(row pgx.CollectableRow) (workflow.Table, error) {
 	return t, err
 }
 
-// VersionFromRow reads a row of workflow_version from the stream. XID stays 0: the part
-// that the row came in has it. Nothing of the result points into the row.
+// VersionFromRow reads a row of workflow_version from the stream. Nothing of the result
+// points into the row.
 func VersionFromRow(rel *change.Relation, row change.Row) (workflow.Version, error) {
 	var v workflow.Version
 	f := fields{rel: rel, row: row, types: pgtype.NewMap()}

@@ -35,7 +35,6 @@ type Version struct {
 	TenantID   string // "" = an operators' workflow, which sees the rows of all tenants
 	Status     Status
 	Document   json.RawMessage // null for Deleted
-	XID        uint64          // of the transaction that wrote it; 0 unknown
 }
 
 // Workflow is the document of a version, as people wrote it. It is not checked
@@ -121,5 +120,4 @@ type Table struct {
 	// FromXID: changes count only from transactions whose 64-bit xid is at least
 	// this, since an overlapping one is sent or not sent by chance.
 	FromXID uint64
-	XID     uint64 // of the transaction that wrote the row; 0 unknown
 }
