@@ -178,7 +178,7 @@ func classify(cfg Config, err error) error {
 }
 
 func mendPublication(cfg Config) string {
-	return fmt.Sprintf("%s and %s must exist since before the WAL that is read. Make them again and start a new stream: rowbell migrate, then rowbell resync",
+	return fmt.Sprintf("%s and %s must exist since before the WAL that is read. Run: rowbell resync, which makes them again and starts a new stream",
 		quoteIdent(cfg.Publication), quoteIdent(cfg.Publication+"_insert"))
 }
 
