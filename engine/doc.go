@@ -25,7 +25,9 @@
 //
 //  1. Events are matched and gathered in a batch; reading goes on meanwhile.
 //  2. The batch closes when the writer is idle, or when it is full, always between
-//     two events. Its Next checkpoint covers everything taken so far, matched or not.
+//     two events. A stream that is more than a second behind lets a small batch wait up
+//     to 20 ms for more. Its Next checkpoint covers everything taken so far, matched or
+//     not.
 //  3. The writer records it: checkpoint, executions, deliveries, applied versions,
 //     all or nothing, only if epoch and previous position are the ones it knows.
 //  4. What the row then holds as ConfirmLSN may be told to the slot.

@@ -28,8 +28,8 @@ type Config struct {
 	// BatchBytes is the most event data that one statement records. Defaults to 4 MiB.
 	BatchBytes int
 	// HoldBytes is how much of one transaction is kept in memory before it is taken in
-	// parts: received bytes, and 256 more for each event. It decides which transactions are big, so all workers of an installation
-	// must agree. Defaults to 16 MiB.
+	// parts: received bytes, and 256 more for each event. It decides which transactions
+	// are big, so all workers of an installation must agree. Defaults to 16 MiB.
 	HoldBytes int
 	// MoveInterval and MoveBytes are how long, and for how many received bytes,
 	// traffic that matches nothing may go on before the checkpoint is moved over it.

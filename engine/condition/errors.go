@@ -117,7 +117,7 @@ func quote(s string) string {
 	return fmt.Sprintf("%q…", s[:cut])
 }
 
-// nearest returns `; did you mean "status"?`, or "" if nothing is near.
+// nearest returns `did you mean "status"?`, or "" if nothing is near.
 func nearest(word string, known []string) string {
 	best, least := "", 3
 	for _, k := range known {

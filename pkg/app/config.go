@@ -62,7 +62,7 @@ type Config struct {
 	DrainTimeout time.Duration
 	// RetentionDays is how long log and events are kept. Defaults to 30.
 	RetentionDays int
-	// KeptDays is how long failed and pending executions are kept. Defaults to 90.
+	// KeptDays is how long failed and cancelled executions are kept. Defaults to 90.
 	KeptDays int
 	// NoMigrate leaves the schema as it is when the worker starts.
 	NoMigrate bool

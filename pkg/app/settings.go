@@ -57,7 +57,7 @@ var settings = []struct {
 	{Setting{"heartbeat-interval", "DURATION", "10s", "How often a message goes round through the slot", false}, duration(func(c *Config) *time.Duration { return &c.HeartbeatInterval })},
 	{Setting{"drain-timeout", "DURATION", "20s", "How long an orderly stop may take", false}, duration(func(c *Config) *time.Duration { return &c.DrainTimeout })},
 	{Setting{"retention-days", "DAYS", "30", "How long log and events are kept", false}, number(func(c *Config) *int { return &c.RetentionDays })},
-	{Setting{"kept-days", "DAYS", "90", "How long failed and pending executions are kept", false}, number(func(c *Config) *int { return &c.KeptDays })},
+	{Setting{"kept-days", "DAYS", "90", "How long failed and cancelled executions are kept", false}, number(func(c *Config) *int { return &c.KeptDays })},
 	{Setting{"no-migrate", "", "false", "Leave the schema as it is when the worker starts", false}, boolean(func(c *Config) *bool { return &c.NoMigrate })},
 	{Setting{"log-level", "LEVEL", "info", "debug, info, warn or error", false}, setLogLevel},
 	{Setting{"log-format", "FORMAT", "auto", "auto (text on a terminal, JSON elsewhere), text, json", false}, text(func(c *Config) *LogFormat { return &c.LogFormat })},

@@ -2,7 +2,8 @@
 // that scans its rows. (Statements on slots and replication connections are cdc's.)
 //
 // Source works on the application's database: definitions and their versions, what is
-// captured, publications, health. Migrate makes the tables of both databases.
+// captured, publications, health. State works on log, queue and checkpoint; of it comes
+// the Recorder, which writes what the engine found. Migrate makes the tables of both.
 //
 // It alone knows SQL errors: a missing thing is workflow.ErrNotFound, something in the
 // way is workflow.ErrConflict, wrapped with what was attempted. No error text holds a

@@ -217,8 +217,7 @@ var sectionSpecs = [nSections]sectionSpec{
 const fixedParams = 13
 
 // statementSQL puts the sections of mask together. The inserts select from c, so if the
-// update finds no row they insert none. (Design: a CTE that only fails to update would
-// let them through.)
+// update finds no row they insert none; they would go through if they stood beside it.
 func statementSQL(mask uint) string {
 	fence := "epoch = $2::int8 and stream = $9::int4 and commit_lsn = $10::pg_lsn and seq = $11::int4"
 	if fault.On("no_fence") {

@@ -17,8 +17,8 @@ var partitioned = []string{"event", "execution", "delivery_ended", "attempt"}
 const partitionsAhead = 7
 
 // keepSQL inserts again, into the DEFAULT partition, what outlives a day's partition:
-// events of pending and failed executions, these executions, and all that was tried for
-// failed ones. %s: the day, as 20260131.
+// failed and cancelled executions, and the events and attempts of these and of pending
+// ones (which stand in queue and execution_open). %s: the day, as 20260131.
 var keepSQL = []string{
 	`insert into rowbell.event select e.* from rowbell.event_%[1]s e
 where exists (select from rowbell.execution_%[1]s x where x.id >= e.event_id || '-' and x.id < e.event_id || '.' and x.status <> 'success')

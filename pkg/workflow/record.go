@@ -114,8 +114,8 @@ type Batch struct {
 	Failures []FailureCount
 }
 
-// FailureCount is how many executions of a workflow failed for want of a value in
-// one hour of commit time.
+// FailureCount is how many executions of a workflow failed in their conditions in one
+// hour of commit time.
 type FailureCount struct {
 	WorkflowID string
 	Hour       time.Time // start of the hour, UTC
