@@ -337,13 +337,13 @@ func (t *Table) match(ev *change.Event, op change.Op, dst []Match) []Match {
 			for _, r := range s.all {
 				if !s.tenant || r.compiled.TenantID == string(tenant) {
 					n := node{compiled: r.compiled, priority: r.priority, several: r.several, rest: r.full}
-					dst = judge(env, &n, dst, start)
+					dst = appendMatch(env, &n, dst, start)
 				}
 			}
 		default:
 			for n := s.slots.first(maphash.Bytes(seed, key)); n != nil; n = s.slots.next(n) {
 				if n.has(key) {
-					dst = judge(env, n, dst, start)
+					dst = appendMatch(env, n, dst, start)
 				}
 			}
 		}
@@ -351,10 +351,10 @@ func (t *Table) match(ev *change.Event, op change.Op, dst []Match) []Match {
 	return dst
 }
 
-// judge evaluates a rule, and appends a match. Of several triggers of one workflow one
-// that holds counts more than one that can't be decided, and the lower priority more
-// than the higher.
-func judge(env *condition.Env, n *node, dst []Match, start int) []Match {
+// appendMatch evaluates a rule, and appends a match if it holds or can't be decided. Of
+// several triggers of one workflow one that holds counts more than one that can't be
+// decided, and the lower priority more than the higher.
+func appendMatch(env *condition.Env, n *node, dst []Match, start int) []Match {
 	m := Match{Compiled: n.compiled, Priority: n.priority, Side: env.Side()}
 	if n.rest != nil {
 		ok, err := n.rest.Eval(env)

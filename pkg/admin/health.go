@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// Check is one thing that must hold for the worker to be healthy. Checks read what
-// the parts of the worker know already; they run at each probe, side by side.
+// Check is one thing that must hold for the worker to be healthy. Checks run at each
+// probe, side by side, so they are cheap: they read what the parts of the worker know
+// already, or ask a server one question.
 type Check struct {
 	Name string // stable, lower-case, as "slot" or "heartbeat"
 	// Live says that a failure also fails /healthz, which makes a supervisor restart

@@ -106,7 +106,7 @@ func TestBrokenDefinitions(t *testing.T) {
 			w.db.Exec(t, "insert into rowbell.workflow_action (workflow_id, action_type) values ($1, $2)", c.id, c.action)
 		}
 		w.db.Exec(t, "update rowbell.workflow_definition set status = 'active' where id = $1", c.id)
-		// Binding waits for the table's Relation message, so for a change.
+		// The catalog's description is judged at once; the stream's comes with a change.
 		if c.table == "bare" {
 			if err := w.eventually(t.Context(), w.db.URL, patience, "table bare is captured", "select exists (select from rowbell.captured_table where label = 'bare')"); err != nil {
 				t.Fatal(err)
