@@ -82,6 +82,9 @@ func (a *App) checkSlot(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", &admin.Problem{Message: Redact(err.Error()), Mend: "rowbell check"}
 	}
+	if !slot.Exists {
+		return "", &admin.Problem{Message: fmt.Sprintf("there is no slot %q on the source", a.cfg.Slot), Mend: "rowbell check"}
+	}
 	if slot.Lost != "" {
 		return "", &admin.Problem{Message: fmt.Sprintf("the server has given up WAL that the slot %q needs: %s", a.cfg.Slot, slot.Lost), Mend: "rowbell resync"}
 	}
