@@ -158,6 +158,7 @@ func (a *App) Run(ctx context.Context) error {
 	g.Go(func() error { return a.read(ctx, work) })
 	g.Go(func() error { return a.health.run(ctx) })
 	g.Go(func() error { return a.capturer.run(ctx) })
+	g.Go(func() error { return a.watch(ctx) })
 	g.Go(func() error { return a.maintain(ctx) })
 	err := g.Wait()
 	a.log.InfoContext(ctx, "rowbell has stopped", "err", err)

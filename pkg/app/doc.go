@@ -8,7 +8,8 @@
 //	reader       waits for the slot, then: stream (cdc) → engine → state, lease, heartbeats
 //	health       keeps workflow_health in the source current
 //	capturer     captures the tables that workflows name, with ROWBELL_CAPTURE=auto
-//	maintenance  partitions, retention, the slot, the queue, published tables
+//	watch        slot, queue, replica identities, tables that were lost
+//	maintenance  partitions and retention
 //
 // # Holding the slot
 //

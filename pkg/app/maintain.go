@@ -7,16 +7,14 @@ import (
 	"github.com/rowbell/rowbell/cdc"
 )
 
-// maintain does what is due now and then: partitions are made ahead and dropped when
-// they are old, the slot and the published tables are looked after.
-func (a *App) maintain(ctx context.Context) error {
+// watch looks now and then after the slot, the queue and the published tables.
+func (a *App) watch(ctx context.Context) error {
 	minute := time.NewTicker(time.Minute)
 	defer minute.Stop()
 	slot := time.NewTicker(5 * time.Second)
 	defer slot.Stop()
 	queue := time.NewTicker(15 * time.Second) // counting it reads all of it
 	defer queue.Stop()
-	a.partitions(ctx)
 	a.lookAtSlot(ctx)
 	a.lookAtTables(ctx)
 	a.countQueue(ctx)
@@ -26,11 +24,23 @@ func (a *App) maintain(ctx context.Context) error {
 			a.lookAtSlot(ctx)
 		case <-queue.C:
 			a.countQueue(ctx)
-		case now := <-minute.C:
+		case <-minute.C:
 			a.lookAtTables(ctx)
-			if now.Minute()%10 == 0 {
-				a.partitions(ctx)
-			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// maintain makes partitions ahead, and drops those that are old. It may take long, and
+// may wait for a lock that somebody holds, so nothing else waits for it.
+func (a *App) maintain(ctx context.Context) error {
+	due := time.NewTicker(10 * time.Minute)
+	defer due.Stop()
+	for {
+		a.partitions(ctx)
+		select {
+		case <-due.C:
 		case <-ctx.Done():
 			return nil
 		}
@@ -38,7 +48,9 @@ func (a *App) maintain(ctx context.Context) error {
 }
 
 func (a *App) partitions(ctx context.Context) {
-	if err := a.state.MaintainPartitions(ctx, a.cfg.RetentionDays, a.cfg.KeptDays); err != nil && ctx.Err() == nil {
+	limited, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	if err := a.state.MaintainPartitions(limited, a.cfg.RetentionDays, a.cfg.KeptDays); err != nil && ctx.Err() == nil {
 		a.log.WarnContext(ctx, "partitions could not be maintained, will try again; rows of days without a partition go to the default one", "err", err)
 	}
 }
@@ -62,6 +74,8 @@ func (a *App) lookAtSlot(ctx context.Context) {
 // lookAtTables finds published tables whose UPDATE and DELETE fail because they lost
 // their replica identity, and captured ones that are not published any more.
 func (a *App) lookAtTables(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
 	tables, err := a.source.TablesPublishedWithoutIdentity(ctx, a.cfg.Publication)
 	if err != nil {
 		if ctx.Err() == nil {
