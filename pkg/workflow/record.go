@@ -32,7 +32,8 @@ type Event struct {
 	Position    change.Position
 	Side        change.Side
 	CommittedAt time.Time
-	TableRef    int32 // surrogate of the captured_table version
+	TableRef    int32  // surrogate of the captured_table version
+	Table       string // its label; "" where nobody asked
 	Op          change.Op
 	TenantID    string // "" = none
 	RowKey      string // key column values as text, joined by ","; "" without a key
@@ -45,8 +46,9 @@ type Event struct {
 // Execution is one workflow version run for one event.
 type Execution struct {
 	Event      *Event
-	VersionRef int32 // surrogate of the workflow version
-	Run        int32 // 0 from the stream; n for the n-th replay
+	VersionRef int32  // surrogate of the workflow version
+	TenantID   string // of the workflow; "" = an operators' one
+	Run        int32  // 0 from the stream; n for the n-th replay
 	Priority   int32
 	Status     ExecutionStatus
 	Error      string // "" none
@@ -60,7 +62,9 @@ type Delivery struct {
 	Action    int16  // index in the version's actions
 	Kind      string // action_type
 	Order     int32
-	Addressed bool // false: recipients are still to be resolved
+	Addressed bool  // false: recipients are still to be resolved
+	Lane      int64 // the same for one tenant's deliveries to one destination
+	Leased    bool  // by the process that records it, which has it in memory
 }
 
 // AppliedKind says what an Applied row is about.

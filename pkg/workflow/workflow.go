@@ -13,6 +13,9 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrConflict says that something else stands where this was to be written.
 	ErrConflict = errors.New("conflict")
+	// ErrRefused says that the database can't hold what was to be written: another try
+	// fails too.
+	ErrRefused = errors.New("refused by the database")
 	// ErrFenced says that another worker has taken the slot's epoch, or has moved the
 	// checkpoint: nothing was written, and the worker must stop reading.
 	ErrFenced = errors.New("fenced: the checkpoint was moved by another worker")
@@ -74,6 +77,12 @@ type Action struct {
 	Type   string          `json:"action_type"`
 	Config json.RawMessage `json:"action_config"`
 	Order  int32           `json:"order"` // equal ones run side by side, lower ones first
+}
+
+// Route is what recording must know of an action of a version.
+type Route struct {
+	Lane      int64 // the same for one tenant's deliveries to one destination
+	Addressed bool  // it has no recipients that are to be resolved first
 }
 
 // Recipient is one row of workflow_recipient.

@@ -1,0 +1,79 @@
+package workflow
+
+import "time"
+
+// Leased is a delivery that one process has to itself for a while.
+type Leased struct {
+	ExecutionID string
+	Action      int16  // index in the version's actions
+	VersionRef  int32  // surrogate of the workflow version
+	TenantID    string // of the workflow; "" = an operators' one
+	Recipient   string // whose share it is; "" for the action as a whole
+	Kind        string // action_type
+	Order       int32
+	Priority    int32
+	Attempts    int16 // so far
+	Lane        int64
+	Addressed   bool // false: recipients are still to be resolved
+	Sole        bool // the execution's only delivery
+	// Event is what it is about. Data is nil if it is too big to come along; it is to be
+	// read when it is needed.
+	Event *Event
+}
+
+// ID is the delivery's public id, and the idempotency key of all its attempts.
+func (l *Leased) ID() string { return DeliveryID(l.ExecutionID, l.Action, l.Recipient) }
+
+// Verb says what is to become of a delivery.
+type Verb string
+
+const (
+	Succeeded Verb = "succeeded" // it has ended
+	Dead      Verb = "dead"      // it has ended: gave up
+	Cancel    Verb = "cancelled" // it has ended: it is not wanted any more
+	Retry     Verb = "retry"     // it is to be tried again, RetryIn from now
+	GiveBack  Verb = "give_back" // it was not tried: whoever is free may have it
+)
+
+// Outcome is what became of a leased delivery.
+type Outcome struct {
+	*Leased
+	Verb Verb
+	// Tried says that an attempt was made; the next four are about it.
+	Tried     bool
+	StartedAt time.Time
+	Duration  time.Duration
+	Code      int    // status code that it got; 0 none
+	Response  string // start of what the receiver answered
+	// Reason is why it failed or is not wanted; "" for Succeeded.
+	Reason  string
+	RetryIn time.Duration // for Retry
+	// Stop, for Dead, is why the execution's actions with a higher order are cancelled;
+	// "" if they go on.
+	Stop string
+}
+
+// A Claim says what a process has room for.
+type Claim struct {
+	// After is the lane behind which to begin: each claim goes on where the last one
+	// ended, so that no lane is always first.
+	After int64
+	// Most is how many deliveries there is room for, and PerLane how many of any lane
+	// that is not in Room.
+	Most, PerLane int
+	Room          map[int64]int // by lane
+}
+
+// Claimed is what a claim got.
+type Claimed struct {
+	Deliveries []*Leased
+	// Last is the lane at which it ended; End says that there was none behind it.
+	Last int64
+	End  bool
+}
+
+// Addressing replaces an action's delivery by one for each of its recipients.
+type Addressing struct {
+	*Leased
+	Recipients []string // without doubles
+}
