@@ -54,8 +54,10 @@ var directions = []struct {
 	{"pkg/admin/...", []string{"pkg/admin/...", "pkg/store", "engine/trial", "actions", "pkg/template", "pkg/directory"}},
 
 	{"pkg/localpg", nil},
+	{"pkg/secret", nil},
 	{"pkg/pgtest/...", []string{"pkg/localpg"}},
 	{"examples/...", nil},
+	{"deploy", nil},
 
 	{"pkg/app", everything},
 	{"pkg/app/faulttest", nil}, // tests only
@@ -66,8 +68,8 @@ var directions = []struct {
 
 // everything excludes what is for tests only.
 var everything = []string{
-	"actions/...", "cdc/...", "engine/...", "examples/...", "migrations/...", "pkg/admin/...", "pkg/app", "pkg/bench", "pkg/demo",
-	"pkg/directory", "pkg/egress", "pkg/localpg", "pkg/store", "pkg/template",
+	"actions/...", "cdc/...", "deploy", "engine/...", "examples/...", "migrations/...", "pkg/admin/...", "pkg/app", "pkg/bench", "pkg/demo",
+	"pkg/directory", "pkg/egress", "pkg/localpg", "pkg/secret", "pkg/store", "pkg/template",
 }
 
 func matches(pattern, pkg string) bool {

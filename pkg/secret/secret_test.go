@@ -1,0 +1,98 @@
+package secret
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"testing"
+)
+
+func newKey(t testing.TB) *Key {
+	t.Helper()
+	raw := make([]byte, KeySize)
+	_, _ = rand.Read(raw)
+	k, err := NewKey(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func TestSealAndOpen(t *testing.T) {
+	t.Parallel()
+	k := newKey(t)
+	for _, plain := range []string{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "", "ß\x00\xff"} {
+		sealed := k.Seal(plain, "acme", "hook")
+		if len(plain) > 4 && bytes.Contains(sealed, []byte(plain)) {
+			t.Errorf("%q stands in what is sealed", plain)
+		}
+		if bytes.Equal(sealed, k.Seal(plain, "acme", "hook")) {
+			t.Errorf("%q is sealed alike twice", plain)
+		}
+		if got, err := k.Open(sealed, k.ID(), "acme", "hook"); got != plain || err != nil {
+			t.Errorf("Open = %q, %v; want %q", got, err, plain)
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	k, other := newKey(t), newKey(t)
+	sealed := k.Seal("plain", "acme", "hook")
+	changed := bytes.Clone(sealed)
+	changed[len(changed)-1] ^= 1
+	for name, tc := range map[string]struct {
+		key                 *Key
+		sealed              []byte
+		keyID, tenant, name string
+		want                error
+	}{
+		"another key":             {other, sealed, k.ID(), "acme", "hook", ErrOtherKey},
+		"another key's id forged": {other, sealed, other.ID(), "acme", "hook", ErrDamaged},
+		"another tenant":          {k, sealed, k.ID(), "beta", "hook", ErrDamaged},
+		"another name":            {k, sealed, k.ID(), "acme", "hook2", ErrDamaged},
+		"tenant and name shifted": {k, sealed, k.ID(), "", "acme\x00hook", ErrDamaged},
+		"changed":                 {k, changed, k.ID(), "acme", "hook", ErrDamaged},
+		"cut":                     {k, sealed[:5], k.ID(), "acme", "hook", ErrDamaged},
+		"nothing":                 {k, nil, k.ID(), "acme", "hook", ErrDamaged},
+	} {
+		if got, err := tc.key.Open(tc.sealed, tc.keyID, tc.tenant, tc.name); !errors.Is(err, tc.want) || got != "" {
+			t.Errorf("%s: Open = %q, %v; want %v", name, got, err, tc.want)
+		}
+	}
+	if _, err := NewKey(make([]byte, 16)); err == nil {
+		t.Error("a key of 16 bytes is taken")
+	}
+}
+
+// The id and the sealing are for ever: what an older build sealed must open.
+func TestKeyIsStable(t *testing.T) {
+	t.Parallel()
+	k, err := NewKey([]byte("0123456789abcdef0123456789abcdef"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const id = "c6e2f4aa63d2d396"
+	if k.ID() != id {
+		t.Errorf("the key's id is %s, was %s", k.ID(), id)
+	}
+	sealed, err := hex.DecodeString("a46d71f88ff496ac9e09ca2442aef33b0afe4d569dc8e5bba47dede8b705d28ec1a799228ad2c4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := k.Open(sealed, id, "acme", "hook"); got != "whsec_plain" || err != nil {
+		t.Errorf("Open of what was sealed once = %q, %v", got, err)
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	k := newKey(f)
+	f.Add([]byte{}, "acme", "hook")
+	f.Add(k.Seal("x", "acme", "hook"), "acme", "hook2")
+	f.Fuzz(func(t *testing.T, sealed []byte, tenant, name string) {
+		if plain, err := k.Open(sealed, k.ID(), tenant, name); err == nil {
+			t.Errorf("opened %x as %q", sealed, plain)
+		}
+	})
+}
