@@ -1,0 +1,269 @@
+package template
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// The limits of one template.
+const (
+	MaxSource = 64 << 10 // bytes of source
+	MaxText   = 64 << 10 // bytes of a text that a template makes, its output among them
+
+	maxDepth = 32      // tags in tags, and parentheses in parentheses
+	maxWork  = 8 << 20 // bytes that one Render may work on
+)
+
+// Template is a compiled template. It is immutable, and Render may be called from any
+// goroutine.
+type Template struct {
+	static string // the whole output, if nodes is nil
+	nodes  []node
+}
+
+// Compile reads a template. Errors name the line, what is wrong there, and the mend.
+func Compile(source string) (*Template, error) {
+	if len(source) > MaxSource {
+		return nil, fmt.Errorf("the template has %d bytes; the most are %d", len(source), MaxSource)
+	}
+	if !strings.Contains(source, "{{") && !strings.Contains(source, "{%") {
+		return &Template{static: source}, nil
+	}
+	p := &parser{scanner: scanner{source: source, line: 1}}
+	nodes, _, err := p.block("", 0)
+	if err != nil {
+		return nil, err
+	}
+	return &Template{nodes: nodes}, nil
+}
+
+// Render gives the template's output for variables, which it doesn't change. They hold
+// what encoding/json reads with UseNumber; int, int32, int64, float64 and time.Time too.
+// Output longer than MaxText is cut there. Returns an error, with its line, if a filter
+// can't do what it is to do, or the template does too much.
+func (t *Template) Render(vars map[string]any) (string, error) {
+	if t.nodes == nil {
+		return t.static, nil
+	}
+	r := &run{vars: vars, work: maxWork}
+	var out sink
+	if err := r.render(t.nodes, &out); err != nil {
+		return "", err
+	}
+	return out.String(), nil
+}
+
+// run is one rendering.
+type run struct {
+	vars  map[string]any
+	local map[string]any // what the template assigned; before vars
+	work  int            // bytes that it may still work on
+}
+
+// spend pays for work on n bytes.
+func (r *run) spend(n int) error {
+	if n < 0 || n > r.work {
+		r.work = 0
+		return fmt.Errorf("the template does too much: its values and filters together work on more than %d MiB; leave filters out, or shorten long values by truncate first", maxWork>>20)
+	}
+	r.work -= n
+	return nil
+}
+
+func (r *run) set(name string, v any) {
+	if r.local == nil {
+		r.local = make(map[string]any)
+	}
+	r.local[name] = v
+}
+
+func (r *run) get(name string) any {
+	if v, ok := r.local[name]; ok {
+		return v
+	}
+	return normal(r.vars[name])
+}
+
+func (r *run) render(nodes []node, out *sink) error {
+	for _, n := range nodes {
+		if err := n.render(r, out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// node is a part of a template.
+type node interface{ render(*run, *sink) error }
+
+type textNode string
+
+func (n textNode) render(_ *run, out *sink) error {
+	out.write(string(n))
+	return nil
+}
+
+type outputNode struct {
+	value expression
+	line  int
+}
+
+func (n *outputNode) render(r *run, out *sink) error {
+	v, err := n.value.eval(r)
+	if err == nil {
+		err = r.print(out, v)
+	}
+	return at(n.line, err)
+}
+
+type assignNode struct {
+	name  string
+	value expression
+	line  int
+}
+
+func (n *assignNode) render(r *run, _ *sink) error {
+	v, err := n.value.eval(r)
+	if err != nil {
+		return at(n.line, err)
+	}
+	r.set(n.name, v)
+	return nil
+}
+
+type captureNode struct {
+	name string
+	body []node
+	line int
+}
+
+func (n *captureNode) render(r *run, _ *sink) error {
+	var inner sink
+	if err := r.render(n.body, &inner); err != nil {
+		return err
+	}
+	r.set(n.name, inner.String())
+	return at(n.line, r.spend(inner.Len()))
+}
+
+// branchNode renders its first branch that applies.
+type branchNode []branch
+
+type branch struct {
+	test expression // nil: else
+	not  bool       // unless
+	body []node
+	line int
+}
+
+func (n branchNode) render(r *run, out *sink) error {
+	for _, b := range n {
+		if b.test != nil {
+			v, err := b.test.eval(r)
+			if err != nil {
+				return at(b.line, err)
+			}
+			if truth(v) == b.not {
+				continue
+			}
+		}
+		return r.render(b.body, out)
+	}
+	return nil
+}
+
+type caseNode struct {
+	value expression
+	line  int
+	whens []when
+}
+
+type when struct {
+	values []expression // nil: else
+	body   []node
+	line   int
+}
+
+func (n *caseNode) render(r *run, out *sink) error {
+	v, err := n.value.eval(r)
+	if err != nil {
+		return at(n.line, err)
+	}
+	for _, w := range n.whens {
+		if w.values == nil {
+			return r.render(w.body, out)
+		}
+		for _, e := range w.values {
+			other, err := e.eval(r)
+			if err != nil {
+				return at(w.line, err)
+			}
+			same, err := r.equal(v, other, 0)
+			if err != nil {
+				return at(w.line, err)
+			}
+			if same {
+				return r.render(w.body, out)
+			}
+		}
+	}
+	return nil
+}
+
+// at says where an error is.
+func at(line int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("line %d: %w", line, err)
+}
+
+// sink takes text, up to MaxText.
+type sink struct {
+	strings.Builder
+	full bool
+}
+
+func (s *sink) write(text string) {
+	switch {
+	case s.full:
+	case s.Len()+len(text) <= MaxText:
+		s.WriteString(text)
+	default:
+		s.full = true
+		s.shorten(text)
+	}
+}
+
+// shorten writes what there is room for, with an ellipsis. What was written before may
+// leave none for that; then the cut is in there.
+func (s *sink) shorten(text string) {
+	room := MaxText - len(ellipsis) - s.Len()
+	if room < 0 {
+		before := s.String()
+		s.Reset()
+		s.WriteString(before[:runeStart(before, MaxText-len(ellipsis))])
+	} else {
+		s.WriteString(text[:runeStart(text, room)])
+	}
+	s.WriteString(ellipsis)
+}
+
+const ellipsis = "…"
+
+// runeStart is n, or a little less where n is in the middle of a character.
+func runeStart(s string, n int) int {
+	for i := 0; i < utf8.UTFMax && n > 0 && n < len(s) && !utf8.RuneStart(s[n]); i++ {
+		n--
+	}
+	return n
+}
+
+// cut is s as a sink would have it.
+func cut(s string) string {
+	if len(s) <= MaxText {
+		return s
+	}
+	return s[:runeStart(s, MaxText-len(ellipsis))] + ellipsis
+}
