@@ -1,0 +1,67 @@
+package webhook
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+
+	"github.com/rowbell/rowbell/actions"
+	"github.com/rowbell/rowbell/pkg/egress"
+)
+
+// Redirect is for ROWBELL_DELIVERY=redirect:<url>: it returns what runs in place of a
+// runner of any kind, and sends to target and nowhere else. Target gets the body that a
+// webhook gets, with the id of the delivery, and two headers more: rowbell-kind, and
+// rowbell-destination if there would have been one. A webhook's own headers stay here;
+// its secret signs. If target is not a URL, each attempt fails and is retried.
+func Redirect(target string, kind *actions.Kind, of actions.Runner, client *egress.Client, version string) actions.Runner {
+	r := &redirect{headers: ownHeaders(version)}
+	r.client, r.timeout = client, defaultTimeout
+	if r.url, r.err = egress.CheckURL(target); r.err == nil {
+		r.destination = destinationOf(r.url)
+	}
+	r.headers["Rowbell-Kind"] = []string{kind.Name}
+	if d := of.Destination(); d != "" {
+		r.headers["Rowbell-Destination"] = []string{escape(d, visible)}
+	}
+	r.signer, _ = of.(*hook)
+	return r
+}
+
+// redirect stands for another runner.
+type redirect struct {
+	poster
+	err     error // why there is no url
+	headers http.Header
+	signer  *hook // whose secret signs; nil if it is no webhook
+}
+
+// Destination implements actions.Runner.
+func (r *redirect) Destination() string { return r.destination }
+
+// Secrets implements actions.Runner.
+func (r *redirect) Secrets() []string {
+	if r.signer == nil || r.signer.secret.Ref == "" {
+		return nil
+	}
+	return []string{r.signer.secret.Ref}
+}
+
+// Run implements actions.Runner.
+func (r *redirect) Run(ctx context.Context, d *actions.Delivery) (actions.Result, error) {
+	if r.err != nil {
+		return actions.Result{}, fmt.Errorf("ROWBELL_DELIVERY=redirect: %w", r.err)
+	}
+	body, err := appendBody(d)
+	if err != nil {
+		return actions.Result{}, err
+	}
+	var key []byte
+	if r.signer != nil {
+		if key, err = r.signer.signingKey(ctx, d); err != nil {
+			return actions.Result{}, err
+		}
+	}
+	return r.post(ctx, d, key, maps.Clone(r.headers), body, nil)
+}
