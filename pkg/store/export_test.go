@@ -2,7 +2,10 @@ package store
 
 import "context"
 
-const MigrationLock = migrationLock
+const (
+	MigrationLock   = migrationLock
+	DeliveryFeedSQL = deliveryFeedSQL
+)
 
 // MigrateSource is the half of Migrate that most tests need.
 func MigrateSource(ctx context.Context, url string) error { return migrate(ctx, url, WhichSource) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -368,6 +369,9 @@ func stateError(what string, err error) error {
 		return fmt.Errorf("%s: %w", what, workflow.ErrNotFound)
 	case errors.As(err, &pg) && pg.Code == "23505":
 		return fmt.Errorf("%s: %w: %w", what, workflow.ErrConflict, explain(err))
+	case errors.As(err, &pg) && (strings.HasPrefix(pg.Code, "22") || strings.HasPrefix(pg.Code, "23") || strings.HasPrefix(pg.Code, "54")):
+		// Data exceptions, violated constraints, limits such as that of an index entry.
+		return fmt.Errorf("%s: %w: %w", what, workflow.ErrRefused, explain(err))
 	case errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "3F000"):
 		return fmt.Errorf("%s: %w; run: rowbell migrate", what, explain(err))
 	}

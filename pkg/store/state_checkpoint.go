@@ -74,7 +74,8 @@ func cancelAll(ctx context.Context, tx pgx.Tx, reason string) error {
 )
 insert into rowbell.execution (committed_at, executed_at, settled_at, version_ref, priority, id, status, error, result)
 select committed_at, executed_at, clock_timestamp(), version_ref, priority, id,
-	case when died then 'failure' when tried then 'success' else 'cancelled' end, coalesce(error, $1), result
+	case when died then 'failure' when succeeded then 'success' else 'cancelled' end,
+	case when died then error when not succeeded then $1 end, result
 from o`, reason)
 	return err
 }

@@ -122,6 +122,24 @@ func TestLogFiltersUseAnIndex(t *testing.T) {
 	}
 }
 
+// The feed of deliveries goes to each execution by its key.
+func TestDeliveryFeedUsesIndexes(t *testing.T) {
+	t.Parallel()
+	db, _ := alone(t)
+	fill(t, db)
+	db.Exec(t, `insert into rowbell.attempt (execution_id, committed_at, action, attempt, started_at, duration_ms)
+		select execution_id, committed_at, action, 1, committed_at, 1 from rowbell.queue`)
+	db.Exec(t, `insert into rowbell.delivery_ended (execution_id, committed_at, ended_at, version_ref, "order", action, attempts, kind, status)
+		select id, committed_at, committed_at, version_ref, 0, 0, 0, 'webhook', 'succeeded' from rowbell.execution`)
+	db.Exec(t, `analyze`)
+	plan := explain(t, db.Conn(t), store.DeliveryFeedSQL, []string{fmt.Sprintf("01%024d-%d", 42123, 2+42123%1000), "01ARZ3NDEKTSV4RRFFQ69G5FAV-2"})
+	for _, big := range regexp.MustCompile(`Seq Scan on (execution|queue|attempt|delivery_ended)(_open|_\d+)? `).FindAllString(plan, -1) {
+		if pgRows(t, db.Conn(t), strings.Fields(big)[3]) > 1000 {
+			t.Errorf("%s in\n%s", big, plan)
+		}
+	}
+}
+
 // pendingScan says that a scan of a table of pending executions is meant: it holds what
 // isn't done, which is little, so it has no index for these filters.
 func pendingScan(where, table string) bool {

@@ -63,6 +63,78 @@ order by l.executed_at, l.id`, after.ExecutedAt, after.ExecutionID, limit)
 	return feed, nil
 }
 
+// DeliveryRow is one attempt at a delivery of an execution, or a delivery that was not
+// tried yet, or an execution that has no deliveries.
+type DeliveryRow struct {
+	ExecutionID     string
+	ExecutionStatus workflow.ExecutionStatus
+	ExecutionError  string
+	DeliveryID      string // "" = the execution has none; the fields below are empty then
+	Action          int16  // index in the version's actions
+	Kind            string
+	Recipient       string // "" = the action as a whole
+	State           string // waiting, ready, leased, succeeded, dead or cancelled
+	// At is when the delivery ended, or may be tried; zero while nobody knows.
+	At      time.Time
+	Reason  string // why it gave up or was cancelled; before its end, of the last attempt
+	Attempt int16  // from 1; 0 = there was none
+	Outcome string // of the attempt: retry, succeeded, dead or cancelled
+	Code    int16  // that the attempt got (HTTP, SMTP); 0 without one
+	// StartedAt and Duration are the attempt's, by the worker's clock.
+	StartedAt time.Time
+	Duration  time.Duration
+	Error     string // why the attempt failed
+	Title     string // of the notification that it became
+}
+
+// deliveryFeedSQL goes to each execution by its key, in each table: the lists are short,
+// and the log is long.
+const deliveryFeedSQL = `select l.id, l.status, coalesce(l.error, ''), coalesce(d.id, ''), coalesce(d.action, 0::int2), coalesce(d.kind, ''),
+	coalesce(d.recipient, ''), coalesce(d.state, ''), coalesce(nullif(d.at, 'infinity'), 'epoch'), coalesce(d.reason, ''),
+	coalesce(a.attempt, 0::int2),
+	coalesce(a.outcome, ''), coalesce(a.code, 0::int2), coalesce(a.started_at, 'epoch'), make_interval(secs => coalesce(a.duration_ms, 0) / 1000.0),
+	coalesce(a.error, ''), coalesce(n.title, '')
+from unnest($1::text[]) want (id)
+cross join lateral (
+	select id, status, error, committed_at, executed_at from rowbell.workflow_log where id = want.id offset 0
+) l
+left join lateral (
+	select id, action, kind, recipient, status as state, ended_at as at, reason from rowbell.delivery_done
+	where execution_id = l.id and committed_at = l.committed_at
+	union all
+	select id, action, kind, recipient, state, ready_at, error from rowbell.delivery where execution_id = l.id
+	offset 0
+) d on true
+left join lateral (
+	select attempt, outcome, code, started_at, duration_ms, error from rowbell.delivery_attempt
+	where execution_id = l.id and delivery_id = d.id offset 0
+) a on true
+left join rowbell.notification n on n.delivery_id = d.id
+order by l.executed_at, l.id, d.action, d.id, a.attempt`
+
+// DeliveryFeed returns how these executions stand: each attempt at each of their
+// deliveries so far, in the order in which they were recorded. An execution that is not
+// in the log is left out. The pool should have jit off: the server overrates the query, and
+// would compile it for longer than it runs.
+func (s *State) DeliveryFeed(ctx context.Context, executionIDs []string) ([]DeliveryRow, error) {
+	rows, err := s.pool.Query(ctx, deliveryFeedSQL, executionIDs)
+	if err != nil {
+		return nil, stateError("read deliveries", err)
+	}
+	feed, err := pgx.CollectRows(rows, pgx.RowToStructByPos[DeliveryRow])
+	if err != nil {
+		return nil, stateError("read deliveries", err)
+	}
+	for i := range feed {
+		for _, t := range []*time.Time{&feed[i].At, &feed[i].StartedAt} {
+			if t.Unix() == 0 {
+				*t = time.Time{}
+			}
+		}
+	}
+	return feed, nil
+}
+
 // Now is the cursor of this moment, by the state server's clock.
 func (s *State) Now(ctx context.Context) (FeedCursor, error) {
 	var c FeedCursor
@@ -77,27 +149,31 @@ type QueueStats struct {
 	// Depth by state: waiting (for a lower order, or for a transaction's release),
 	// ready, leased. All three are there.
 	Depth map[string]int64
+	// Retrying is how many of them were tried before, and failed.
+	Retrying int64
 	// Oldest is how long ago the oldest delivery that might be tried now was recorded.
 	Oldest time.Duration
 }
 
 // QueueStats counts the queue. It reads all of it: not for each request.
 func (s *State) QueueStats(ctx context.Context) (QueueStats, error) {
-	var waiting, leased, ready int64
+	var waiting, leased, ready, retrying int64
 	var oldest time.Duration
 	err := s.pool.QueryRow(ctx, `select
 	count(*) filter (where not due), count(*) filter (where due and held), count(*) filter (where due and not held),
+	count(*) filter (where attempts > 0),
 	coalesce(greatest(clock_timestamp() - min(executed_at) filter (where due and ready_at <= clock_timestamp()), '0'), '0')
 from (
-	select executed_at, ready_at, ready_at is not null and ready_at <> 'infinity' as due,
+	select executed_at, ready_at, attempts, ready_at is not null and ready_at <> 'infinity' as due,
 		lease_until is not null and lease_until > clock_timestamp() as held
 	from rowbell.queue
-) q`).Scan(&waiting, &leased, &ready, &oldest)
+) q`).Scan(&waiting, &leased, &ready, &retrying, &oldest)
 	if err != nil {
 		return QueueStats{}, stateError("count the queue", err)
 	}
 	return QueueStats{
-		Depth:  map[string]int64{"waiting": waiting, "ready": ready, "leased": leased},
-		Oldest: oldest,
+		Depth:    map[string]int64{"waiting": waiting, "ready": ready, "leased": leased},
+		Retrying: retrying,
+		Oldest:   oldest,
 	}, nil
 }

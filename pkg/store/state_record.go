@@ -73,9 +73,9 @@ set plan_cache_mode = force_generic_plan; set jit = off`)
 // Close ends the connection.
 func (r *Recorder) Close(ctx context.Context) error { return r.conn.Close(ctx) }
 
-// LeaseTo makes fresh deliveries that may be tried at once the lease of a process, for d
-// from their recording on: it has them in memory, and need not claim them. Without it
-// they are free to claim.
+// LeaseTo says whose lease deliveries become that are recorded as Leased and may be
+// tried at once, for d from their recording on: the process has them in memory, and need
+// not claim them. All others are free to claim.
 func (r *Recorder) LeaseTo(process string, d time.Duration) { r.leaseTo, r.lease = process, d }
 
 // Record writes the batch and moves the checkpoint from b.Previous to b.Next, in one
@@ -155,6 +155,7 @@ var (
 	tBool  = elem{"bool", pgtype.BoolOID}
 	tInt2  = elem{"int2", pgtype.Int2OID}
 	tInt4  = elem{"int4", pgtype.Int4OID}
+	tInt8  = elem{"int8", pgtype.Int8OID}
 	tLSN   = elem{"pg_lsn", 3220}
 	tTime  = elem{"timestamptz", pgtype.TimestamptzOID}
 	tChar  = elem{`"char"`, pgtype.QCharOID}
@@ -179,14 +180,14 @@ var sectionSpecs = [nSections]sectionSpec{
 		[]elem{tText, tTime, tInt4, tInt4, tInt4},
 	},
 	secQueue: {
-		`insert into rowbell.queue (execution_id, committed_at, version_ref, priority, "order", action, kind, sole, addressed, big_lsn, big_stream,
+		`insert into rowbell.queue (execution_id, committed_at, version_ref, priority, "order", action, kind, sole, addressed, big_lsn, big_stream, lane,
 	executed_at, ready_at, lease_until, lease_by)
-	select u.id, u.committed_at, u.version_ref, u.priority, u."order", u.action, u.kind, u.sole, u.addressed, u.big_lsn, u.big_stream, c.t,
+	select u.id, u.committed_at, u.version_ref, u.priority, u."order", u.action, u.kind, u.sole, u.addressed, u.big_lsn, u.big_stream, u.lane, c.t,
 	case when u.waits then null when u.big_lsn is not null then 'infinity' else c.t end,
-	case when not u.waits and u.big_lsn is null then c.t + c.lease end,
-	case when not u.waits and u.big_lsn is null then c.lease_to end
-	from %s u (id, committed_at, version_ref, priority, "order", action, kind, sole, addressed, big_lsn, big_stream, waits), c`,
-		[]elem{tText, tTime, tInt4, tInt4, tInt4, tInt2, tText, tBool, tBool, tLSN, tInt4, tBool},
+	case when u.leased then c.t + c.lease end,
+	case when u.leased then c.lease_to end
+	from %s u (id, committed_at, version_ref, priority, "order", action, kind, sole, addressed, big_lsn, big_stream, lane, waits, leased), c`,
+		[]elem{tText, tTime, tInt4, tInt4, tInt4, tInt2, tText, tBool, tBool, tLSN, tInt4, tInt8, tBool, tBool},
 	},
 	secSurrogates: {
 		`insert into rowbell.surrogate (ref, kind, id, version, tenant_id, name) select u.* from %s u, c`,
@@ -364,7 +365,10 @@ func (r *Recorder) queued(d *workflow.Delivery) {
 		c[9].null()
 		c[10].null()
 	}
-	c[11].bool(d.Order > sh.first)
+	waits := d.Order > sh.first
+	c[11].int8(d.Lane)
+	c[12].bool(waits)
+	c[13].bool(d.Leased && !waits && !x.BigRef)
 }
 
 func (r *Recorder) applied(list []workflow.Applied) {

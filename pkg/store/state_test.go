@@ -167,11 +167,11 @@ func TestRecord(t *testing.T) {
 		t.Errorf("workflow_event\n got %q\nwant %q", events, wantEvents)
 	}
 	deliveries := pgtest.Query[string](t, w.db, `select concat_ws('|', id, state, kind, "order") from rowbell.delivery order by id`)
-	wantDeliveries := []string{one.ID + "-2.0|ready|webhook|0", several.ID + "-2.0|ready|webhook|0", several.ID + "-2.1|waiting|webhook|1"}
+	wantDeliveries := []string{one.ID + "-2_0|ready|webhook|0", several.ID + "-2_0|ready|webhook|0", several.ID + "-2_1|waiting|webhook|1"}
 	if fmt.Sprint(deliveries) != fmt.Sprint(wantDeliveries) {
 		t.Errorf("delivery\n got %q\nwant %q", deliveries, wantDeliveries)
 	}
-	if id := workflow.DeliveryID(b2.Executions[0].ID(), 1, ""); id != several.ID+"-2.1" {
+	if id := workflow.DeliveryID(b2.Executions[0].ID(), 1, ""); id != several.ID+"-2_1" {
 		t.Errorf("DeliveryID = %s", id)
 	}
 	stats, err := w.state.QueueStats(t.Context())
@@ -194,11 +194,17 @@ func TestRecordLeases(t *testing.T) {
 	b := w.batch(workflow.Pending, 2, w.event("1"))
 	big := w.batch(workflow.Pending, 1, w.event("2"))
 	big.Executions[0].BigRef = true
+	none := w.batch(workflow.Pending, 1, w.event("3"))
+	for _, d := range append(b.Deliveries, big.Deliveries...) {
+		d.Leased = true // of which only the first may be tried at once
+	}
 	w.record(t, b)
 	big.Previous = w.last
 	w.record(t, big)
+	none.Previous = w.last
+	w.record(t, none)
 	got := pgtest.Query[string](t, w.db, `select concat_ws('|', state, lease_by, round(extract(epoch from lease_until - clock_timestamp()) / 30)) from rowbell.delivery order by id`)
-	want := []string{"leased|rowbell/test/7|1", "waiting", "waiting"}
+	want := []string{"leased|rowbell/test/7|1", "waiting", "waiting", "ready"}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("deliveries are %q, want %q", got, want)
 	}

@@ -21,11 +21,12 @@ func (x *Execution) ID() string {
 }
 
 // DeliveryID is the public id of a delivery, and the idempotency key of all its
-// attempts. The recipient is "" for the action as a whole.
+// attempts. The recipient is "" for the action as a whole. There is no full stop but in a
+// recipient: what is signed of a webhook is joined by them (Standard Webhooks).
 func DeliveryID(executionID string, action int16, recipient string) string {
-	id := executionID + "." + strconv.Itoa(int(action))
+	id := executionID + "_" + strconv.Itoa(int(action))
 	if recipient != "" {
-		id += "." + recipient
+		id += "_" + recipient
 	}
 	return id
 }

@@ -1,0 +1,112 @@
+package store
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// Definitions reads what is delivered of both databases: state says which version a
+// delivery is of, the source what that does.
+type Definitions struct {
+	*State
+	*Source
+}
+
+// Version is the workflow version that a surrogate stands for. Returns ErrNotFound if it
+// is there no more.
+func (d Definitions) Version(ctx context.Context, ref int32) (workflow.Version, error) {
+	v, err := d.VersionOf(ctx, ref)
+	if err != nil {
+		return workflow.Version{}, err
+	}
+	list, err := d.Versions(ctx, []VersionRef{v})
+	if err != nil {
+		return workflow.Version{}, err
+	}
+	return list[0], nil
+}
+
+// Statuses are the present ones of these workflows, however far the stream has come.
+// One that has no definition any more is Deleted.
+func (s *Source) Statuses(ctx context.Context, workflowIDs []string) (map[string]workflow.Status, error) {
+	const what = "read whether workflows are active"
+	statuses := make(map[string]workflow.Status, len(workflowIDs))
+	for _, id := range workflowIDs {
+		statuses[id] = workflow.Deleted
+	}
+	rows, err := s.pool.Query(ctx, `select id, status from rowbell.workflow_definition where id = any ($1)`, workflowIDs)
+	if err != nil {
+		return nil, sourceError(what, err)
+	}
+	var id string
+	var status workflow.Status
+	if _, err := pgx.ForEachRow(rows, []any{&id, &status}, func() error { statuses[id] = status; return nil }); err != nil {
+		return nil, sourceError(what, err)
+	}
+	return statuses, nil
+}
+
+// StoredSecret is a row of rowbell.secret: plain until a worker has sealed it.
+type StoredSecret struct {
+	ID       string
+	TenantID string // "" = operators'
+	Name     string
+	Plain    *string
+	Sealed   []byte
+	KeyID    string // which key sealed it
+}
+
+const secretColumns = `id, coalesce(tenant_id, ''), name, plain, sealed, coalesce(key_id, '')`
+
+// Secret reads a tenant's secret by its name. Returns ErrNotFound if there is none.
+func (s *Source) Secret(ctx context.Context, tenantID, name string) (StoredSecret, error) {
+	rows, err := s.pool.Query(ctx, `select `+secretColumns+` from rowbell.secret where coalesce(tenant_id, '') = $1 and name = $2`, tenantID, name)
+	if err != nil {
+		return StoredSecret{}, sourceError("read secret "+name, err)
+	}
+	secret, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[StoredSecret])
+	if err != nil {
+		return StoredSecret{}, sourceError("read secret "+name, err)
+	}
+	return secret, nil
+}
+
+// SealSecrets puts what seal makes of them in the place of plain secrets, at most limit
+// of them, and returns how many it sealed. Those that another process is sealing are
+// left to it.
+func (s *Source) SealSecrets(ctx context.Context, limit int, keyID string, seal func(StoredSecret) []byte) (int, error) {
+	n := 0
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `select `+secretColumns+` from rowbell.secret where plain is not null order by created_at limit $1 for update skip locked`, limit)
+		if err != nil {
+			return err
+		}
+		secrets, err := pgx.CollectRows(rows, pgx.RowToStructByPos[StoredSecret])
+		if err != nil || len(secrets) == 0 {
+			return err
+		}
+		b := &pgx.Batch{}
+		for _, secret := range secrets {
+			b.Queue(`update rowbell.secret set plain = null, sealed = $2, key_id = $3, sealed_at = clock_timestamp() where id = $1`,
+				secret.ID, seal(secret), keyID)
+		}
+		n = len(secrets)
+		return tx.SendBatch(ctx, b).Close()
+	})
+	if err != nil {
+		return 0, sourceError("seal secrets", err)
+	}
+	return n, nil
+}
+
+// CountSecrets counts the secrets that are not sealed yet, and those that are.
+func (s *Source) CountSecrets(ctx context.Context) (plain, sealed int, err error) {
+	err = s.pool.QueryRow(ctx, `select count(*) filter (where plain is not null), count(*) filter (where plain is null) from rowbell.secret`).Scan(&plain, &sealed)
+	if err != nil {
+		return 0, 0, sourceError("count rowbell.secret", err)
+	}
+	return plain, sealed, nil
+}
