@@ -14,10 +14,10 @@ const (
 
 	// hotReads reads within hotWindow, or one read of hotBytes, say that there is a
 	// backlog; coldReads reads of less than coldBytes in a row say that it is gone.
-	hotReads  = 32
+	hotReads  = 128
 	hotWindow = 5 * time.Millisecond
 	hotBytes  = 64 << 10
-	coldReads = 4
+	coldReads = 2
 	coldBytes = 8 << 10
 
 	// When more than fullBytes are there again right after a read, the server's kernel
@@ -25,7 +25,7 @@ const (
 	fullBytes = 256 << 10
 
 	minPause   = time.Millisecond
-	startPause = 3 * time.Millisecond
+	startPause = minPause
 	maxPause   = 6 * time.Millisecond
 
 	// napTime is the pause of a connection that does not coalesce; the kernel adds about

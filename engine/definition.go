@@ -114,7 +114,7 @@ func (e *Engine) changeVersion(v workflow.Version) {
 }
 
 func (e *Engine) apply(v Version) *match.Compiled {
-	c := match.Compile(v.Version, v.Ref, e.kinds)
+	c := match.Compile(v.Version, v.Ref, e.judge)
 	e.index.Apply(c)
 	if v.Status != workflow.Active {
 		e.metrics.verdicts([]workflow.Health{{WorkflowID: v.WorkflowID}})

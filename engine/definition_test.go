@@ -217,7 +217,7 @@ func TestPriorityAndActions(t *testing.T) {
 	if want := []string{"acts 0 webhook 0 ready", "acts 1 email 1 waiting", "acts 2 log 2 waiting", "hook 0 webhook 0 ready"}; !slices.Equal(got, want) {
 		t.Errorf("deliveries %q, want %q", got, want)
 	}
-	if n := pgtest.One[int](t, s.db, `select count(*)::int from rowbell.delivery d left join rowbell.workflow_log l on l.id = d.execution_id where l.id is null or d.id <> l.id || '.' || d.action`); n != 0 {
+	if n := pgtest.One[int](t, s.db, `select count(*)::int from rowbell.delivery d left join rowbell.workflow_log l on l.id = d.execution_id where l.id is null or d.id <> l.id || '_' || d.action`); n != 0 {
 		t.Errorf("%d deliveries don't name their execution", n)
 	}
 }

@@ -22,7 +22,7 @@ type Config struct {
 	// BatchSize is the most executions that one statement records. Defaults to 1000.
 	BatchSize int
 	// BacklogBatch and BacklogWait are for a stream that is behind: fewer executions
-	// than this wait for more, but no longer than this. They default to 100 and 20 ms.
+	// than this wait for more, but no longer than this. They default to 500 and 20 ms.
 	BacklogBatch int
 	BacklogWait  time.Duration
 	// BatchBytes is the most event data that one statement records. Defaults to 4 MiB.
@@ -89,6 +89,11 @@ type Hooks struct {
 	Confirm func(lsn, recordedAt change.LSN)
 	// Recorded is called after each batch with the checkpoint that it wrote.
 	Recorded func(workflow.Checkpoint)
+	// Reserve is called with the deliveries of a batch before it is recorded, and marks
+	// those as Leased that this process takes from memory. Deliver is called with the
+	// same once they are recorded, or could not be; since is the time before that.
+	Reserve func([]*workflow.Delivery)
+	Deliver func(ds []*workflow.Delivery, since time.Time, recorded bool)
 	// Verdicts hands over what has changed in what can be said of workflows.
 	Verdicts func([]workflow.Health)
 	// Withdrawn says that a workflow is not active any more, so nothing is to be said of
@@ -120,7 +125,7 @@ type Engine struct {
 	hooks   Hooks
 	rec     recorder
 	metrics *Metrics
-	kinds   func(actionType string) error
+	judge   match.Judge
 
 	tracker  *checkpoint.Tracker
 	index    *match.Index
@@ -147,9 +152,9 @@ type Engine struct {
 }
 
 // New makes an engine that goes on from start.
-func New(cfg Config, start Start, rec recorder, kinds func(actionType string) error, hooks Hooks, metrics *Metrics) (*Engine, error) {
+func New(cfg Config, start Start, rec recorder, judge match.Judge, hooks Hooks, metrics *Metrics) (*Engine, error) {
 	cfg.BatchSize = cmp.Or(cfg.BatchSize, 1000)
-	cfg.BacklogBatch = cmp.Or(cfg.BacklogBatch, 100)
+	cfg.BacklogBatch = cmp.Or(cfg.BacklogBatch, 500)
 	cfg.BacklogWait = cmp.Or(cfg.BacklogWait, 20*time.Millisecond)
 	cfg.BatchBytes = cmp.Or(cfg.BatchBytes, 4<<20)
 	cfg.HoldBytes = cmp.Or(cfg.HoldBytes, 16<<20)
@@ -161,7 +166,7 @@ func New(cfg Config, start Start, rec recorder, kinds func(actionType string) er
 		return nil, fmt.Errorf("the checkpoint's first load: %w", err)
 	}
 	e := &Engine{
-		cfg: cfg, hooks: hooks, rec: rec, metrics: metrics, kinds: kinds,
+		cfg: cfg, hooks: hooks, rec: rec, metrics: metrics, judge: judge,
 		tracker:  checkpoint.NewTracker(start.Checkpoint),
 		index:    match.New(),
 		snapshot: sn,

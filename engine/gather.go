@@ -65,7 +65,7 @@ func (e *Engine) gather(b *binding, ev *change.Event, pos change.Position) {
 			events[m.Side] = rec
 		}
 		x := &workflow.Execution{
-			Event: rec, VersionRef: m.Compiled.Ref, Priority: m.Priority, BigRef: e.txn.big,
+			Event: rec, VersionRef: m.Compiled.Ref, TenantID: m.Compiled.TenantID, Priority: m.Priority, BigRef: e.txn.big,
 		}
 		e.batch.Executions = append(e.batch.Executions, x)
 		switch {
@@ -78,6 +78,7 @@ func (e *Engine) gather(b *binding, ev *change.Event, pos change.Position) {
 			for n, a := range m.Compiled.Workflow.Actions {
 				e.batch.Deliveries = append(e.batch.Deliveries, &workflow.Delivery{
 					Execution: x, Action: int16(n), Kind: a.Type, Order: a.Order,
+					Lane: m.Compiled.Routes[n].Lane, Addressed: m.Compiled.Routes[n].Addressed,
 				})
 			}
 		}
@@ -103,6 +104,7 @@ func (e *Engine) event(b *binding, ev *change.Event, pos change.Position, side c
 		Side:        side,
 		CommittedAt: e.txn.committedAt,
 		TableRef:    b.ref,
+		Table:       b.label,
 		Op:          op,
 		TenantID:    b.layout.tenantOf(row),
 		RowKey:      b.layout.keyOf(row),

@@ -222,13 +222,15 @@ func (s *stage) start(t testing.TB, o options) *run {
 			}
 		},
 	}
-	kinds := func(kind string) error {
-		if !slices.Contains([]string{"log", "webhook", "email"}, kind) {
-			return fmt.Errorf("there is no action of kind %q", kind)
+	judge := func(w *workflow.Workflow) ([]workflow.Route, error) {
+		for _, a := range w.Actions {
+			if !slices.Contains([]string{"log", "webhook", "email"}, a.Type) {
+				return nil, fmt.Errorf("there is no action of kind %q", a.Type)
+			}
 		}
-		return nil
+		return make([]workflow.Route, len(w.Actions)), nil
 	}
-	eng, err := engine.New(config, *start, rec, kinds, hooks, engine.NewMetrics(r.reg))
+	eng, err := engine.New(config, *start, rec, judge, hooks, engine.NewMetrics(r.reg))
 	if err != nil {
 		t.Fatal(err)
 	}

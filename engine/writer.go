@@ -21,7 +21,7 @@ func (e *Engine) write(ctx context.Context) error {
 				return err
 			}
 			start := time.Now()
-			if err := e.rec.Record(ctx, &b.Batch); err != nil {
+			if err := e.record(ctx, b); err != nil {
 				return fmt.Errorf("record %d executions up to %s: %w", len(b.Executions), b.Next.Position, err)
 			}
 			e.metrics.recorded(b, time.Since(start))
@@ -38,6 +38,19 @@ func (e *Engine) write(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// record writes one batch. What of its deliveries this process takes from memory is
+// settled before, since the lease is recorded with them.
+func (e *Engine) record(ctx context.Context, b *batch) error {
+	if e.hooks.Reserve == nil || len(b.Deliveries) == 0 {
+		return e.rec.Record(ctx, &b.Batch)
+	}
+	e.hooks.Reserve(b.Deliveries)
+	since := time.Now()
+	err := e.rec.Record(ctx, &b.Batch)
+	e.hooks.Deliver(b.Deliveries, since, err == nil)
+	return err
 }
 
 // tell lets the slot know what is durable. With state in the source, a checkpoint is

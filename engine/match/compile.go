@@ -19,8 +19,9 @@ type Compiled struct {
 	Ref        int32 // surrogate of the version
 	TenantID   string
 	Status     workflow.Status
-	Health     workflow.Health // OK, Broken or Incomplete; NotCaptured and bind errors come with the Index
-	LogOnly    bool            // all actions are of kind log
+	Health     workflow.Health  // OK, Broken or Incomplete; NotCaptured and bind errors come with the Index
+	LogOnly    bool             // all actions are of kind log
+	Routes     []workflow.Route // of the actions, in their order
 
 	triggers []trigger // of workflows whose Health is OK
 }
@@ -33,9 +34,13 @@ type trigger struct {
 	form     *condition.Form
 }
 
-// Compile judges a version. It never fails: what is wrong stands in Health. kinds says
-// whether an action kind is known, and nil accepts all; its error names the known ones.
-func Compile(v workflow.Version, ref int32, kinds func(actionType string) error) *Compiled {
+// Judge says what recording must know of a workflow's actions; or what is wrong with
+// them, each with the action and the mend.
+type Judge func(*workflow.Workflow) ([]workflow.Route, error)
+
+// Compile judges a version. It never fails: what is wrong stands in Health. judge is
+// asked about the actions; nil accepts all.
+func Compile(v workflow.Version, ref int32, judge Judge) *Compiled {
 	c := &Compiled{
 		WorkflowID: v.WorkflowID, Version: v.Version, Ref: ref, TenantID: v.TenantID, Status: v.Status,
 		Health: workflow.Health{WorkflowID: v.WorkflowID, Version: v.Version, TenantID: v.TenantID, Verdict: workflow.OK},
@@ -64,13 +69,16 @@ func Compile(v workflow.Version, ref int32, kinds func(actionType string) error)
 		return c
 	}
 	c.LogOnly = true
-	for i, a := range w.Actions {
-		if kinds != nil {
-			if err := kinds(a.Type); err != nil {
-				return c.broken(fmt.Sprintf("action %d: %s", i+1, err))
-			}
-		}
+	for _, a := range w.Actions {
 		c.LogOnly = c.LogOnly && a.Type == "log"
+	}
+	c.Routes = make([]workflow.Route, len(w.Actions))
+	if judge != nil {
+		routes, err := judge(w)
+		if err != nil {
+			return c.broken(err.Error())
+		}
+		c.Routes = routes
 	}
 	var triggers []trigger
 	for i, t := range w.Triggers {

@@ -21,11 +21,13 @@ func TestCompile(t *testing.T) {
 		}
 		return b
 	}
-	kinds := func(kind string) error {
-		if kind == "log" || kind == "webhook" {
-			return nil
+	judge := func(w *workflow.Workflow) ([]workflow.Route, error) {
+		for i, a := range w.Actions {
+			if a.Type != "log" && a.Type != "webhook" {
+				return nil, fmt.Errorf("action %d: there is no action kind %q; use log or webhook", i+1, a.Type)
+			}
 		}
-		return fmt.Errorf("there is no action kind %q; use log or webhook", kind)
+		return make([]workflow.Route, len(w.Actions)), nil
 	}
 	for _, c := range []struct {
 		name     string
@@ -54,7 +56,7 @@ func TestCompile(t *testing.T) {
 		}), workflow.Broken, `not supported by this version yet: time_based`, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := Compile(workflow.Version{WorkflowID: "w", Version: 3, TenantID: "a", Status: workflow.Active, Document: c.document}, 9, kinds)
+			got := Compile(workflow.Version{WorkflowID: "w", Version: 3, TenantID: "a", Status: workflow.Active, Document: c.document}, 9, judge)
 			if got.Health.Verdict != c.verdict || !strings.Contains(got.Health.Message, c.message) || c.verdict != workflow.OK && got.Health.Message == "" {
 				t.Errorf("got %s: %s", got.Health.Verdict, got.Health.Message)
 			}
@@ -66,7 +68,7 @@ func TestCompile(t *testing.T) {
 			}
 		})
 	}
-	gone := Compile(workflow.Version{WorkflowID: "w", Status: workflow.Deleted, Document: json.RawMessage("null")}, 1, kinds)
+	gone := Compile(workflow.Version{WorkflowID: "w", Status: workflow.Deleted, Document: json.RawMessage("null")}, 1, judge)
 	if gone.Health.Verdict != workflow.OK || gone.Workflow != nil {
 		t.Errorf("deleted: got %+v", gone)
 	}

@@ -10,15 +10,20 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rowbell/rowbell/actions"
 	"github.com/rowbell/rowbell/cdc"
 	"github.com/rowbell/rowbell/engine"
+	"github.com/rowbell/rowbell/engine/executor"
 	"github.com/rowbell/rowbell/pkg/admin"
+	"github.com/rowbell/rowbell/pkg/egress"
+	"github.com/rowbell/rowbell/pkg/secret"
 	"github.com/rowbell/rowbell/pkg/store"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
@@ -49,8 +54,14 @@ type App struct {
 	ops                   *admin.Ops
 	ready                 atomic.Bool                         // Run has finished its preparations
 	checkpoint            atomic.Pointer[workflow.Checkpoint] // recorded last
-	lost                  chan []string                       // captured tables that are not published any more; room for one
-	identity              atomic.Pointer[[]string]            // published tables without a replica identity
+	key                   *secret.Key                         // nil: there is none
+	egress                *egress.Client
+	redirectEgress        *egress.Client // nil: deliveries go where they are meant to
+	redirect              func(*actions.Kind, actions.Runner) actions.Runner
+	registry              *actions.Registry
+	executor              *executor.Executor
+	lost                  chan []string            // captured tables that are not published any more; room for one
+	identity              atomic.Pointer[[]string] // published tables without a replica identity
 }
 
 // New checks the configuration, and opens the pools and the ops listener. It connects
@@ -67,6 +78,10 @@ func New(cfg Config, log *slog.Logger, version, revision string) (*App, error) {
 	a.health = newHealthWriter(a.source, log)
 	a.capturer = newCapturer(a.source, a.cfg, log)
 	a.lost = make(chan []string, 1)
+	if err := a.prepareDelivery(version); err != nil {
+		a.closePools()
+		return nil, err
+	}
 	a.reader.metrics = a.metrics
 	a.reader.set(phaseStarting, nil)
 	if a.ops, err = admin.NewOps(admin.OpsConfig{Listen: a.cfg.OpsListen, Registry: a.reg, Checks: a.checks(), Logger: log}); err != nil {
@@ -113,10 +128,21 @@ func openPool(dsn, applicationName string, most int32) (*pgxpool.Pool, error) {
 	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
 	cfg.PingTimeout = 5 * time.Second // of a connection that was idle: its server may have gone without a word
 	cfg.MaxConns = most
+	// A process may be stopped at any moment, in a transaction too; nobody is to wait for
+	// it with what that has locked.
+	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, `set idle_in_transaction_session_timeout = '10s'`)
+		return err
+	}
 	return pgxpool.NewWithConfig(context.Background(), cfg)
 }
 
 func (a *App) closePools() {
+	for _, c := range []*egress.Client{a.egress, a.redirectEgress} {
+		if c != nil {
+			c.Close()
+		}
+	}
 	a.sourcePool.Close()
 	if a.statePool != a.sourcePool {
 		a.statePool.Close()
@@ -160,6 +186,9 @@ func (a *App) Run(ctx context.Context) error {
 	g.Go(func() error { return a.capturer.run(ctx) })
 	g.Go(func() error { return a.watch(ctx) })
 	g.Go(func() error { return a.maintain(ctx) })
+	g.Go(func() error { return a.executor.Run(ctx, work) })
+	g.Go(func() error { return a.listen(ctx) })
+	g.Go(func() error { return a.sealSecrets(ctx) })
 	err := g.Wait()
 	a.log.InfoContext(ctx, "rowbell has stopped", "err", err)
 	return err

@@ -32,6 +32,7 @@ func (a *App) checks() []admin.Check {
 			return "state answers", nil
 		}},
 		{Name: "slot", Run: a.checkSlot},
+		{Name: "delivery", Run: a.checkDelivery},
 		{Name: "capture", Run: a.checkCapture},
 		{Name: "replica_identity", Run: a.checkIdentity},
 	}
@@ -89,6 +90,25 @@ func (a *App) checkSlot(ctx context.Context) (string, error) {
 		return "", &admin.Problem{Message: fmt.Sprintf("the server has given up WAL that the slot %q needs: %s", a.cfg.Slot, slot.Lost), Mend: "rowbell resync"}
 	}
 	return fmt.Sprintf("retains %d bytes of WAL", slot.RetainedBytes), nil
+}
+
+// checkDelivery says what becomes of deliveries, and warns while the databases keep the
+// executor from its work. What receivers do is no matter of this process's health.
+func (a *App) checkDelivery(context.Context) (string, error) {
+	for _, t := range a.executor.Troubles() {
+		return "", &admin.Problem{
+			Message: fmt.Sprintf("deliveries wait, since it has not been possible for %s to %s: %s", time.Since(t.Since).Round(time.Second), t.What, Redact(t.Err.Error())),
+			Mend:    "see that the servers of source and state answer, and run: rowbell check",
+			Warning: time.Since(t.Since) < retryPatience,
+		}
+	}
+	switch to := a.cfg.Delivery.Redirect(); {
+	case a.cfg.Delivery == DeliveryHold:
+		return "on hold: deliveries are recorded, and nothing is sent (ROWBELL_DELIVERY)", nil
+	case to != "":
+		return "everything is sent to one receiver instead (ROWBELL_DELIVERY)", nil
+	}
+	return "delivering", nil
 }
 
 func (a *App) checkCapture(context.Context) (string, error) {

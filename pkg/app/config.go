@@ -47,6 +47,13 @@ type Config struct {
 	TenantColumn string
 	// Delivery says what becomes of recorded deliveries. Defaults to DeliveryOn.
 	Delivery DeliveryMode
+	// DeliveryConcurrency is how many attempts run at once; DestinationConcurrency and
+	// TenantConcurrency how many of them to one destination of a tenant, and of one
+	// tenant. They default to 128, 16 and 96.
+	DeliveryConcurrency, DestinationConcurrency, TenantConcurrency int
+	// DeliveryLease is how long a delivery stays with a process that isn't heard of any
+	// more. Defaults to 30 s.
+	DeliveryLease time.Duration
 	// SMTPURL is the mail server. Defaults to none: email actions can't be delivered.
 	SMTPURL string
 	// SecretKey seals secrets: 32 bytes. Defaults to none: workflows with secrets are broken.
@@ -145,6 +152,10 @@ func (c Config) WithDefaults() Config {
 	c.OpsListen = cmp.Or(c.OpsListen, "127.0.0.1:8081")
 	c.TenantColumn = cmp.Or(c.TenantColumn, "tenant_id")
 	c.Delivery = cmp.Or(c.Delivery, DeliveryOn)
+	c.DeliveryConcurrency = cmp.Or(c.DeliveryConcurrency, 128)
+	c.DestinationConcurrency = cmp.Or(c.DestinationConcurrency, min(16, c.DeliveryConcurrency))
+	c.TenantConcurrency = cmp.Or(c.TenantConcurrency, min(96, c.DeliveryConcurrency))
+	c.DeliveryLease = cmp.Or(c.DeliveryLease, 30*time.Second)
 	c.ReadCoalescing = cmp.Or(c.ReadCoalescing, CoalesceAuto)
 	c.HeartbeatInterval = cmp.Or(c.HeartbeatInterval, 10*time.Second)
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, 20*time.Second)
@@ -212,6 +223,17 @@ func (c Config) Validate() error {
 		}
 	default:
 		bad("delivery", "%q is not a mode. Use on, hold, or redirect:<url>", Redact(string(c.Delivery)))
+	}
+	if c.DeliveryConcurrency < 1 || c.DeliveryConcurrency > 10000 {
+		bad("delivery-concurrency", "%d is out of range. Use 1 to 10000", c.DeliveryConcurrency)
+	}
+	for setting, n := range map[string]int{"destination-concurrency": c.DestinationConcurrency, "tenant-concurrency": c.TenantConcurrency} {
+		if n < 1 || n > c.DeliveryConcurrency {
+			bad(setting, "%d is out of range. Use 1 to the %d of %s", n, c.DeliveryConcurrency, named("delivery-concurrency"))
+		}
+	}
+	if c.DeliveryLease < 5*time.Second || c.DeliveryLease > 10*time.Minute {
+		bad("delivery-lease", "%v is out of range. Use 5s to 10m", c.DeliveryLease)
 	}
 	if c.SMTPURL != "" {
 		if u, err := url.Parse(c.SMTPURL); err != nil || u.Host == "" || (u.Scheme != "smtp" && u.Scheme != "smtps") {

@@ -38,6 +38,7 @@ func (d *doctor) examineInstallation(ctx context.Context) {
 	}
 	d.publications(ctx, started)
 	d.emitters(ctx)
+	d.secrets(ctx)
 	d.tables(ctx)
 	d.workflows(ctx)
 }
@@ -199,7 +200,7 @@ func (d *doctor) publications(ctx context.Context, started bool) {
 	default:
 		r.ok("publications", "%s, with %s", both, counted(len(p.Tables), "table", "tables"))
 	}
-	if p.Exists && !p.Member {
+	if p.Exists && !p.Member && d.cfg.Capture == CaptureAuto {
 		r.add(LevelWarning, "publications", fmt.Sprintf("%s is not a member of their owner %s, so it can't capture tables", d.Role, p.Owner),
 			fmt.Sprintf("GRANT %s TO %s;", quoteName(p.Owner), quoteName(d.Role)))
 	}
@@ -219,6 +220,20 @@ func (d *doctor) emitters(ctx context.Context) {
 	d.report.add(LevelFailed, "forgery", fmt.Sprintf("%s of tenants can write workflows by SQL, and anyone may call pg_logical_emit_message: they could forge events and actors", counted(members, "role", "roles")),
 		fmt.Sprintf("REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC;", functions),
 		fmt.Sprintf("GRANT EXECUTE ON FUNCTION %s TO %s;", functions, quoteName(d.Role)))
+}
+
+// secrets: what workflows keep secret must be sealed, for which there must be a key.
+func (d *doctor) secrets(ctx context.Context) {
+	plain, sealed, err := d.source.CountSecrets(ctx)
+	switch {
+	case err != nil:
+		d.report.trouble("secrets", err)
+	case len(d.cfg.SecretKey) == 0 && plain+sealed > 0:
+		d.report.add(LevelWarning, "secrets", fmt.Sprintf("there is no ROWBELL_SECRET_KEY, and %s in rowbell.secret: workflows with secrets are broken", counted(plain+sealed, "secret is", "secrets are")),
+			"Make a key, keep it, and set ROWBELL_SECRET_KEY to it: openssl rand -base64 32")
+	case len(d.cfg.SecretKey) > 0:
+		d.report.ok("secrets", "there is a key, and %s", counted(plain+sealed, "secret", "secrets"))
+	}
 }
 
 // tables looks at what is captured, and at what active workflows name.

@@ -3,17 +3,45 @@ package app
 import (
 	"fmt"
 	"slices"
-	"strings"
+
+	"github.com/rowbell/rowbell/actions"
+	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
-// kinds are the action kinds that workflows may name. Deliveries of those that have
-// no executor in this process are recorded, and stay in the queue.
-var kinds = []string{"chat", "email", "function", "log", "notification", "publish", "webhook"}
+// later are the action kinds that the design has and this version doesn't.
+var later = []string{"chat", "email", "function", "publish"}
 
-// actionKinds returns nil for a known kind of action.
-func actionKinds(kind string) error {
-	if slices.Contains(kinds, kind) {
-		return nil
+// judge says what recording must know of a workflow's actions, or what is wrong with them.
+func (a *App) judge(w *workflow.Workflow) ([]workflow.Route, error) {
+	for i, action := range w.Actions {
+		if slices.Contains(later, action.Type) {
+			return nil, fmt.Errorf("action %d: not supported by this version yet: actions of kind %s", i+1, action.Type)
+		}
 	}
-	return fmt.Errorf("unknown action kind %q; there are: %s", kind, strings.Join(kinds, ", "))
+	plan, err := a.registry.Plan(w)
+	if err != nil {
+		return nil, err
+	}
+	routes := make([]workflow.Route, len(plan.Steps))
+	for i, s := range plan.Steps {
+		if len(s.Runner.Secrets()) > 0 && a.key == nil {
+			return nil, fmt.Errorf("action %d (%s): it has a secret, and this worker has no key to keep it with; set ROWBELL_SECRET_KEY (make one with: openssl rand -base64 32) and start it again",
+				i+1, s.Kind.Name)
+		}
+		routes[i] = workflow.Route{Lane: s.Lane, Addressed: !s.Kind.Recipients}
+	}
+	return routes, nil
+}
+
+// plan is what the executor runs: what the workflow says, or the same sent elsewhere.
+func (a *App) plan(w *workflow.Workflow) (*actions.Plan, error) {
+	plan, err := a.registry.Plan(w)
+	if err == nil && a.redirect != nil {
+		for i := range plan.Steps {
+			if s := &plan.Steps[i]; s.Kind.Name != "log" {
+				s.Runner = a.redirect(s.Kind, s.Runner)
+			}
+		}
+	}
+	return plan, err
 }

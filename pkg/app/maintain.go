@@ -61,6 +61,9 @@ func (a *App) countQueue(ctx context.Context) {
 	if q, err := a.state.QueueStats(ctx); err == nil {
 		a.metrics.queue(q)
 	}
+	if plain, _, err := a.source.CountSecrets(ctx); err == nil {
+		a.metrics.unsealed.Set(float64(plain))
+	}
 }
 
 // lookAtSlot measures what the slot retains.

@@ -18,6 +18,7 @@ type metrics struct {
 	queueDepth      *prometheus.GaugeVec
 	queueOldest     prometheus.Gauge
 	takeovers       prometheus.Counter
+	unsealed        prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -40,9 +41,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		takeovers: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "rowbell_takeovers_total", Help: "Connections of silent holders that this process ended to take the slot.",
 		}),
+		unsealed: gauge("rowbell_secrets_unsealed", "Secrets that stand in rowbell.secret as they were written."),
 	}
 	reg.MustRegister(m.role, m.slotExists, m.slotActive, m.slotRetained, m.slotLost,
-		m.withoutIdentity, m.queueDepth, m.queueOldest, m.takeovers)
+		m.withoutIdentity, m.queueDepth, m.queueOldest, m.takeovers, m.unsealed)
 	m.setRole(phaseStarting)
 	return m
 }

@@ -215,6 +215,7 @@ func (a *App) hold(ctx, work context.Context, held *bool) error {
 		_ = rec.Close(closing) // what it recorded has been answered
 	}()
 
+	rec.LeaseTo(a.id, a.cfg.DeliveryLease)
 	a.health.begin()
 	defer a.capturer.want(nil) // only who reads the definitions knows
 	tables := newDescriber(a.sourcePool, a.log)
@@ -222,11 +223,11 @@ func (a *App) hold(ctx, work context.Context, held *bool) error {
 	eng, err := engine.New(engine.Config{
 		StateInSource: a.cfg.stateInSource(), ReadVersion: store.VersionFromRow, ReadTable: store.TableFromRow,
 		Described: tables.out, Lost: a.lost, Logger: a.log,
-	}, start, rec, actionKinds,
+	}, start, rec, a.judge,
 		engine.Hooks{
 			Confirm: stream.Confirm, Recorded: a.recorded, Heartbeat: heartbeat.Seen,
 			Verdicts: a.health.changed, Withdrawn: a.health.withdrawn, Uncaptured: a.capturer.want,
-			Undescribed: tables.want,
+			Undescribed: tables.want, Reserve: a.executor.Reserve, Deliver: a.executor.Recorded,
 		}, a.engine)
 	if err != nil {
 		return err

@@ -60,7 +60,7 @@ func TestFenced(t *testing.T) {
 	db.Exec(t, shop)
 	a := startWorker(t, db)
 	a.holds(t)
-	define(t, db, "w", "acme", "create", `{}`, "webhook")
+	define(t, db, "w", "acme", "create", `{}`, "log")
 	captured(t, db)
 	b := startWorker(t, db)
 	waits := func(w *worker) bool { return strings.Contains(w.ready(t), "waits to take over") }

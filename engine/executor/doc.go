@@ -1,0 +1,59 @@
+// Package executor delivers what is recorded. Any number of processes do so, each with
+// one Executor.
+//
+// # What is authoritative
+//
+// The queue in state. A delivery is a row there until it has ended; what an executor has
+// in memory is leased, and comes back to the others when the lease runs out. Nothing is
+// known of a delivery but what stands in its row, its event, and its workflow's version.
+//
+// # The way of a delivery
+//
+//	recorded   with a lease of the process that records it, if that has room for it
+//	           (Reserve, Recorded); otherwise free to claim
+//	claimed    by whoever has room, lanes by turns; after a failed attempt too
+//	waiting    in memory, for its turn
+//	addressed  if its kind has recipients: replaced by one delivery for each
+//	running    one attempt
+//	settled    its outcome is written: it has ended, is to be tried again at a time, or
+//	           is given back untried
+//
+// A first attempt and the tenth go the same way from "waiting" on. Only what a fresh
+// delivery is, comes from memory instead of from a claim.
+//
+// A lane is one tenant's deliveries to one destination. Lanes, tenants and the whole have
+// limits of what may run at once; tenants take turns, and in a tenant its lanes. How much
+// of a lane is held in memory follows the rate at which it goes, so that a slow receiver
+// holds little, and nothing of what others need.
+//
+// # Order of writes, and what happens on each failure
+//
+//  1. The lease is in the row before an attempt begins.
+//
+//  2. The attempt.
+//
+//  3. The outcome: the row goes or is put off, the log is written, what comes after in
+//     the same execution may begin; all in one transaction, and only if the lease is
+//     still this process's.
+//
+//     - The process dies between 1 and 3: the lease runs out, and another one tries again
+//     with the same idempotency key. The attempt that nobody wrote down is not counted.
+//     - The process stands still for longer than its lease: it begins nothing whose lease
+//     has run out by its own clock. What it had begun is tried by another one too, and
+//     its own outcome changes nothing if that one has the lease by then.
+//     - State can't be reached: outcomes wait, and are written again and again; a full
+//     list of them keeps further attempts from beginning.
+//     - The source can't be reached: statuses and versions that are known still count.
+//     Deliveries of others are put off for a second, untried.
+//     - An orderly stop: what waits is given back, what runs may end. What has not ended
+//     when the time is over is given back too.
+//
+// # Turning a workflow off
+//
+// Its deliveries become cancelled. Before an attempt the workflow's present status is
+// looked at, which is never older than a second or two; what waits in the queue is
+// cancelled when the source says that a status has changed, and when a sweep finds it.
+//
+// That a workflow is off counts only for what was recorded before it was asked for: what
+// comes later may be of the version that turned it on again, and is asked for anew.
+package executor

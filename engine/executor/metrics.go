@@ -1,0 +1,99 @@
+package executor
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// Metrics are those of a process's executor.
+type Metrics struct {
+	deliveries     *prometheus.CounterVec
+	attempts       *prometheus.CounterVec
+	attemptSeconds *prometheus.HistogramVec
+	latency        prometheus.Histogram
+	capacity       prometheus.Gauge
+	running        prometheus.Gauge
+	waiting        prometheus.Gauge
+	held           prometheus.Gauge
+	claimed        prometheus.Counter
+	settleSeconds  prometheus.Histogram
+	settleFailures prometheus.Counter
+	leasesLost     prometheus.Counter
+}
+
+// NewMetrics registers them. kinds are the names that label values are made of.
+func NewMetrics(reg prometheus.Registerer, kinds []string) *Metrics {
+	m := &Metrics{
+		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rowbell_deliveries_total", Help: "Deliveries that ended, by kind and outcome: succeeded, dead or cancelled.",
+		}, []string{"kind", "outcome"}),
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rowbell_attempts_total", Help: "Attempts, by kind and outcome: succeeded, retry (it will be tried again) or dead (it won't).",
+		}, []string{"kind", "outcome"}),
+		attemptSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "rowbell_attempt_duration_seconds", Help: "Time that an attempt took, by kind.",
+			Buckets: []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30},
+		}, []string{"kind"}),
+		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "rowbell_delivery_latency_seconds", Help: "Time from a change's commit to the end of the attempt that delivered it. It compares two servers' clocks.",
+			Buckets: []float64{0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3600, 86400},
+		}),
+		capacity: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "rowbell_executor_capacity", Help: "How many attempts may run at once.",
+		}),
+		running: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "rowbell_executor_running", Help: "Attempts that run; divided by rowbell_executor_capacity it is the executor's saturation.",
+		}),
+		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "rowbell_executor_waiting", Help: "Deliveries that are leased and wait in memory for their turn.",
+		}),
+		held: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "rowbell_executor_held", Help: "Deliveries that are leased and in memory.",
+		}),
+		claimed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rowbell_deliveries_claimed_total", Help: "Deliveries that came by a claim. The others were recorded by this process and came from memory.",
+		}),
+		settleSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "rowbell_settle_duration_seconds", Help: "Time that writing a batch of outcomes took.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
+		}),
+		settleFailures: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rowbell_settle_failures_total", Help: "Times that outcomes could not be written; they are written again.",
+		}),
+		leasesLost: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rowbell_leases_lost_total", Help: "Outcomes that counted for nothing, because another process had the delivery by then.",
+		}),
+	}
+	reg.MustRegister(m.deliveries, m.attempts, m.attemptSeconds, m.latency, m.capacity, m.running, m.waiting, m.held,
+		m.claimed, m.settleSeconds, m.settleFailures, m.leasesLost)
+	for _, kind := range kinds {
+		for _, outcome := range []workflow.Verb{workflow.Succeeded, workflow.Dead, workflow.Cancel} {
+			m.deliveries.WithLabelValues(kind, string(outcome))
+		}
+		for _, outcome := range []string{"succeeded", "retry", "dead"} {
+			m.attempts.WithLabelValues(kind, outcome)
+		}
+		m.attemptSeconds.WithLabelValues(kind)
+	}
+	return m
+}
+
+func (m *Metrics) tried(kind, outcome string, took time.Duration) {
+	m.attempts.WithLabelValues(kind, outcome).Inc()
+	m.attemptSeconds.WithLabelValues(kind).Observe(took.Seconds())
+}
+
+func (m *Metrics) settled(outcomes []workflow.Outcome, lost int, took time.Duration) {
+	m.settleSeconds.Observe(took.Seconds())
+	m.leasesLost.Add(float64(lost))
+	for i := range outcomes {
+		switch o := &outcomes[i]; o.Verb {
+		case workflow.Succeeded, workflow.Dead, workflow.Cancel:
+			m.deliveries.WithLabelValues(o.Kind, string(o.Verb)).Inc()
+		case workflow.Retry, workflow.GiveBack:
+		}
+	}
+}

@@ -1,0 +1,558 @@
+package executor
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// task is a delivery that this process has leased and holds in memory.
+type task struct {
+	*workflow.Leased
+	lane  *lane
+	bytes int
+	// until is when the lease runs out by this process's clock, which is read before the
+	// server's: it never ends later here than there.
+	until time.Time
+	came  time.Time // when it was already recorded
+	// Guarded by pool.mu:
+	lost    bool // another process has it
+	leaving bool // an outcome is being written that lets others claim it
+	shed    bool // it is given back for want of room
+}
+
+type key struct {
+	execution string
+	action    int16
+	recipient string
+}
+
+func keyOf(l *workflow.Leased) key { return key{l.ExecutionID, l.Action, l.Recipient} }
+
+// limits bound what a pool holds and runs.
+type limits struct {
+	running, perLane, perTenant int
+	held, bytes                 int
+}
+
+// How many deliveries of one lane are held: as many as it has lately finished in about
+// two seconds, so that a destination which is slow doesn't fill the memory that others
+// need. A lane that isn't known yet begins somewhere between. None may hold more than
+// an eighth of all, or as much as may run of it if that is more.
+const (
+	firstRoom  = 256
+	mostRoom   = 4096
+	rateWindow = 250 * time.Millisecond
+)
+
+// pool decides which of the deliveries in memory runs next. Tenants take turns, and
+// within a tenant its lanes; each has a limit. Those that may not run now are not in any
+// ring, so that finding the next one takes no longer when many wait.
+type pool struct {
+	limits limits
+	// firstRoom and mostRoom are those of a lane.
+	firstRoom, mostRoom int
+
+	mu       sync.Mutex
+	runnable *sync.Cond    // on mu: a tenant has come to the ring, or the pool is closed
+	claim    chan struct{} // a token: it may be worth while to claim
+	closed   bool
+	calm     chan struct{} // closed when the pool is, and nothing is reserved
+	held     map[key]*task
+	lanes    map[int64]*lane
+	tenants  map[string]*tenant
+	ring     []*tenant // with a lane that may run, and running less than its limit
+	count    int       // held and reserved
+	reserved int
+	bytes    int
+	full     bool // nothing was claimed, for want of room
+	waiting  int
+	running  int
+}
+
+type tenant struct {
+	id      string
+	ring    []*lane // with a delivery that waits, running less than its limit, not paused
+	inRing  bool
+	running int
+	lanes   int // how many there are, so that a tenant without any can be forgotten
+}
+
+type lane struct {
+	id      int64
+	tenant  *tenant
+	waiting []*task // in order; the first is next
+	inRing  bool
+	running int
+	held    int  // waiting, running, being settled, and reserved
+	shed    int  // of these, how many are given back
+	more    bool // the queue may have deliveries of it that there was no room for
+	room    int  // how many may be held
+
+	finished  int     // in the present window
+	rate      float64 // deliveries a second
+	since     time.Time
+	idleSince time.Time
+	paused    time.Time // until when; the receiver has asked for less
+
+	big chan struct{} // a token for each big event that is in memory
+}
+
+func newPool(l limits) *pool {
+	most := min(mostRoom, max(l.perLane, l.held/8))
+	p := &pool{
+		limits: l, firstRoom: min(firstRoom, most), mostRoom: most,
+		claim: make(chan struct{}, 1), calm: make(chan struct{}),
+		held: make(map[key]*task), lanes: make(map[int64]*lane), tenants: make(map[string]*tenant),
+	}
+	p.runnable = sync.NewCond(&p.mu)
+	return p
+}
+
+// wake lets the claims begin before their next time. Called with or without mu.
+func (p *pool) wake() {
+	select {
+	case p.claim <- struct{}{}:
+	default:
+	}
+}
+
+func (p *pool) laneOf(id int64, tenantID string) *lane {
+	if l := p.lanes[id]; l != nil {
+		return l
+	}
+	t := p.tenants[tenantID]
+	if t == nil {
+		t = &tenant{id: tenantID}
+		p.tenants[tenantID] = t
+	}
+	t.lanes++
+	l := &lane{id: id, tenant: t, room: p.firstRoom, since: time.Now(), big: make(chan struct{}, bigPerLane)}
+	p.lanes[id] = l
+	return l
+}
+
+// reserve says whether there is room for a delivery that is about to be recorded, and
+// keeps it.
+func (p *pool) reserve(laneID int64, tenantID string, bytes int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	l := p.laneOf(laneID, tenantID)
+	room := l.room
+	if l.more {
+		// Older ones wait in the queue: half of the room is for them.
+		room /= 2
+	}
+	if l.held >= room || p.count >= p.limits.held || p.bytes+bytes > p.limits.bytes || time.Now().Before(l.paused) {
+		l.more = true
+		return false
+	}
+	l.held++
+	p.count++
+	p.reserved++
+	p.bytes += bytes
+	return true
+}
+
+// unreserve gives room back.
+func (p *pool) unreserve(laneID int64, bytes int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l := p.lanes[laneID]; l != nil {
+		l.held--
+	}
+	p.count--
+	p.bytes -= bytes
+	p.came(1)
+}
+
+// came says that so many of the reserved ones are recorded, or will never be.
+func (p *pool) came(n int) {
+	p.reserved -= n
+	if p.closed && p.reserved == 0 && n > 0 {
+		close(p.calm)
+	}
+}
+
+// add takes deliveries that this process has leased. Those that were reserved have
+// their room already.
+func (p *pool) add(list []*workflow.Leased, until time.Time, reserved bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	came := time.Now()
+	for _, d := range list {
+		l := p.laneOf(d.Lane, d.TenantID)
+		t := &task{Leased: d, lane: l, bytes: sizeOf(d), until: until, came: came}
+		if !reserved {
+			l.held++
+			p.count++
+			p.bytes += t.bytes
+		}
+		if old := p.held[keyOf(d)]; old != nil && !old.leaving {
+			// Its lease ran out and was taken again, by this very process, which is at it.
+			old.until, old.lost = until, false
+			p.drop(t)
+			continue
+		}
+		p.held[keyOf(d)] = t
+		l.waiting = append(l.waiting, t)
+		p.waiting++
+		p.enter(l)
+	}
+	if reserved {
+		p.came(len(list))
+	}
+}
+
+func sizeOf(d *workflow.Leased) int {
+	const overhead = 1024
+	if d.Event == nil {
+		return overhead
+	}
+	return overhead + len(d.Event.Data)
+}
+
+// drop frees the room of a task.
+func (p *pool) drop(t *task) {
+	t.lane.held--
+	if t.shed {
+		t.lane.shed--
+	}
+	p.count--
+	p.bytes -= t.bytes
+}
+
+// enter puts a lane, and its tenant, into their rings if they may run.
+func (p *pool) enter(l *lane) {
+	if !l.inRing && len(l.waiting) > 0 && l.running < p.limits.perLane && l.paused.IsZero() {
+		l.inRing = true
+		l.tenant.ring = append(l.tenant.ring, l)
+	}
+	p.enterTenant(l.tenant)
+}
+
+func (p *pool) enterTenant(t *tenant) {
+	if !t.inRing && len(t.ring) > 0 && t.running < p.limits.perTenant {
+		t.inRing = true
+		p.ring = append(p.ring, t)
+		p.runnable.Signal()
+	}
+}
+
+// next waits for a delivery that may run, and takes it. It returns nil once the pool is
+// closed.
+func (p *pool) next() *task {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		for len(p.ring) == 0 && !p.closed {
+			p.runnable.Wait()
+		}
+		if p.closed {
+			return nil
+		}
+		if t := p.take(); t != nil {
+			return t
+		}
+	}
+}
+
+// take takes the next delivery of the ring's first tenant; nil if it has none.
+func (p *pool) take() *task {
+	tn := p.ring[0]
+	p.ring = p.ring[1:]
+	tn.inRing = false
+	if len(tn.ring) == 0 {
+		return nil
+	}
+	l := tn.ring[0]
+	tn.ring = tn.ring[1:]
+	l.inRing = false
+	if !l.paused.IsZero() || len(l.waiting) == 0 {
+		p.enterTenant(tn)
+		return nil
+	}
+	t := l.waiting[0]
+	l.waiting[0] = nil
+	l.waiting = l.waiting[1:]
+	p.waiting--
+	l.running++
+	tn.running++
+	p.running++
+	p.enter(l)
+	return t
+}
+
+// ran says that a delivery runs no more. It is held until it is settled.
+func (p *pool) ran(t *task) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t.lane.running--
+	t.lane.finished++
+	t.lane.tenant.running--
+	p.running--
+	p.enter(t.lane)
+}
+
+// leave says whether an outcome of these is being written after which they may be
+// claimed: they can come again before settled is called.
+func (p *pool) leave(tasks []*task) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range tasks {
+		t.leaving = true
+	}
+}
+
+// settled forgets deliveries whose outcome is written.
+func (p *pool) settled(tasks []*task) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	hungry := false
+	for _, t := range tasks {
+		if p.held[keyOf(t.Leased)] == t {
+			delete(p.held, keyOf(t.Leased))
+		}
+		p.drop(t)
+		hungry = hungry || t.lane.more && t.lane.held <= t.lane.room/2
+	}
+	if p.full && p.count <= p.limits.held-p.piece() && p.bytes < p.limits.bytes {
+		p.full, hungry = false, true
+	}
+	if hungry {
+		p.wake()
+	}
+}
+
+// piece is how much room in all is worth a claim.
+func (p *pool) piece() int { return max(1, min(claimMost, p.limits.held/8)) }
+
+// holds says that a delivery is still this process's, for at least so long.
+func (p *pool) holds(t *task, least time.Duration) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !t.lost && time.Until(t.until) >= least
+}
+
+// room is what may be claimed.
+func (p *pool) room(after int64) workflow.Claim {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := workflow.Claim{After: after, Most: min(claimMost, p.limits.held-p.count), PerLane: p.firstRoom, Room: make(map[int64]int)}
+	if p.full = c.Most < p.piece() || p.bytes >= p.limits.bytes; p.full || p.closed {
+		c.Most = 0
+		return c
+	}
+	for id, l := range p.lanes {
+		n := l.room - l.held
+		// In pieces that are worth the way.
+		if l.held > l.room/2 || !l.paused.IsZero() {
+			n = 0
+		}
+		c.Room[id] = max(0, n)
+	}
+	return c
+}
+
+// claimed notes which lanes may have more than was claimed.
+func (p *pool) claimed(c workflow.Claim, got workflow.Claimed) {
+	n := make(map[int64]int)
+	for _, d := range got.Deliveries {
+		n[d.Lane]++
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	whole := got.End && len(got.Deliveries) < c.Most
+	for id, l := range p.lanes {
+		if id <= c.After || !whole && id > got.Last {
+			continue // it was not looked at
+		}
+		room, known := c.Room[id]
+		if !known {
+			room = c.PerLane
+		}
+		l.more = n[id] >= room
+	}
+}
+
+// tick measures how fast lanes are, ends pauses that are over, and forgets lanes that
+// have had nothing to do for a while.
+func (p *pool) tick(now time.Time) {
+	const forget = time.Minute
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	hungry := false
+	for id, l := range p.lanes {
+		if !l.paused.IsZero() && !now.Before(l.paused) {
+			l.paused = time.Time{}
+			p.enter(l)
+			l.more = true
+		}
+		if d := now.Sub(l.since); d >= rateWindow && (l.finished > 0 || l.held > 0) {
+			l.rate = max(float64(l.finished)/d.Seconds(), l.rate*0.7)
+			l.room = min(p.mostRoom, max(2*p.limits.perLane, int(2*l.rate)))
+			l.finished, l.since = 0, now
+		}
+		hungry = hungry || l.more && l.held <= l.room/2 && l.paused.IsZero()
+		switch {
+		case l.held > 0:
+			l.idleSince = time.Time{}
+		case l.idleSince.IsZero():
+			l.idleSince = now
+		case now.Sub(l.idleSince) > forget && !l.inRing:
+			delete(p.lanes, id)
+			if l.tenant.lanes--; l.tenant.lanes == 0 && l.tenant.running == 0 && !l.tenant.inRing {
+				delete(p.tenants, l.tenant.id)
+			}
+		}
+	}
+	if hungry {
+		p.wake()
+	}
+}
+
+// expiring are the deliveries whose leases run out before a time.
+func (p *pool) expiring(before time.Time) []*task {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var list []*task
+	for _, t := range p.held {
+		if !t.lost && t.until.Before(before) {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+// renewed says until when these are this process's now; lost ones aren't any more.
+func (p *pool) renewed(list []*task, until time.Time, lost map[*workflow.Leased]bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range list {
+		if lost[t.Leased] {
+			t.lost = true
+		} else {
+			t.until = until
+		}
+	}
+}
+
+// pull takes those of the waiting deliveries out that f chooses.
+func (p *pool) pull(f func(*task) bool) []*task {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []*task
+	for _, l := range p.lanes {
+		kept := l.waiting[:0]
+		for _, t := range l.waiting {
+			if f(t) {
+				out = append(out, t)
+			} else {
+				kept = append(kept, t)
+			}
+		}
+		clear(l.waiting[len(kept):])
+		l.waiting = kept
+	}
+	p.waiting -= len(out)
+	return out
+}
+
+// surplus takes out what lanes hold beyond their room, the newest first, if others may
+// need it: their receivers have become slower. It is to be given back.
+func (p *pool) surplus() []*task {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.count <= p.limits.held/2 && p.bytes <= p.limits.bytes/2 {
+		return nil
+	}
+	var out []*task
+	for _, l := range p.lanes {
+		n := min(l.held-l.shed-l.room, len(l.waiting))
+		if n <= 0 {
+			continue
+		}
+		from := len(l.waiting) - n
+		for _, t := range l.waiting[from:] {
+			t.shed = true
+			out = append(out, t)
+		}
+		clear(l.waiting[from:])
+		l.waiting = l.waiting[:from]
+		l.shed += n
+		l.more = true
+	}
+	p.waiting -= len(out)
+	return out
+}
+
+// versions are those of the waiting deliveries.
+func (p *pool) versions() []int32 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	seen := make(map[int32]bool)
+	for _, l := range p.lanes {
+		for _, t := range l.waiting {
+			seen[t.VersionRef] = true
+		}
+	}
+	return slices.Collect(maps.Keys(seen))
+}
+
+// close ends every wait in next, and returns the deliveries that did not come to run.
+// From then on nothing can be reserved, and calm ends when what was has come.
+func (p *pool) close() []*task {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed && p.reserved == 0 {
+		close(p.calm)
+	}
+	p.closed = true
+	p.runnable.Broadcast()
+	return p.empty()
+}
+
+// late returns, once the pool is closed, what has come since.
+func (p *pool) late() []*task {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		return nil
+	}
+	return p.empty()
+}
+
+// empty takes out all that waits.
+func (p *pool) empty() []*task {
+	var left []*task
+	for _, l := range p.lanes {
+		left = append(left, l.waiting...)
+		p.waiting -= len(l.waiting)
+		l.waiting = nil
+	}
+	return left
+}
+
+// state is what the pool is doing, for metrics.
+func (p *pool) state() (held, waiting, running int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.count, p.waiting, p.running
+}
+
+// pauseLane lets a lane rest until its receiver wants more.
+func (p *pool) pauseLane(id int64, d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l := p.lanes[id]; l != nil && d > 0 {
+		if until := time.Now().Add(d); until.After(l.paused) {
+			l.paused = until
+		}
+	}
+}
