@@ -1,11 +1,13 @@
 package faulttest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -17,6 +19,7 @@ type editor struct {
 	rng      *rand.Rand
 	mayBreak bool
 	every    time.Duration // on average
+	hook     string        // action_config of webhooks
 	conn     *pgx.Conn
 }
 
@@ -144,14 +147,20 @@ func (e *editor) create(ctx context.Context, tx pgx.Tx, id string) error {
 			return err
 		}
 	}
-	kinds := pick(e.rng, [][]string{{"log"}, {"log"}, {"log"}, {"log"}, {"log"}, {"log"}, {"webhook"}, {"webhook", "log"}, {}})
-	for _, kind := range kinds {
+	choice := [][]string{{"log"}, {"log"}, {"log"}, {"log"}, {"log"}, {"log"}, {"webhook"}, {"webhook", "log"}, {}}
+	if e.hook != "" {
+		choice = [][]string{{"log"}, {"webhook"}, {"webhook"}, {"webhook"}, {"webhook", "log"}, {"webhook", "webhook"}, {"log", "webhook", "webhook"}, {}}
+	}
+	for n, kind := range pick(e.rng, choice) {
 		config := `{}`
 		if kind == "webhook" {
-			config = `{"url": "https://hooks.example.com/rowbell"}`
+			config = cmp.Or(e.hook, `{"url": "https://hooks.example.com/rowbell"}`)
+			if e.hook != "" { // several destinations: each has limits of its own
+				config = strings.Replace(config, "/hook", fmt.Sprintf("/hook/%d", e.rng.IntN(8)), 1)
+			}
 		}
-		if _, err := tx.Exec(ctx, `insert into rowbell.workflow_action (workflow_id, action_type, action_config) values ($1, $2, $3)`,
-			id, kind, json.RawMessage(config)); err != nil {
+		if _, err := tx.Exec(ctx, `insert into rowbell.workflow_action (workflow_id, action_type, action_config, "order") values ($1, $2, $3, $4)`,
+			id, kind, json.RawMessage(config), n*e.rng.IntN(2)); err != nil {
 			return err
 		}
 	}

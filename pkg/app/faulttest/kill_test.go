@@ -60,7 +60,7 @@ func startLoad(ctx context.Context, w *world, rows int, mayBreak bool) *load {
 	ctx, cancel := context.WithCancelCause(ctx)
 	l := &load{app: newApplication(w.db.URL, rows), written: make(chan error, 1), edited: make(chan error, 1), cancel: cancel}
 	l.app.mayBreak = mayBreak
-	e := &editor{url: w.db.URL, rng: rand.New(rand.NewPCG(w.rng.Uint64(), 100)), mayBreak: mayBreak, every: 50 * time.Millisecond}
+	e := &editor{url: w.db.URL, rng: rand.New(rand.NewPCG(w.rng.Uint64(), 100)), mayBreak: mayBreak, every: 50 * time.Millisecond, hook: w.hook}
 	rng := rand.New(rand.NewPCG(w.rng.Uint64(), 101))
 	go func() { l.written <- l.app.write(ctx, rng, 4) }()
 	go func() { l.edited <- e.run(ctx) }()

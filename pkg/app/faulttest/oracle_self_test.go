@@ -57,3 +57,81 @@ func TestOracle(t *testing.T) {
 		t.Errorf("after all is as it was: %v", err)
 	}
 }
+
+// TestDeliveryOracle spoils what is right about deliveries, in small ways, each of which
+// must be seen.
+func TestDeliveryOracle(t *testing.T) {
+	t.Parallel()
+	w, r := newDelivering(t, pgtest.DB(t), binary(t, ""))
+	k, err := w.start("worker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.drain(t.Context(), patience); err != nil {
+		t.Fatal(err)
+	}
+	l := startLoad(t.Context(), w, 1000, false)
+	defer l.abandon()
+	if _, err := w.drainAndStop(l, k); err != nil {
+		t.Fatal(err)
+	}
+	source, state := w.db.Conn(t), w.db.Conn(t)
+	const (
+		ended = "(select e.execution_id, e.action from rowbell.delivery_ended e join rowbell.surrogate s on s.ref = e.version_ref where s.id = 'sure' and status = 'succeeded' order by 1 limit 1)"
+		tried = "(select execution_id, action, attempt from rowbell.attempt where code is not null order by 1 limit 1)"
+	)
+	w.db.Exec(t, `create table saved_ended as select * from rowbell.delivery_ended;
+		create table saved_attempt as select * from rowbell.attempt`)
+	for _, c := range []struct{ name, spoil, want string }{
+		{"is missing", "delete from rowbell.delivery_ended where (execution_id, action) = " + ended, "is not there"},
+		{"gave up", "update rowbell.delivery_ended set status = 'dead', reason = 'no' where (execution_id, action) = " + ended, "is dead: no"},
+		{"is cancelled for nothing", "update rowbell.delivery_ended set status = 'cancelled', reason = 'the workflow was turned off' where (execution_id, action) = " + ended, "is cancelled"},
+		{"of no action", "update rowbell.delivery_ended set action = 7 where (execution_id, action) = " + ended, "there is no such delivery"},
+		{"with an attempt too many", "update rowbell.delivery_ended set attempts = attempts + 1 where (execution_id, action) = " + ended, "has these"},
+		{"without an attempt", "delete from rowbell.attempt where (execution_id, action, attempt) = " + tried, "has these"},
+		{"with another answer", "update rowbell.attempt set code = 418 where (execution_id, action, attempt) = " + tried, "answer 418"},
+	} {
+		if n := w.db.Exec(t, c.spoil).RowsAffected(); n != 1 {
+			t.Fatalf("a delivery %s: %d rows were spoiled, want 1", c.name, n)
+		}
+		if err := w.verifyDelivered(t.Context(), source, state); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("a delivery %s: the oracle says %v, want something with %q", c.name, err, c.want)
+		}
+		w.db.Exec(t, `truncate rowbell.delivery_ended, rowbell.attempt;
+			insert into rowbell.delivery_ended select * from saved_ended; insert into rowbell.attempt select * from saved_attempt`)
+	}
+	var id string
+	var got *receipt
+	for id, got = range r.got {
+		if strings.HasSuffix(id, "_1") {
+			break
+		}
+	}
+	whole, body := got.came, got.body
+	for _, c := range []struct {
+		name, want string
+		spoil      func()
+	}{
+		{"that never came", "never answered well", func() { delete(r.got, id) }},
+		{"that came for no attempt", "came 9 times", func() {
+			for len(got.came) < 9 {
+				got.came = append(got.came, &arrival{at: time.Now(), ended: time.Now(), code: 204})
+			}
+		}},
+		{"whose answer was never good", "never answered well", func() { got.came = []*arrival{{at: whole[0].at, code: 500}} }},
+		{"that came too early", "which has a lower order", func() { got.came = append([]*arrival{{code: 0}}, whole...) }},
+		{"of another event", "the log says event", func() { got.body = []byte(strings.Replace(string(body), `"id":"01`, `"id":"02`, 1)) }},
+		{"that nobody knows", "no such delivery", func() { r.got[id+"0"] = got }},
+	} {
+		c.spoil()
+		if err := w.verifyDelivered(t.Context(), source, state); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("a webhook %s: the oracle says %v, want something with %q", c.name, err, c.want)
+		}
+		got.came, got.body = whole, body
+		r.got[id] = got
+		delete(r.got, id+"0")
+	}
+	if err := w.verifyDelivered(t.Context(), source, state); err != nil {
+		t.Errorf("after all is as it was: %v", err)
+	}
+}

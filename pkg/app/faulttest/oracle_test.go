@@ -380,13 +380,20 @@ func number(s string) *big.Rat {
 	return r
 }
 
+// delivered is the outcome of an execution whose deliveries have ended as they should: it
+// has succeeded, or is cancelled because the editor turned its workflow off.
+const delivered = "delivered"
+
 // recorded reads the log. Problems are what is wrong with it in itself.
 func recorded(ctx context.Context, conn *pgx.Conn, c *commits) (got map[execution]int, lsns map[execution]string, problems []string, err error) {
 	rows, err := conn.Query(ctx, `select l.id, coalesce(e.id, ''), coalesce(e.commit_lsn - '0/0', 0)::bigint, coalesce(e.commit_lsn::text, ''), coalesce(e.seq, 0), coalesce(e.side, 0)::int,
 		l.workflow_id, l.workflow_version, coalesce(e.operation, ''), coalesce(e.table_name, ''), coalesce(e.row_key, ''), coalesce(e.tenant_id, ''),
-		coalesce(r.row ->> 'status', ''), coalesce(r.row ->> 'total', ''), l.status || coalesce(': ' || l.error, '')
+		coalesce(r.row ->> 'status', ''), coalesce(r.row ->> 'total', ''),
+		case when l.settled_at is not null and exists (select from rowbell.delivery_done d where d.execution_id = l.id)
+			and (l.status = 'success' or l.status = 'cancelled' and l.error ~ '^the workflow was (turned off|deleted|made a draft)$')
+			then $1 else l.status || coalesce(': ' || l.error, '') end
 		from rowbell.workflow_log l left join rowbell.workflow_event e on e.id = l.trigger_event_id
-		cross join lateral (select case when e.operation = 'delete' then e.data -> 'old' else e.data -> 'new' end) r (row)`)
+		cross join lateral (select case when e.operation = 'delete' then e.data -> 'old' else e.data -> 'new' end) r (row)`, delivered)
 	if err != nil {
 		return nil, nil, nil, err
 	}

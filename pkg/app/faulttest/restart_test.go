@@ -42,6 +42,10 @@ func restartScenario(w *world, server *localpg.Server, restarts, rows int) (outc
 		if err := l.during(ctx, w.upTo(time.Second), rows/restarts); err != nil {
 			return outcome{}, err
 		}
+		end := func() {}
+		if w.settles != nil {
+			end = w.settles.breaks()
+		}
 		if err := stopServer(ctx, server, pick(w.rng, []string{"fast", "immediate", "kill"})); err != nil {
 			return outcome{}, err
 		}
@@ -55,6 +59,7 @@ func restartScenario(w *world, server *localpg.Server, restarts, rows int) (outc
 		if _, err := k.waitFor(msgHolding, n+2, patience); err != nil {
 			return outcome{}, err
 		}
+		end()
 		back = append(back, time.Since(start).Round(time.Millisecond))
 	}
 	w.t.Logf("holding the slot again after the server accepted connections: %v", back)
@@ -98,6 +103,11 @@ func (w *world) drainAndStop(l *load, ks ...*worker) (outcome, error) {
 	}
 	if err := w.drain(ctx, patience); err != nil {
 		return outcome{}, err
+	}
+	if w.settles != nil {
+		if err := w.settled(ctx); err != nil {
+			return outcome{}, err
+		}
 	}
 	for _, k := range ks {
 		if !k.running() {

@@ -151,7 +151,8 @@ func (w *worker) logged(msg string) bool {
 }
 
 // alarm says what the worker reported that must not happen in any scenario: a key
-// violation means that the fence did not hold, and none of them loses WAL.
+// violation means that the fence did not hold, a deadlock that rows are not locked in one
+// order, and none of them loses WAL.
 func (w *worker) alarm() error {
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
@@ -175,7 +176,7 @@ func newLines() *lines {
 	return &lines{found: map[string][]map[string]any{}, changed: make(chan struct{})}
 }
 
-var alarms = []string{"SQLSTATE 23505", "key violation", "duplicate key", "broken fence", "WAL is lost", "panic:", "fatal error:", "out of order"}
+var alarms = []string{"SQLSTATE 23505", "SQLSTATE 40P01", "key violation", "duplicate key", "broken fence", "WAL is lost", "panic:", "fatal error:", "out of order"}
 
 // Write takes what the process wrote.
 func (l *lines) Write(p []byte) (int, error) {

@@ -25,9 +25,11 @@ type world struct {
 	binary     string
 	slot       string // the worker's
 	oracleSlot string
-	env        []string // settings of every worker
-	source     string   // where workers find the database
-	state      string   // the database with log and checkpoint; the application's by default
+	env        []string  // settings of every worker
+	source     string    // where workers find the database
+	state      string    // the database with log and checkpoint; the application's by default
+	hook       string    // action_config of webhooks, if they are to be delivered
+	settles    *receiver // where they go
 
 	mu      sync.Mutex
 	workers []*worker
@@ -195,6 +197,7 @@ func (w *world) situation() string {
 		{w.state, "select to_jsonb(c)::text from rowbell.checkpoint c where slot = $1"},
 		{w.state, "select to_jsonb(c)::text from rowbell.holder c where slot = $1"},
 		{w.state, "select to_jsonb(c)::text from rowbell.stream_gap c where slot = $1"},
+		{w.state, "select to_jsonb(q)::text from rowbell.queue q where $1 <> '' order by executed_at limit 8"},
 	} {
 		list, err := query(ctx, q.url, q.query, w.slot)
 		for _, s := range list {
@@ -277,6 +280,18 @@ func (w *world) verify(ctx context.Context) (outcome, error) {
 		return outcome{}, fmt.Errorf("read the log: %w", err)
 	}
 	want := h.expected()
+	if w.settles != nil {
+		for x, n := range want {
+			if x.Outcome == "pending" {
+				delete(want, x)
+				x.Outcome = delivered
+				want[x] += n
+			}
+		}
+		if err := w.verifyDelivered(ctx, source, conn); err != nil {
+			problems = append(problems, err.Error())
+		}
+	}
 	problems = append(problems, h.differences(want, got, lsns)...)
 	var pending, deliveries, odd int
 	err = conn.QueryRow(ctx, `select (select count(*) from rowbell.workflow_log where status = 'pending'),
