@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 
 	"github.com/rowbell/rowbell/pkg/app"
@@ -25,8 +26,22 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) == 4 && args[0] == "drain" { // the measured process; started by the one below
+	// The measured processes and the receiver; started by the one below.
+	switch {
+	case len(args) == 4 && args[0] == "drain":
 		return bench.Drain(ctx, args[1], args[2], app.CoalesceMode(args[3]), os.Stdout)
+	case len(args) == 1 && args[0] == "sink":
+		return bench.Sink(ctx, os.Stdin, os.Stdout)
+	case len(args) == 3 && args[0] == "bare":
+		n, err := strconv.Atoi(args[2])
+		if err != nil {
+			return err
+		}
+		return bench.Bare(ctx, args[1], n, os.Stdout)
+	case len(args) == 2 && args[0] == "queue":
+		return bench.Queue(ctx, args[1], os.Stdout)
+	case len(args) == 3 && args[0] == "deliver":
+		return bench.Deliver(ctx, args[1], args[2], os.Stdin, os.Stdout)
 	}
 	var o bench.Options
 	flags := flag.NewFlagSet("rowbell-bench", flag.ContinueOnError)
@@ -34,7 +49,7 @@ func run(ctx context.Context, args []string) error {
 	flags.Float64Var(&o.Scale, "scale", 1, "size of the workloads")
 	flags.Uint64Var(&o.Seed, "seed", 0, "seed of the order of runs; 0: a random one")
 	flags.StringVar(&o.Report, "report", "", "file to write the table to, as Markdown")
-	flags.StringVar(&o.Only, "only", "", "measure only workloads whose name starts so: single, thousand, full, all, hundredth, big, match")
+	flags.StringVar(&o.Only, "only", "", "measure only workloads whose name starts so: single, thousand, full, all, hundredth, big, queue, webhook, fair, live, match")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -86,6 +86,11 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	more, err := deliveries(ctx, o, server)
+	if err != nil {
+		return err
+	}
+	figures = append(figures, more...)
 	if strings.HasPrefix("match", o.Only) {
 		more, err := benchmarks(ctx, o)
 		if err != nil {

@@ -8,12 +8,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"syscall"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/change"
@@ -25,6 +28,7 @@ var discard = slog.New(slog.DiscardHandler)
 func config(url string) app.Config {
 	return app.Config{
 		SourceURL: url, OpsListen: "127.0.0.1:0", Delivery: app.DeliveryHold, NoMigrate: true, HeartbeatInterval: 10 * time.Minute,
+		SecretKey: benchKey, EgressAllow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 	}
 }
 
@@ -132,3 +136,6 @@ func timed(cmd *exec.Cmd) (run, []byte, error) {
 	r.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	return r, out.Bytes(), nil
 }
+
+// openPool is for what a measured process reads beside its worker.
+func openPool(ctx context.Context, url string) (*pgxpool.Pool, error) { return pgxpool.New(ctx, url) }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -31,12 +32,15 @@ type spec struct {
 	update    bool   // updates with REPLICA IDENTITY FULL instead of inserts
 	condition string // field_conditions of the workflow on orders; "" = no workflow
 	action    string
-	matches   int // of how many events one matches; 0 none
+	matches   int      // of how many events one matches; 0 none
+	to        string   // URL of webhook actions; one where nothing listens by default
+	among     []string // instead: one workflow for each of these URLs, each with its share of the events
 }
 
 const schema = `
 create table orders (
 	id bigint primary key, tenant_id text not null, status text not null, total numeric(12,2) not null,
+	share int not null default 0,
 	email text not null, note text not null, created_at timestamptz not null default now(),
 	updated_at timestamptz not null default now(), meta jsonb not null);
 create table marker (id int primary key, tenant_id text not null);
@@ -44,8 +48,8 @@ create table marker (id int primary key, tenant_id text not null);
 create procedure fill(events int, per_txn int, n int) language plpgsql as $$
 begin
 	for i in 0 .. events / per_txn - 1 loop
-		insert into orders (id, tenant_id, status, total, email, note, meta)
-		select k, 'tenant-' || k % 50, case when n > 0 and k % n = 0 then 'hit' else 'new' end, k % 10000 + 0.25,
+		insert into orders (id, share, tenant_id, status, total, email, note, meta)
+		select k, k % 10, 'tenant-' || k % 50, case when n > 0 and k % n = 0 then 'hit' else 'new' end, k % 10000 + 0.25,
 			'customer' || k || '@example.com', repeat('note ', 8) || k, jsonb_build_object('channel', 'web', 'k', k)
 		from generate_series(i * per_txn, (i + 1) * per_txn - 1) k;
 		commit;
@@ -97,7 +101,7 @@ func prepare(ctx context.Context, server *localpg.Server, s spec) (*workload, er
 			return nil, err
 		}
 	}
-	if err := define(ctx, conn, "end", "marker", "create", "{}", "log"); err != nil {
+	if err := define(ctx, conn, "end", "marker", "create", "{}", "log", ""); err != nil {
 		return nil, err
 	}
 	if s.condition != "" {
@@ -105,8 +109,17 @@ func prepare(ctx context.Context, server *localpg.Server, s spec) (*workload, er
 		if s.update {
 			operation = "update"
 		}
-		if err := define(ctx, conn, "match", "orders", operation, s.condition, s.action); err != nil {
-			return nil, err
+		to := cmp.Or(s.to, "http://127.0.0.1:9/")
+		if len(s.among) == 0 {
+			if err := define(ctx, conn, "match", "orders", operation, s.condition, s.action, to); err != nil {
+				return nil, err
+			}
+		}
+		for i, to := range s.among {
+			condition := fmt.Sprintf(`{"share": %d}`, i)
+			if err := define(ctx, conn, fmt.Sprint("match", i), "orders", operation, condition, s.action, to); err != nil {
+				return nil, err
+			}
 		}
 		w.want = s.events / s.matches
 	}
@@ -144,10 +157,10 @@ func insertLSN(ctx context.Context, conn *pgx.Conn) (change.LSN, error) {
 	return change.ParseLSN(lsn)
 }
 
-func define(ctx context.Context, conn *pgx.Conn, id, table, operation, conditions, action string) error {
+func define(ctx context.Context, conn *pgx.Conn, id, table, operation, conditions, action, to string) error {
 	config := "{}"
 	if action == "webhook" {
-		config = `{"url": "http://127.0.0.1:9/"}`
+		config = fmt.Sprintf(`{"url": %q, "secret": %q}`, to, benchSecret)
 	}
 	_, err := conn.Exec(ctx, `with d as (insert into rowbell.workflow_definition (id, name, status) values ($1, $1, 'active')),
 	t as (insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field_conditions) values ($1, $2, $3, $4::jsonb))
@@ -175,7 +188,7 @@ func (w *workload) reset(ctx context.Context) error {
 	for _, sql := range []string{
 		"select pg_drop_replication_slot('rowbell')",
 		"select pg_copy_logical_replication_slot('bench_base_' || current_database(), 'rowbell')",
-		"truncate rowbell.event, rowbell.execution, rowbell.execution_open, rowbell.queue, rowbell.big_transaction",
+		"truncate rowbell.event, rowbell.execution, rowbell.execution_open, rowbell.queue, rowbell.delivery_ended, rowbell.attempt, rowbell.big_transaction",
 		"delete from rowbell.checkpoint",
 		"insert into rowbell.checkpoint select * from bench_checkpoint",
 		"checkpoint",
