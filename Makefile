@@ -1,5 +1,6 @@
 # Rowbell. Needs Go and make; PostgreSQL for demo and tests is taken from this machine or
-# fetched (see pkg/localpg), the tools are run through the go command.
+# fetched (see pkg/localpg), the tools are run through the go command. The tests of
+# examples/receivers need python3, node and npm besides.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -11,8 +12,13 @@ GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v
 PKG ?= ./...
 ARGS ?=
 FUZZTIME ?= 30s
+# For the image: what builds it, what version it is (1.2.3), whose word it takes.
+ENGINE ?= $(shell command -v podman || command -v buildah || echo docker)
+VERSION ?=
+CA_CERTIFICATES ?= /etc/ssl/certs/ca-certificates.crt
+IMAGE_ARGS ?= $(if $(VERSION),--build-arg VERSION=$(VERSION)) --build-arg REVISION=$(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
-.PHONY: help build test race fuzz lint fmt bench chaos demo verify
+.PHONY: help build test race fuzz lint fmt bench chaos demo verify image image-files
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +27,18 @@ build: ## Build bin/rowbell and compile every package
 	go build ./...
 	go build -o bin/rowbell ./cmd/rowbell
 
+image: image-files ## Build the container image rowbell (ENGINE=podman|buildah|docker)
+	$(ENGINE) build -t rowbell $(IMAGE_ARGS) -f deploy/Containerfile bin/image
+
+# What the image is made of: a static binary, and the certificates of certificate
+# authorities. GOARCH chooses another kind of machine.
+image-files:
+	mkdir -p bin/image
+	CGO_ENABLED=0 GOOS=linux go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/image/rowbell ./cmd/rowbell
+	cp $(CA_CERTIFICATES) bin/image/ca-certificates.crt
+
 test: ## Run all tests against a real PostgreSQL, with a summary (PKG=, ARGS=)
+	@.ci/prerequisites
 	go run ./cmd/testsum $(ARGS) $(PKG)
 
 race: ## Run all tests under the race detector (needs a C compiler; PKG=, ARGS=)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // conditions name time zones, and a container image has none
 
 	"github.com/rowbell/rowbell/pkg/app"
 )

@@ -1,0 +1,112 @@
+-- What the roles of roles.sql may do with Rowbell's tables. Run it after each
+-- `rowbell migrate` and before the workers of the new version start, as rowbell_migrate or
+-- a superuser; where ROWBELL_STATE_URL names another database, there too. It may be run
+-- again at any time: it takes away from rowbell_run and rowbell_tenant what they had in
+-- schema rowbell, and gives them what is written here, in one transaction.
+--
+--     psql -v ON_ERROR_STOP=1 -d shop -f grants.sql
+--
+-- THE LOG. Rowbell makes and drops a partition of the log for each day, and PostgreSQL
+-- lets only a table's owner do that. So rowbell_run owns four tables and their partitions:
+-- event, execution, delivery_ended and attempt. That gives it nothing over the rest: not
+-- over definitions, versions, secrets, functions, publications. The price: whoever gets
+-- hold of rowbell_run can destroy the log, which it could empty anyway, and can put
+-- triggers on its tables, which would run as whoever writes there (rowbell_migrate, if
+-- ever a migration does). It can make other objects in the schema too.
+--   Membership in rowbell_migrate would do as well, and give it everything. Functions
+-- with SECURITY DEFINER would give it less; they come if this proves too much.
+--
+-- CAPTURE. Run the workers with ROWBELL_CAPTURE=manual. Tables are captured by their
+-- owner, to whom a superuser gives once
+--     grant rowbell_publisher to shop_owner;
+-- and who then says, outside a transaction block,
+--     call rowbell.capture('orders');
+--   With ROWBELL_CAPTURE=auto the worker captures what workflows name. Publishing a table
+-- needs its owner's rights, and these include reading and writing all its tables:
+--     grant rowbell_publisher, shop_owner to rowbell_run;
+--
+-- TENANTS. There is no isolation by rows yet: a member of rowbell_tenant sees and edits
+-- the workflows, log and events of ALL tenants. Grant it to operators whom all of them
+-- trust, and give tenants' own people nothing in this database.
+
+begin;
+
+set local lock_timeout = '2s';
+
+do $$
+declare
+	owner constant name := (select pg_get_userbyid(nspowner) from pg_catalog.pg_namespace where nspname = 'rowbell');
+	rel record;
+begin
+	if owner is null then
+		raise exception using errcode = 'invalid_schema_name', message = 'there is no schema rowbell in this database',
+			hint = 'Run rowbell migrate as rowbell_migrate first.';
+	end if;
+	if owner <> 'rowbell_migrate' then
+		raise exception using errcode = 'object_not_in_prerequisite_state', message = format('schema rowbell belongs to %I', owner),
+			hint = format('Run rowbell migrate as rowbell_migrate. Where it was run as another role: REASSIGN OWNED BY %I TO rowbell_migrate;', owner);
+	end if;
+
+	-- The log's tables and partitions, also those that a migration has just made.
+	for rel in
+		select c.oid::regclass as name, c.relowner from pg_catalog.pg_class c
+		where c.relnamespace = 'rowbell'::regnamespace and c.relkind in ('r', 'p')
+			and c.relname ~ '^(event|execution|delivery_ended|attempt)(_default|_[0-9]{8})?$'
+	loop
+		if rel.relowner <> 'rowbell_run'::regrole then
+			execute format('grant create on schema rowbell to rowbell_run'); -- a new owner must have it
+			execute format('alter table %s owner to rowbell_run', rel.name);
+		end if;
+		execute format('revoke all on %s from rowbell_tenant', rel.name);
+	end loop;
+	for rel in
+		select c.oid::regclass as name from pg_catalog.pg_class c
+		where c.relnamespace = 'rowbell'::regnamespace and c.relkind in ('r', 'p', 'v') and c.relowner <> 'rowbell_run'::regrole
+	loop
+		execute format('revoke all on %s from rowbell_run, rowbell_tenant', rel.name);
+	end loop;
+	revoke all on schema rowbell from rowbell_run, rowbell_tenant;
+	grant usage on schema rowbell to rowbell_run, rowbell_tenant;
+
+	if to_regclass('rowbell.workflow_definition') is not null then -- the source
+		-- Reads definitions, and says how they are.
+		grant select on rowbell.migration_source, rowbell.setting, rowbell.workflow_definition, rowbell.workflow_version,
+			rowbell.captured_table, rowbell.sql_member to rowbell_run;
+		grant update (publication, tenant_column) on rowbell.setting to rowbell_run;
+		grant select, insert, update, delete on rowbell.workflow_health to rowbell_run;
+		-- Seals plain secrets, and uses sealed ones.
+		grant select, update (plain, sealed, key_id, sealed_at) on rowbell.secret to rowbell_run;
+
+		-- For who captures tables. A migration gives it as well, if it finds the role.
+		grant usage on schema rowbell to rowbell_publisher;
+		grant select on rowbell.setting to rowbell_publisher;
+		grant select, insert on rowbell.captured_table to rowbell_publisher;
+
+		grant select, insert, update, delete on rowbell.workflow_definition, rowbell.workflow_trigger, rowbell.workflow_condition,
+			rowbell.workflow_action, rowbell.workflow_recipient to rowbell_tenant;
+		grant select on rowbell.workflow_version, rowbell.workflow_health, rowbell.captured_table to rowbell_tenant;
+		-- Which secrets there are, never what they are.
+		grant select (id, tenant_id, name, key_id, workflow_id, action_id, created_by, created_at, sealed_at)
+			on rowbell.secret to rowbell_tenant;
+	end if;
+
+	if to_regclass('rowbell.queue') is not null then -- the state
+		grant create on schema rowbell to rowbell_run; -- partitions
+		grant select on rowbell.migration_state to rowbell_run;
+		grant select, insert, update on rowbell.installation, rowbell.checkpoint, rowbell.holder to rowbell_run;
+		grant select, insert on rowbell.stream_gap to rowbell_run; -- rowbell resync closes them
+		grant select, insert, update, delete on rowbell.applied, rowbell.surrogate, rowbell.failure_count, rowbell.big_transaction,
+			rowbell.queue, rowbell.execution_open to rowbell_run;
+		-- ON CONFLICT reads the column that it is about.
+		grant insert, select (delivery_id) on rowbell.notification to rowbell_run;
+	end if;
+
+	-- With state in another database people read the log through the API.
+	if to_regclass('rowbell.workflow_definition') is not null and to_regclass('rowbell.queue') is not null then
+		grant select on rowbell.workflow_log, rowbell.workflow_log_kept, rowbell.workflow_event, rowbell.delivery, rowbell.delivery_done,
+			rowbell.delivery_attempt, rowbell.row_history, rowbell.failing to rowbell_tenant;
+	end if;
+end
+$$;
+
+commit;
