@@ -11,6 +11,7 @@ insert into rowbell.workflow_definition (id, tenant_id, name, description, statu
 insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field_conditions) values
     ('order-deleted', 'orders', 'delete', '{"status": {"not_in": ["cancelled", "delivered"]}}');
 
+-- The kind log needs no configuration: the execution itself is the record.
 insert into rowbell.workflow_action (workflow_id, action_type, action_config) values
     ('order-deleted', 'log', '{}');
 

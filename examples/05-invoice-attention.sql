@@ -14,6 +14,13 @@ insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field
      '{"status": "open", "any": [{"amount": {"between": [2000, 100000]}}, {"amount": {"lte": 0}}]}', 20);
 
 insert into rowbell.workflow_action (workflow_id, action_type, action_config) values
-    ('invoice-attention', 'log', '{}');
+    ('invoice-attention', 'notification',
+     '{"title": "Invoice {{ new.id }} of {{ new.tenant_id }} is {{ new.status }}",
+       "body": "{{ new.amount }}, due on {{ new.due_on }}.", "link": "/invoices/{{ new.id }}"}');
+
+-- An attribute is a column of the row that holds the recipient's id. Where it is empty
+-- nobody is told, and the execution is cancelled with that reason.
+insert into rowbell.workflow_recipient (workflow_id, recipient_type, recipient_id) values
+    ('invoice-attention', 'attribute', 'account_manager');
 
 commit;

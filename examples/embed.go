@@ -1,5 +1,6 @@
 // Package examples carries the example workflows, and the shop that they are about,
-// as the SQL that an administrator would run. The demo runs exactly these files.
+// as the SQL that an administrator would run. The demo runs these files, with a receiver
+// and a secret of its own in the place of ReceiverURL and Secret.
 package examples
 
 import (
@@ -17,6 +18,13 @@ var Shop string
 
 //go:embed [0-9]*.sql
 var files embed.FS
+
+// Where the webhooks of the files go, and what signs them: a receiver of
+// examples/receivers that was started as docs/receiving-webhooks.md says.
+const (
+	ReceiverURL = "http://127.0.0.1:8000/webhook"
+	Secret      = "whsec_cm93YmVsbC1leGFtcGxlLXNlY3JldC0zMi1ieXRlcyE="
+)
 
 // Workflow is one example: a file that a psql session can run.
 type Workflow struct {
@@ -45,4 +53,9 @@ func Workflows() []Workflow {
 		})
 	}
 	return list
+}
+
+// For returns the SQL with another receiver, and another secret that signs what it gets.
+func (w Workflow) For(receiverURL, secret string) string {
+	return strings.NewReplacer(ReceiverURL, receiverURL, Secret, secret).Replace(w.SQL)
 }

@@ -2,13 +2,14 @@
 -- in one set of tables, told apart by tenant_id. Nothing in here knows of Rowbell.
 
 create table customers (
-    id           bigint generated always as identity primary key,
-    tenant_id    text not null,
-    name         text not null,
-    email        text not null,
-    city         text not null,
-    credit_limit numeric(12,2) not null default 500,
-    created_at   timestamptz not null default now()
+    id              bigint generated always as identity primary key,
+    tenant_id       text not null,
+    name            text not null,
+    email           text not null,
+    city            text not null,
+    account_manager text,
+    credit_limit    numeric(12,2) not null default 500,
+    created_at      timestamptz not null default now()
 );
 
 create table orders (
@@ -23,12 +24,13 @@ create table orders (
 );
 
 create table invoices (
-    id        bigint generated always as identity primary key,
-    tenant_id text not null,
-    order_id  bigint references orders on delete set null,
-    status    text not null default 'open' check (status in ('open', 'paid', 'overdue')),
-    amount    numeric(12,2) not null,
-    due_on    date not null
+    id              bigint generated always as identity primary key,
+    tenant_id       text not null,
+    order_id        bigint references orders on delete set null,
+    account_manager text, -- of the customer
+    status          text not null default 'open' check (status in ('open', 'paid', 'overdue')),
+    amount          numeric(12,2) not null,
+    due_on          date not null
 );
 
 -- An UPDATE or DELETE carries the old values of a row into the WAL only where the
@@ -37,10 +39,10 @@ create table invoices (
 alter table orders replica identity full;
 alter table customers replica identity full;
 
-insert into customers (tenant_id, name, email, city, credit_limit) values
-    ('acme',   'Ada Brook',     'ada@brook.example',     'Lisbon',   1500),
-    ('acme',   'Noor Haddad',   'noor@haddad.example',   'Porto',     800),
-    ('acme',   'Tomás Vieira',  'tomas@vieira.example',  'Braga',    2500),
-    ('globex', 'Ines Falk',     'ines@falk.example',     'Hamburg',  1200),
-    ('globex', 'Jun Okada',     'jun@okada.example',     'Bremen',    600),
-    ('globex', 'Pia Lindqvist', 'pia@lindqvist.example', 'Kiel',     4000);
+insert into customers (tenant_id, name, email, city, account_manager, credit_limit) values
+    ('acme',   'Ada Brook',     'ada@brook.example',     'Lisbon',  'maria', 1500),
+    ('acme',   'Noor Haddad',   'noor@haddad.example',   'Porto',   'rui',    800),
+    ('acme',   'Tomás Vieira',  'tomas@vieira.example',  'Braga',   'rui',   2500),
+    ('globex', 'Ines Falk',     'ines@falk.example',     'Hamburg', 'lena',  1200),
+    ('globex', 'Jun Okada',     'jun@okada.example',     'Bremen',  'karl',   600),
+    ('globex', 'Pia Lindqvist', 'pia@lindqvist.example', 'Kiel',    'lena',  4000);

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -61,10 +62,15 @@ func TestDemoOnce(t *testing.T) {
 		t.Fatalf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	for _, want := range []string{
-		"order 1 of acme: status new → approved", "→ Order approved", "success",
-		"workflow_id        order-approved", "From nothing to here: ",
+		`order 1 of acme: status new → approved +→ Order approved\n`,
+		`✓ webhook 127\.0\.0\.1:\d+/webhook +200, signature verified +[\d.]+ m?s\n`,
+		`✓ inbox of maria +Order 1 is approved +[\d.]+ m?s\n`,
+		`POST +/webhook\n`, `webhook-id +01[0-9A-Z]{24}-\d+_\d\n`, `webhook-timestamp +\d{10}\n`, `webhook-signature +v1,\S+=\n`,
+		`✓ verified by the Standard Webhooks library\n`, `body +{"type": ?"orders.update"`,
+		`recipient_id +maria\n`, `title +Order 1 is approved\n`,
+		`workflow_id +order-approved\n`, `status +success\n`, `From nothing to here: \d+`,
 	} {
-		if !strings.Contains(r.stdout, want) {
+		if !regexp.MustCompile(want).MatchString(r.stdout) {
 			t.Errorf("%q is not in\n%s", want, r.stdout)
 		}
 	}
@@ -75,8 +81,22 @@ func TestDemoOnce(t *testing.T) {
 	t.Log("\n" + r.stdout)
 }
 
-// The demo runs, shows executions of both tenants, and ends in order by a signal,
-// leaving no process, no file and no open port.
+// shown is what the demo must have shown before it is stopped.
+var shown = map[string]*regexp.Regexp{
+	"a webhook":         regexp.MustCompile(`^ +✓ webhook \S+ +200, signature verified +[\d.]+ m?s$`),
+	"a failed attempt":  regexp.MustCompile(`^ +↻ webhook \S+ +503, again in [\d.]+ s$`),
+	"its retry":         regexp.MustCompile(`^ +✓ webhook \S+ +200, signature verified, attempt 2 +[\d.]+ s$`),
+	"a notification":    regexp.MustCompile(`^ +✓ inbox of (karl|lena) +Order \d+ over \d+\.\d\d +[\d.]+ m?s$`),
+	"an execution":      regexp.MustCompile(`^ +✓ log +recorded +[\d.]+ m?s$`),
+	"acme's change":     regexp.MustCompile(`^\d\d:\d\d:\d\d  .* of acme: .* → `),
+	"globex's change":   regexp.MustCompile(`^\d\d:\d\d:\d\d  .* of globex: .* → `),
+	"the server":        regexp.MustCompile(`postgres://[^@]*@([0-9.:]+)/shop`),
+	"the receiver":      regexp.MustCompile(`http://([0-9.:]+)/webhook`),
+	"the worker's port": regexp.MustCompile(`http://([0-9.:]+)/metrics`),
+}
+
+// The demo runs, shows deliveries of both tenants and a retry, and ends in order by a
+// signal, leaving no process, no file and no open port.
 func TestDemoEndsBySignal(t *testing.T) {
 	t.Parallel()
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
@@ -91,41 +111,61 @@ func TestDemoEndsBySignal(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			address := regexp.MustCompile(`postgres://[^@]*@([0-9.:]+)/shop`)
+			var stopped atomic.Bool
+			stop := func() {
+				if !stopped.Swap(true) {
+					if err := cmd.Process.Signal(signal); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			impatient := time.AfterFunc(90*time.Second, stop)
+			defer impatient.Stop()
 			var text strings.Builder
-			server, stopped := "", false
-			executions := 0
+			seen := make(map[string][]string)
 			for lines := bufio.NewScanner(stdout); lines.Scan(); {
 				text.WriteString(lines.Text() + "\n")
-				if m := address.FindStringSubmatch(lines.Text()); m != nil {
-					server = m[1]
-				}
-				if strings.Contains(lines.Text(), "success") {
-					executions++
-				}
-				if executions >= 3 && !stopped {
-					stopped = true
-					if err := cmd.Process.Signal(signal); err != nil {
-						t.Fatal(err)
+				for what, pattern := range shown {
+					if m := pattern.FindStringSubmatch(lines.Text()); m != nil {
+						seen[what] = m
 					}
+				}
+				if len(seen) == len(shown) {
+					stop()
 				}
 			}
 			if err := cmd.Wait(); err != nil {
 				t.Errorf("it ends with %v", err)
 			}
-			if !strings.HasSuffix(text.String(), "Stopped. Nothing is left behind.\n") {
-				t.Errorf("it ends without saying so:\n%s", text.String())
+			for what := range shown {
+				if seen[what] == nil {
+					t.Errorf("it doesn't show %s", what)
+				}
+			}
+			summary := regexp.MustCompile(`\nThe receiver got \d+ webhooks, \d+ with a right signature, \d+ of them again\.\nStopped\. Nothing is left behind\.\n$`)
+			if !summary.MatchString(text.String()) {
+				t.Error("it ends without saying so")
 			}
 			nothingLeft(t, dir)
-			if server == "" {
-				t.Fatalf("it doesn't say where its server is:\n%s", text.String())
+			for _, what := range []string{"the server", "the receiver", "the worker's port"} {
+				if m := seen[what]; m != nil {
+					closed(t, what, m[1])
+				}
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			if conn, err := new(net.Dialer).DialContext(ctx, "tcp", server); err == nil {
-				_ = conn.Close()
-				t.Errorf("something still listens at %s", server)
+			if t.Failed() {
+				t.Log("\n" + text.String())
 			}
 		})
+	}
+}
+
+// closed fails if something still listens there.
+func closed(t *testing.T, what, address string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if conn, err := new(net.Dialer).DialContext(ctx, "tcp", address); err == nil {
+		_ = conn.Close()
+		t.Errorf("%s still listens at %s", what, address)
 	}
 }

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,7 +24,8 @@ import (
 
 // Options say how the demo is shown.
 type Options struct {
-	// Once runs one change through, prints its row of the log, and ends.
+	// Once runs one change through to its deliveries, shows what the receiver, the inbox
+	// and the log have of it, and ends.
 	Once bool
 	// Out is what is written to.
 	Out io.Writer
@@ -32,7 +34,7 @@ type Options struct {
 	// Version and Revision are of this build.
 	Version, Revision string
 	// Pause is the time between two changes of the traffic, on average.
-	// Defaults to 200 ms.
+	// Defaults to 300 ms: people read along.
 	Pause time.Duration
 }
 
@@ -40,29 +42,35 @@ type Options struct {
 const database = "shop"
 
 // patience is how long the worker may take until it reads and every workflow is in
-// order, and how long one change may take to be recorded.
+// order, and how long one change may take to be delivered.
 const patience = 60 * time.Second
 
 // show is a demo that runs.
 type show struct {
 	Options
-	screen *screen
-	server *localpg.Server
-	worker *worker
-	began  time.Time
+	screen   *screen
+	teller   *teller
+	server   *localpg.Server
+	receiver *receiver
+	worker   *worker
+	began    time.Time
 }
 
 // Run shows the demo until ctx ends, which is its orderly end, or until its one change
 // is through. When it returns, server, files and processes are gone.
 func Run(ctx context.Context, o Options) (err error) {
 	if o.Pause == 0 {
-		o.Pause = 200 * time.Millisecond
+		o.Pause = 300 * time.Millisecond
 	}
 	d := &show{Options: o, began: time.Now(), screen: &screen{out: o.Out, terminal: o.Terminal, colour: o.Colour, width: terminalWidth}}
+	d.teller = newTeller(d.screen, func(id string) (receipt, bool) { return d.receiver.receipt(id) })
 	defer func() {
 		d.screen.clearStatus()
 		err = errors.Join(err, d.close())
 		if err == nil && ctx.Err() != nil {
+			if sum := d.sum(); sum != "" {
+				d.screen.line("%s", sum)
+			}
 			d.screen.line("Stopped. Nothing is left behind.")
 		}
 	}()
@@ -73,6 +81,15 @@ func Run(ctx context.Context, o Options) (err error) {
 		return interrupted(ctx, d.once(ctx))
 	}
 	return interrupted(ctx, d.watch(ctx))
+}
+
+// sum is what the receiver has seen; "" if nothing came.
+func (d *show) sum() string {
+	if d.receiver == nil || d.receiver.total().Requests == 0 {
+		return ""
+	}
+	c := d.receiver.total()
+	return fmt.Sprintf("The receiver got %d webhooks, %d with a right signature, %d of them again.", c.Requests, c.Verified, c.Repeats)
 }
 
 // interrupted drops what is only ctx's own end.
@@ -87,6 +104,9 @@ func (d *show) close() error {
 	var problems []error
 	if d.worker != nil {
 		problems = append(problems, d.worker.close())
+	}
+	if d.receiver != nil { // after the worker, which lets attempts end
+		problems = append(problems, d.receiver.close())
 	}
 	if d.server != nil {
 		problems = append(problems, d.server.Close())
@@ -130,6 +150,13 @@ func (d *show) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	err = d.step("Start a receiver of webhooks, with a secret of its own", func() (err error) {
+		d.receiver, err = startReceiver(ctx, d.faults())
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	list := examples.Workflows()
 	err = d.step(fmt.Sprintf("Write %d workflows as SQL rows (examples/)", len(list)), func() error {
 		if err := migrate(ctx, d.url()); err != nil {
@@ -157,6 +184,35 @@ func (d *show) prepare(ctx context.Context) error {
 	return nil
 }
 
+// faults are how the receiver fails: not at all where one change is to come through.
+func (d *show) faults() faults {
+	if d.Once {
+		return faults{}
+	}
+	const away = 6 * time.Second
+	return faults{
+		Refuse: tooDear, Fail: 8, Slow: 11, SlowFor: 300 * time.Millisecond,
+		AwayEvery: 40 * time.Second, AwayFor: away,
+		Away: func() { d.teller.other(yellow, "The receiver goes away for %s: it hangs up.", since(away)) },
+	}
+}
+
+// tooDear is why a receiver may refuse an order for good.
+func tooDear(body []byte) string {
+	var b struct {
+		Type string `json:"type"`
+		Data struct {
+			New struct {
+				Total float64 `json:"total"`
+			} `json:"new"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal(body, &b); err == nil && b.Type == "orders.update" && b.Data.New.Total > 1700 {
+		return "too dear for our insurance"
+	}
+	return ""
+}
+
 func (d *show) url() string { return d.server.URL(database) }
 
 func (d *show) openShop(ctx context.Context) error {
@@ -178,7 +234,7 @@ func (d *show) openShop(ctx context.Context) error {
 	return d.withConn(ctx, func(conn *pgx.Conn) error {
 		t := newTraffic(conn, 0)
 		for range 80 {
-			if err := t.step(ctx); err != nil {
+			if err := t.do(ctx, steps[pick(t.random)]); err != nil {
 				return err
 			}
 		}
@@ -195,16 +251,29 @@ func (d *show) withConn(ctx context.Context, f func(*pgx.Conn) error) error {
 	return errors.Join(f(conn), conn.Close(context.WithoutCancel(ctx)))
 }
 
+// open opens a pool for what follows the log. Its tables are new and grow quickly: a plan
+// that was made while they were empty must not be kept, and what is estimated of them
+// would make the server compile queries for seconds.
+func (d *show) open(ctx context.Context) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(d.url())
+	if err != nil {
+		return nil, err
+	}
+	config.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
+	config.ConnConfig.RuntimeParams["jit"] = "off"
+	return pgxpool.NewWithConfig(ctx, config)
+}
+
 func (d *show) writeWorkflows(ctx context.Context, list []examples.Workflow) error {
 	for _, w := range list {
-		if err := d.script(ctx, w.File, w.SQL); err != nil {
+		if err := d.script(ctx, w.File, w.For(d.receiver.url(), d.receiver.secret)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// script runs a file as psql would: as it stands, in one go.
+// script runs a file as psql would: in one go.
 func (d *show) script(ctx context.Context, name, sql string) error {
 	return d.withConn(ctx, func(conn *pgx.Conn) error {
 		if _, err := conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
@@ -262,7 +331,7 @@ func (d *show) wait(ctx context.Context, pause time.Duration) error {
 	}
 }
 
-// once approves one order, waits for the execution and shows it.
+// once approves one order, waits for its deliveries and shows what is known of them.
 func (d *show) once(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, d.url())
 	if err != nil {
@@ -277,60 +346,116 @@ func (d *show) once(ctx context.Context) error {
 	if _, err := conn.Exec(ctx, `update orders set status = 'approved' where id = $1`, order); err != nil {
 		return fmt.Errorf("approve the order: %w", err)
 	}
-	pool, err := pgxpool.New(ctx, d.url())
+	pool, err := d.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	f := &feed{state: store.OpenState(pool)}
+	f := newFeed(store.OpenState(pool), store.OpenSource(pool))
 	deadline := time.Now().Add(patience)
+	var last *news
+	var webhooks []string // ids of those that succeeded
 	for {
-		fresh, err := f.next(ctx)
+		list, _, _, err := f.next(ctx)
 		if err != nil {
 			return err
 		}
-		if len(fresh) > 0 {
-			d.showExecution(&fresh[0])
-			d.screen.line("")
-			if err := d.showRow(ctx, conn, fresh[0].ExecutionID); err != nil {
-				return err
+		for i := range list {
+			last = &list[i]
+			d.teller.tell(last)
+			if last.Delivery.Kind == "webhook" && last.Delivery.Outcome == "succeeded" {
+				webhooks = append(webhooks, last.Delivery.DeliveryID)
 			}
-			d.screen.line("")
-			d.screen.line("From nothing to here: %s", since(time.Since(d.began)))
-			return nil
+		}
+		if last != nil && len(f.open) == 0 {
+			break
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("no execution in rowbell.workflow_log %v after the change", patience)
+			return fmt.Errorf("no execution in rowbell.workflow_log whose deliveries have ended, %v after the change", patience)
 		}
 		if err := d.wait(ctx, 5*time.Millisecond); err != nil {
 			return err
 		}
 	}
+	took := time.Since(d.began)
+	problem := d.showReceipts(webhooks)
+	const inbox = `select recipient_id, title, body, created_at from rowbell.notification order by id`
+	if err := d.showRows(ctx, conn, "The inbox has", inbox); err != nil {
+		return err
+	}
+	const log = `select *, settled_at - committed_at as latency from rowbell.workflow_log order by id`
+	if err := d.showRows(ctx, conn, "The log says", log); err != nil {
+		return err
+	}
+	d.screen.line("")
+	d.screen.line("From nothing to here: %s", since(took))
+	switch {
+	case last.Status != workflow.Success:
+		return fmt.Errorf("the execution ended with %s: %s", last.Status, last.ExecutionError)
+	case problem != nil:
+		return problem
+	}
+	return nil
 }
 
-// showRow prints the log's row, a column a line.
-func (d *show) showRow(ctx context.Context, conn *pgx.Conn, id string) error {
+// showReceipts prints what the receiver has of these webhooks. It returns an error if
+// there is none, or one that it didn't verify.
+func (d *show) showReceipts(ids []string) error {
+	s := d.screen
+	if len(ids) == 0 {
+		return errors.New("no webhook was delivered")
+	}
+	for _, id := range ids {
+		r, ok := d.receiver.receipt(id)
+		if !ok {
+			return fmt.Errorf("the log says that webhook %s was delivered, and the receiver has none whose signature is right", id)
+		}
+		s.line("")
+		s.line("%s", s.paint(bold, "The receiver got"))
+		for _, line := range [][2]string{
+			{"POST", r.Path},
+			{"webhook-id", id},
+			{"webhook-timestamp", r.Timestamp},
+			{"webhook-signature", r.Signature},
+			{"", s.paint(green, delivered+" verified by the Standard Webhooks library")},
+		} {
+			s.line("  %s %s", s.paint(dim, pad(line[0], labelWidth)), line[1])
+		}
+		for i, line := range wrap(clean(string(r.Body)), max(60, s.columns()-2-labelWidth-1), 4) {
+			s.line("  %s %s", s.paint(dim, pad([]string{"body", ""}[min(i, 1)], labelWidth)), line)
+		}
+	}
+	return nil
+}
+
+// labelWidth is that of the names of columns.
+const labelWidth = 18
+
+// showRows prints rows, a column a line.
+func (d *show) showRows(ctx context.Context, conn *pgx.Conn, title, query string) error {
 	// In the simple protocol every value comes as the text that psql would show.
-	rows, err := conn.Query(ctx, `select *, executed_at - committed_at as latency from rowbell.workflow_log where id = $1`, pgx.QueryExecModeSimpleProtocol, id)
+	rows, err := conn.Query(ctx, query, pgx.QueryExecModeSimpleProtocol)
 	if err != nil {
-		return fmt.Errorf("read the row of rowbell.workflow_log: %w", err)
+		return fmt.Errorf("%s: %w", query, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
+		d.screen.line("")
+		d.screen.line("%s", d.screen.paint(bold, title))
 		values := make([]*string, len(rows.FieldDescriptions()))
 		targets := make([]any, len(values))
 		for i := range values {
 			targets[i] = &values[i]
 		}
 		if err := rows.Scan(targets...); err != nil {
-			return fmt.Errorf("read the row of rowbell.workflow_log: %w", err)
+			return fmt.Errorf("%s: %w", query, err)
 		}
 		for i, field := range rows.FieldDescriptions() {
 			text := "null"
 			if values[i] != nil {
 				text = *values[i]
 			}
-			d.screen.line("  %s %s", d.screen.paint(dim, pad(field.Name, 18)), text)
+			d.screen.line("  %s %s", d.screen.paint(dim, pad(field.Name, labelWidth)), text)
 		}
 	}
 	return rows.Err()
@@ -344,41 +469,61 @@ func (d *show) watch(ctx context.Context) error {
 		return err
 	}
 	defer trafficConn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // the server goes anyway
-	pool, err := pgxpool.New(ctx, d.url())
+	pool, err := d.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
 
 	t := newTraffic(trafficConn, d.Pause)
+	t.first = opening
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return t.run(ctx) })
+	g.Go(func() error { return d.receiver.comeAndGo(ctx) })
 	g.Go(func() error { return d.follow(ctx, pool, t) })
 	return g.Wait()
 }
 
-// follow shows executions as they are recorded, and the status.
+// hintEvery is how often a hint comes by, since those at the start scroll away.
+const hintEvery = 25 * time.Second
+
+// follow shows executions and their deliveries as they are recorded, and the status.
 func (d *show) follow(ctx context.Context, pool *pgxpool.Pool, t *traffic) error {
-	f := &feed{state: store.OpenState(pool)}
+	state := store.OpenState(pool)
+	f := newFeed(state, store.OpenSource(pool))
 	st := newStatus(d.worker.opsURL())
-	next := time.Now()
+	next, nextHint, hint := time.Now(), time.Now().Add(hintEvery), 0
 	for {
-		fresh, err := f.next(ctx)
+		list, fresh, leftOut, err := f.next(ctx)
 		if err != nil {
 			return err
 		}
-		for i := range fresh {
-			d.showExecution(&fresh[i])
-			st.executed(latency(&fresh[i]))
+		st.executions += int64(fresh)
+		for i := range list {
+			d.teller.tell(&list[i])
+			if list[i].Delivery.Outcome == "succeeded" {
+				st.delivered(list[i].latency())
+			}
 		}
-		if now := time.Now(); !now.Before(next) {
+		if leftOut > 0 {
+			d.teller.other(dim, "… and %d more executions at once", leftOut)
+		}
+		now := time.Now()
+		if !now.Before(nextHint) {
+			d.teller.other(dim, "Try:  %s", hints[hint%len(hints)])
+			nextHint, hint = now.Add(hintEvery), hint+1
+		}
+		if !now.Before(next) {
 			next = now.Add(500 * time.Millisecond)
 			var written float64
 			if err := pool.QueryRow(ctx, `select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8`).Scan(&written); err != nil {
 				return fmt.Errorf("ask where the WAL ends: %w", err)
 			}
+			if st.queue, err = state.QueueStats(ctx); err != nil {
+				return err
+			}
 			st.measure(ctx, now, t.changes.Load(), written)
-			d.screen.setStatus(st.String())
+			d.screen.setStatus(st.line(d.screen.columns()))
 		}
 		if err := d.wait(ctx, 60*time.Millisecond); err != nil {
 			return err
@@ -386,39 +531,14 @@ func (d *show) follow(ctx context.Context, pool *pgxpool.Pool, t *traffic) error
 	}
 }
 
-// The feed's columns: time, change, workflow, status, latency.
-const (
-	workflowWidth = 26
-	statusWidth   = 9
-	latencyWidth  = 7
-	timeWidth     = 8
-)
-
-func (d *show) showExecution(e *store.FeedRow) {
-	s := d.screen
-	changeWidth := 64
-	if d.Terminal {
-		changeWidth = min(90, max(30, s.width()-timeWidth-workflowWidth-statusWidth-latencyWidth-10))
-	}
-	mark, colour := "✓ ", green
-	switch e.Status {
-	case workflow.Failure:
-		mark, colour = "✗ ", red
-	case workflow.Pending, workflow.Cancelled:
-		mark, colour = "· ", yellow
-	}
-	if !d.Terminal {
-		mark = ""
-	}
-	s.line("%s  %s  %s  %s %*s",
-		s.paint(dim, e.CommittedAt.Local().Format("15:04:05")),
-		pad(sentence(e), changeWidth),
-		s.paint(cyan, pad("→ "+e.WorkflowName, workflowWidth)),
-		s.paint(colour, pad(mark+string(e.Status), statusWidth)),
-		latencyWidth, since(latency(e)))
-	if e.Error != "" {
-		s.line("%s%s", strings.Repeat(" ", timeWidth+2), s.paint(red, e.Error))
-	}
+// hints are what else there is to try.
+var hints = []string{
+	"update orders set status = 'approved' where tenant_id = 'acme' and status = 'new';",
+	"select recipient_id, title, created_at from rowbell.notification order by created_at desc limit 5;",
+	"select kind, recipient, attempts, ready_at, error from rowbell.delivery;",
+	"select workflow_id, state, count, example_error from rowbell.failing;",
+	"select row_key, operation, workflow_name, status from rowbell.row_history order by committed_at desc limit 5;",
+	"update rowbell.workflow_definition set status = 'inactive' where id = 'large-order';",
 }
 
 // showHints says what else there is to try.
@@ -430,14 +550,11 @@ func (d *show) showHints() {
 	} else {
 		s.line("Try it with any PostgreSQL client:  %s", s.paint(bold, url))
 	}
-	for _, hint := range []string{
-		"update orders set status = 'approved' where id = (select max(id) from orders where tenant_id = 'acme' and status = 'new');",
-		"select row_key, operation, workflow_name, status from rowbell.row_history where table_name = 'orders' order by committed_at desc limit 5;",
-		"update rowbell.workflow_definition set status = 'inactive' where id = 'large-order';",
-	} {
+	for _, hint := range hints {
 		s.line("  %s", s.paint(dim, hint))
 	}
-	s.line("Metrics and health:  %s/metrics  /readyz", d.worker.opsURL())
+	s.line("Webhooks go to      %s, which fails now and then", d.receiver.url())
+	s.line("Metrics and health  %s/metrics  /readyz", d.worker.opsURL())
 	s.line("Ctrl-C ends it and leaves nothing behind.")
 	s.line("")
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -71,7 +72,7 @@ func (s *screen) setStatus(text string) {
 		}
 		return
 	}
-	s.status = s.paint(dim, cut(text, s.width()-1))
+	s.status = s.paint(dim, cut(text, s.columns()))
 	_, _ = fmt.Fprintf(s.out, "\r\x1b[K%s", s.status)
 }
 
@@ -118,6 +119,25 @@ func (h lineHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 
 func (h lineHandler) WithGroup(string) slog.Handler { return h }
 
+// columns is how many a line may have.
+func (s *screen) columns() int {
+	if !s.terminal {
+		return widest
+	}
+	return s.width() - 1
+}
+
+// clean makes one line of a text from the database, and takes out what a terminal would
+// obey.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+}
+
 // cut shortens a text to a number of characters.
 func cut(text string, width int) string {
 	if width < 1 || utf8.RuneCountInString(text) <= width {
@@ -131,4 +151,17 @@ func cut(text string, width int) string {
 func pad(text string, width int) string {
 	text = cut(text, width)
 	return text + strings.Repeat(" ", width-utf8.RuneCountInString(text))
+}
+
+// wrap breaks a text into lines of a number of characters, at most so many.
+func wrap(text string, width, most int) (lines []string) {
+	for runes := []rune(text); len(runes) > 0; {
+		if len(lines) == most-1 {
+			return append(lines, cut(string(runes), width))
+		}
+		n := min(width, len(runes))
+		lines = append(lines, string(runes[:n]))
+		runes = runes[n:]
+	}
+	return lines
 }

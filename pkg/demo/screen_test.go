@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/rowbell/rowbell/pkg/store"
 )
 
 // Elsewhere than on a terminal there is nothing but plain lines.
@@ -48,13 +50,29 @@ func TestStatusLine(t *testing.T) {
 	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i := range 21 { // 20 s, of which the last ten count
 		if i > 10 {
-			s.executed(time.Duration(i) * time.Millisecond)
+			s.delivered(time.Duration(i) * time.Millisecond)
 		}
 		s.measure(t.Context(), begin.Add(time.Duration(i)*time.Second), int64(3*i), 0)
 	}
+	s.executions, s.succeeded, s.dead = 17, 32, 1
+	s.queue = store.QueueStats{Depth: map[string]int64{"waiting": 1, "ready": 2, "leased": 0}, Retrying: 2}
 	s.lagBytes, s.lagSeconds = 1500, 0.25
-	want := "60 changes (3.0/s)   10 executions (1.0/s)   commit to record 16 ms, p99 20 ms   lag 1.5 kB, 250 ms"
-	if got := s.String(); got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
+	for width, want := range map[int]string{
+		140: "3.0 changes/s │ 17 executions │ 32 delivered, 2 retrying, 1 dead │ queue 3 │ commit → delivered 16 ms, p99 20 ms │ lag 250 ms, 1.5 kB",
+		119: "3.0 changes/s │ 17 executions │ ✓ 32 ↻ 2 ✗ 1 │ queue 3 │ commit → delivered 16 ms, p99 20 ms │ lag 250 ms",
+		79:  "3.0/s │ ✓ 32 ↻ 2 ✗ 1 │ queue 3 │ p50 16 ms p99 20 ms │ lag 250 ms",
+		20:  "✓ 32 ↻ 2 ✗ 1",
+	} {
+		if got := s.line(width); got != want {
+			t.Errorf("in %d columns\n got %s\nwant %s", width, got, want)
+		}
+	}
+}
+
+func TestWrap(t *testing.T) {
+	for most, want := range map[int]string{1: "abcdefg…", 2: "abcdefgh|ijklmno…", 4: "abcdefgh|ijklmnop|qr"} {
+		if got := strings.Join(wrap("abcdefghijklmnopqr", 8, most), "|"); got != want {
+			t.Errorf("in %d lines %s, want %s", most, got, want)
+		}
 	}
 }

@@ -22,7 +22,7 @@ type rowData struct {
 var telling = map[string][]string{
 	"orders":    {"total", "status"},
 	"customers": {"name", "city"},
-	"invoices":  {"status", "amount", "due_on"},
+	"invoices":  {"amount", "status"},
 }
 
 // sentence says a change so that people read it: "order 42 of acme: status new → approved".
@@ -105,7 +105,7 @@ func valueText(v any) string {
 	return cut(string(text), 40)
 }
 
-// since says a short duration with three digits at most: 4.1 ms, 12 ms, 1.3 s.
+// since says a short duration with three digits at most: 4.1 ms, 12 ms, 1.3 s, 5 min.
 func since(d time.Duration) string {
 	switch d = max(d, 0); {
 	case d < 10*time.Millisecond:
@@ -115,7 +115,10 @@ func since(d time.Duration) string {
 	case d < 10*time.Second:
 		return fmt.Sprintf("%.1f s", d.Seconds())
 	}
-	return fmt.Sprintf("%.0f s", d.Seconds())
+	if d < 2*time.Minute {
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	}
+	return fmt.Sprintf("%.0f min", d.Minutes())
 }
 
 // size says a number of bytes: 0 B, 512 B, 1.2 kB, 3.4 MB.

@@ -16,6 +16,7 @@ type traffic struct {
 	conn    *pgx.Conn
 	random  *rand.Rand
 	pause   time.Duration // between two changes, on average
+	first   []step        // what run does before it leaves things to chance
 	changes atomic.Int64  // made so far
 }
 
@@ -27,10 +28,8 @@ func newTraffic(conn *pgx.Conn, pause time.Duration) *traffic {
 type step struct {
 	weight int
 	sql    string
-	args   func(*rand.Rand) []any
+	args   func(*rand.Rand) []any // nil: it has none
 }
-
-func none(*rand.Rand) []any { return nil }
 
 // cents is an amount between two, with two decimals, most of them small.
 func cents(r *rand.Rand, least, most int) string {
@@ -45,15 +44,16 @@ var steps = []step{
 		select tenant_id, id, $1::numeric from customers order by random() limit 1`,
 		func(r *rand.Rand) []any { return []any{cents(r, 15, 2400)} },
 	},
-	{26, `update orders set status = 'approved' where id = (select id from orders where status = 'new' order by random() limit 1)`, none},
+	{26, `update orders set status = 'approved' where id = (select id from orders where status = 'new' order by random() limit 1)`, nil},
 	{18, `with shipped as (
 		update orders set status = 'shipped' where id = (select id from orders where status = 'approved' order by random() limit 1)
-		returning id, tenant_id, total)
-		insert into invoices (tenant_id, order_id, amount, due_on) select tenant_id, id, total, current_date + 14 from shipped`, none},
-	{12, `update orders set status = 'delivered' where id = (select id from orders where status = 'shipped' order by random() limit 1)`, none},
-	{10, `update invoices set status = 'paid' where id = (select id from invoices where status <> 'paid' order by random() limit 1)`, none},
-	{4, `update invoices set status = 'overdue' where id = (select id from invoices where status = 'open' order by random() limit 1)`, none},
-	{4, `update orders set status = 'cancelled' where id = (select id from orders where status = 'new' order by random() limit 1)`, none},
+		returning id, tenant_id, customer_id, total)
+		insert into invoices (tenant_id, order_id, account_manager, amount, due_on)
+		select s.tenant_id, s.id, c.account_manager, s.total, current_date + 14 from shipped s join customers c on c.id = s.customer_id`, nil},
+	{12, `update orders set status = 'delivered' where id = (select id from orders where status = 'shipped' order by random() limit 1)`, nil},
+	{10, `update invoices set status = 'paid' where id = (select id from invoices where status <> 'paid' order by random() limit 1)`, nil},
+	{4, `update invoices set status = 'overdue' where id = (select id from invoices where status = 'open' order by random() limit 1)`, nil},
+	{4, `update orders set status = 'cancelled' where id = (select id from orders where status = 'new' order by random() limit 1)`, nil},
 	{
 		4, `update customers set credit_limit = credit_limit + $1 where id = (select id from customers order by random() limit 1)`,
 		func(r *rand.Rand) []any { return []any{[]int{-200, -100, 100, 250, 500}[r.IntN(5)]} },
@@ -70,7 +70,20 @@ var steps = []step{
 			return []any{[]string{"call before delivery", "gift wrap", "leave at the door"}[r.IntN(3)]}
 		},
 	},
-	{3, `delete from orders where id = (select id from orders where status in ('new', 'approved', 'cancelled') order by random() limit 1)`, none},
+	{3, `delete from orders where id = (select id from orders where status in ('new', 'approved', 'cancelled') order by random() limit 1)`, nil},
+}
+
+// opening is what happens first, so that each workflow is seen soon. None of it needs
+// more than the shop has from the start.
+var opening = []step{
+	{sql: `insert into orders (tenant_id, customer_id, total) select tenant_id, id, 129.90 from customers where tenant_id = 'acme' order by random() limit 1`},
+	{sql: `update orders set status = 'approved' where id = (select max(id) from orders where tenant_id = 'acme' and status = 'new')`},
+	{sql: `insert into orders (tenant_id, customer_id, total) select tenant_id, id, 1480.00 from customers where tenant_id = 'globex' order by random() limit 1`},
+	{sql: `update customers set credit_limit = credit_limit + 250 where id = (select id from customers where tenant_id = 'acme' order by random() limit 1)`},
+	{sql: `insert into orders (tenant_id, customer_id, total) select tenant_id, id, 64.50 from customers where tenant_id = 'acme' order by random() limit 1`},
+	{sql: `update orders set status = 'approved' where id = (select max(id) from orders where tenant_id = 'acme' and status = 'new')`},
+	{sql: `insert into invoices (tenant_id, account_manager, amount, due_on) select tenant_id, account_manager, 2350.00, current_date + 14 from customers order by random() limit 1`},
+	{sql: `delete from orders where id = (select max(id) from orders where tenant_id = 'globex' and status = 'new')`},
 }
 
 // pick chooses a step by weight.
@@ -98,16 +111,23 @@ func (t *traffic) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if err := t.step(ctx); err != nil && ctx.Err() == nil {
+		s := steps[pick(t.random)]
+		if len(t.first) > 0 {
+			s, t.first = t.first[0], t.first[1:]
+		}
+		if err := t.do(ctx, s); err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
 }
 
-// step lets one thing happen.
-func (t *traffic) step(ctx context.Context) error {
-	s := steps[pick(t.random)]
-	tag, err := t.conn.Exec(ctx, s.sql, s.args(t.random)...)
+// do lets one thing happen.
+func (t *traffic) do(ctx context.Context, s step) error {
+	var args []any
+	if s.args != nil {
+		args = s.args(t.random)
+	}
+	tag, err := t.conn.Exec(ctx, s.sql, args...)
 	if err != nil {
 		return fmt.Errorf("the shop's traffic: %w", err)
 	}

@@ -15,8 +15,8 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// Every step is valid on the shop, and in time each of them changes something, for
-// both tenants.
+// Every step is valid on the shop: each of the opening changes one row of a new one, and
+// in time each of the others changes something, for both tenants.
 func TestTraffic(t *testing.T) {
 	t.Parallel()
 	db := pgtest.DB(t)
@@ -26,10 +26,19 @@ func TestTraffic(t *testing.T) {
 	}
 	seed := pgtest.Rand(t)
 	random := rand.New(rand.NewPCG(seed.Uint64(), seed.Uint64()))
+	for _, s := range opening {
+		if tag, err := conn.Exec(t.Context(), s.sql); err != nil || tag.RowsAffected() != 1 {
+			t.Errorf("%s: %d rows, %v", s.sql, tag.RowsAffected(), err)
+		}
+	}
 	changed := make([]int64, len(steps))
 	for range 1500 {
 		i := pick(random)
-		tag, err := conn.Exec(t.Context(), steps[i].sql, steps[i].args(random)...)
+		var args []any
+		if steps[i].args != nil {
+			args = steps[i].args(random)
+		}
+		tag, err := conn.Exec(t.Context(), steps[i].sql, args...)
 		if err != nil {
 			t.Fatalf("%s: %v", steps[i].sql, err)
 		}
@@ -39,6 +48,9 @@ func TestTraffic(t *testing.T) {
 		if n == 0 {
 			t.Errorf("changed nothing in 1500 steps: %s", steps[i].sql)
 		}
+	}
+	if n := pgtest.One[int64](t, db, "select count(*) from invoices where account_manager is null"); n != 0 {
+		t.Errorf("%d invoices without an account manager", n)
 	}
 	if n := pgtest.One[int64](t, db, "select count(distinct tenant_id) from orders"); n != 2 {
 		t.Errorf("orders of %d tenants, want 2", n)
@@ -55,7 +67,7 @@ func TestTrafficEnds(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), examples.Shop, pgx.QueryExecModeSimpleProtocol); err != nil {
 		t.Fatal(err)
 	}
-	tr := &traffic{conn: conn, random: rand.New(rand.NewPCG(1, 2)), pause: time.Millisecond}
+	tr := &traffic{conn: conn, random: rand.New(rand.NewPCG(1, 2)), pause: time.Millisecond, first: opening}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- tr.run(ctx) }()

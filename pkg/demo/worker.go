@@ -2,8 +2,10 @@ package demo
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"net/netip"
 
 	"github.com/rowbell/rowbell/pkg/app"
 )
@@ -18,7 +20,14 @@ type worker struct {
 
 // startWorker migrates and starts to read. It must be stopped.
 func startWorker(ctx context.Context, sourceURL string, log *slog.Logger, version, revision string) (*worker, error) {
-	a, err := app.New(app.Config{SourceURL: sourceURL, Instance: "demo", OpsListen: "127.0.0.1:0"}, log, version, revision)
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails
+	a, err := app.New(app.Config{
+		SourceURL: sourceURL, Instance: "demo", OpsListen: "127.0.0.1:0",
+		// The receiver is on this machine. Nothing else is reached.
+		EgressAllow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		SecretKey:   key,
+	}, log, version, revision)
 	if err != nil {
 		return nil, err
 	}

@@ -23,8 +23,15 @@ func TestMetricsExist(t *testing.T) {
 		metrics, err = scrape(t.Context(), w.opsURL())
 		return err == nil && metrics[receivedMetric] > 0
 	})
-	if _, ok := metrics[lagMetric]; !ok {
-		t.Errorf("%s is not among the metrics", lagMetric)
+	for _, name := range []string{
+		lagMetric, deliveriesMetric + `{kind="webhook",outcome="succeeded"}`, deliveriesMetric + `{kind="notification",outcome="dead"}`,
+	} {
+		if _, ok := metrics[name]; !ok {
+			t.Errorf("%s is not among the metrics", name)
+		}
+	}
+	if n := sum(map[string]float64{`a{x="1",y="2"}`: 3, `a{x="2",y="2"}`: 4, `a{x="1",y="3"}`: 8, `b{y="2"}`: 16}, "a", `y="2"`); n != 7 {
+		t.Errorf("the sum is %v", n)
 	}
 	if err := w.close(); err != nil {
 		t.Error(err)
