@@ -18,8 +18,8 @@ import (
 const module = "github.com/rowbell/rowbell/"
 
 // vocabulary may be imported by every package. (fault names the points where tests let a
-// worker fail.)
-var vocabulary = []string{"pkg/change", "pkg/workflow", "pkg/fault"}
+// worker fail; spelling finds what a misspelt word was meant to be.)
+var vocabulary = []string{"pkg/change", "pkg/workflow", "pkg/fault", "pkg/spelling"}
 
 // directions says what else of Rowbell a package's non-test files may import. The first
 // pattern that matches a package is its rule; patterns are of package path, where /...
@@ -30,6 +30,7 @@ var directions = []struct {
 }{
 	{"pkg/change", nil},
 	{"pkg/fault", nil},
+	{"pkg/spelling", nil},
 	{"pkg/workflow", nil},
 
 	{"cdc/pgoutput", nil},

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"github.com/rowbell/rowbell/pkg/spelling"
 )
 
 // Registry holds the kinds that workflows may name.
@@ -39,7 +41,7 @@ func (r *Registry) Kind(name string) (*Kind, error) {
 		return k, nil
 	}
 	names := r.names()
-	mend := nearest(name, names)
+	mend := spelling.Mend(name, names)
 	if mend == "" {
 		mend = "there are: " + strings.Join(names, ", ")
 	}

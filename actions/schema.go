@@ -12,6 +12,8 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+
+	"github.com/rowbell/rowbell/pkg/spelling"
 )
 
 // schema is a kind's Schema, compiled.
@@ -153,7 +155,7 @@ func (s *schema) problems(lines []string, e *jsonschema.ValidationError) []strin
 			common = CommonKeys
 		}
 		for _, key := range k.Properties {
-			mend := nearest(key, slices.Concat(own, common))
+			mend := spelling.Mend(key, slices.Concat(own, common))
 			if mend == "" {
 				mend = keyList(own, common)
 			}
@@ -337,42 +339,4 @@ func count(n int, word string) string {
 		return "1 " + word
 	}
 	return strconv.Itoa(n) + " " + word + "s"
-}
-
-// nearest returns `did you mean "timeout"?`, or "" if nothing is near: at most two letters
-// differ, and no more than half of the word.
-func nearest(word string, known []string) string {
-	best, least := "", 3
-	for _, k := range known {
-		if len(k) > 63 || len(word) > 63 {
-			continue
-		}
-		if d := distance(strings.ToLower(word), strings.ToLower(k)); d < least && 2*d <= max(len(word), len(k)) {
-			best, least = k, d
-		}
-	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf("did you mean %q?", best)
-}
-
-// distance counts insertions, deletions and substitutions between two texts.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		previous := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := previous
-			if a[i] != b[j] {
-				cost = 1 + min(previous, row[j], row[j+1])
-			}
-			previous, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/expr-lang/expr/vm"
 
 	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/spelling"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
@@ -441,7 +442,7 @@ func (b *binder) identifier(n *ast.IdentifierNode) operand {
 		return b.fail(loc, n.Value+" can't be used whole", "name one of its parts, as "+n.Value+map[bool]string{true: ".id", false: ".status"}[n.Value == "event"])
 	}
 	known := []string{"new", "old", "row", "op", "tenant", "actor", "event"}
-	mend := nearest(n.Value, known)
+	mend := spelling.Mend(n.Value, known)
 	if mend == "" && b.rel.Column(n.Value) >= 0 {
 		mend = "a column is written " + accessor("new", n.Value)
 	}
@@ -502,7 +503,7 @@ func (b *binder) lookup(loc file.Location, name string) int {
 				names = append(names, c.Name)
 			}
 		}
-		mend := nearest(name, names)
+		mend := spelling.Mend(name, names)
 		if mend == "" {
 			mend = "it has " + strings.Join(names[:min(len(names), 20)], ", ")
 		}
@@ -1201,7 +1202,7 @@ func (b *binder) call(n *ast.CallNode) operand {
 	default:
 		f, ok := functions[name]
 		if !ok {
-			mend := nearest(name, strings.Split(functionNames, ", "))
+			mend := spelling.Mend(name, strings.Split(functionNames, ", "))
 			if mend == "" {
 				mend = "there are " + functionNames
 			}

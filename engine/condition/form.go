@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/rowbell/rowbell/pkg/spelling"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
@@ -477,7 +478,7 @@ func (w *formWriter) operator(path, column, op string, v any, given bool) error 
 		w.write(changed + " && ")
 		return equality(col, "==", "in")
 	}
-	mend := nearest(op, operators)
+	mend := spelling.Mend(op, operators)
 	if mend == "" {
 		mend = "use " + strings.Join(operators, ", ")
 	}

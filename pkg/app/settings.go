@@ -17,6 +17,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"github.com/rowbell/rowbell/pkg/spelling"
 )
 
 // Setting describes one setting: how it is called in each place, and what it does.
@@ -222,33 +224,12 @@ func scalar(n ast.Node) (string, bool) {
 func Nearest(misspelt string, words []string) string {
 	best, least := "", 0
 	for _, w := range words {
-		d := distance(strings.ToLower(misspelt), w)
+		d := spelling.Distance(strings.ToLower(misspelt), w)
 		if d <= (len(w)+2)/3 && (best == "" || d < least || d == least && w < best) {
 			best, least = w, d
 		}
 	}
 	return best
-}
-
-// distance is the number of letters to insert, delete or replace between two words.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 func text[T ~string](field func(*Config) *T) func(*Config, string) error {
