@@ -36,7 +36,8 @@ type Bound struct {
 	absent  string // a column that is read of the row that there isn't; "" none
 	present bool   // something else is read
 
-	keep []*Bound // the clauses that it is made of, so that the Cache keeps them
+	warnings []*Error
+	keep     []*Bound // the clauses that it is made of, so that the Cache keeps them
 }
 
 // program is one top-level part of a condition that is more than a leaf.
@@ -51,6 +52,9 @@ type Equality struct {
 	Column int
 	Values [][]byte
 }
+
+// Warnings returns what is worth knowing of the condition and doesn't stop it.
+func (b *Bound) Warnings() []*Error { return b.warnings }
 
 // Columns returns the columns that the condition reads, as new.status or old.total, in
 // the order in which they first stand.
@@ -97,6 +101,14 @@ func (b *Bound) Eval(env *Env) (bool, error) {
 	return first == nil, first
 }
 
+// EvalBefore is Eval for the row as it was before the update that env has loaded: what
+// firing mode becomes_true asks for besides Eval. The form must have been bound for it.
+func (b *Bound) EvalBefore(env *Env) (bool, error) {
+	env.before = true
+	defer func() { env.before = false }()
+	return b.Eval(env)
+}
+
 func evalError(where string, err error) error {
 	var missing *MissingError
 	if errors.As(err, &missing) {
@@ -128,6 +140,12 @@ func (c *Cache) Bind(f *Form, rel *change.Relation, t *workflow.Table, op change
 			Mend:    "give it a primary key, or " + fullIdentity(rel),
 		}
 	}
+	if f.becomes && op == change.Delete {
+		return nil, &Error{
+			Where: "operation delete", Message: "nothing becomes true of a row by deleting it",
+			Mend: `use a trigger for create or update, or the firing mode "every"`,
+		}
+	}
 	b := &Bound{}
 	where := ""
 	for i := range f.clauses {
@@ -135,7 +153,16 @@ func (c *Cache) Bind(f *Form, rel *change.Relation, t *workflow.Table, op change
 		if err != nil {
 			return nil, err
 		}
+		if f.becomes {
+			if err := becomes(&f.clauses[i], part, rel, t, op); err != nil {
+				return nil, err
+			}
+		}
 		b.keep = append(b.keep, part)
+		b.warnings = append(b.warnings, part.warnings...)
+		if w := f.contradiction(i, b.leaves, part.leaves, op); w != nil {
+			b.warnings = append(b.warnings, w)
+		}
 		b.leaves = append(b.leaves, part.leaves...)
 		b.programs = append(b.programs, part.programs...)
 		for _, name := range part.columns {
@@ -153,6 +180,28 @@ func (c *Cache) Bind(f *Form, rel *change.Relation, t *workflow.Table, op change
 		return nil, oneSided(where, b.absent, op)
 	}
 	return b, nil
+}
+
+// becomes judges a clause of a workflow that fires when its conditions become true.
+func becomes(c *clause, part *Bound, rel *change.Relation, t *workflow.Table, op change.Op) error {
+	for _, name := range part.columns {
+		side, column, _ := strings.Cut(name, ".")
+		switch i := rel.Column(column); {
+		case side == oldRow.String():
+			return &Error{
+				Where:   c.where,
+				Message: fmt.Sprintf("a workflow with firing mode becomes_true looks at the old row by itself, and its conditions can't: this one reads the old value of %s", column),
+				Mend:    `leave out old values and "changed", or use the firing mode "every"`,
+			}
+		case op == change.Update && rel.ReplicaIdentity != 'f' && !rel.Columns[i].Key:
+			return &Error{
+				Where:   c.where,
+				Message: fmt.Sprintf("firing mode becomes_true needs the old value of %s in an update, which is never in the WAL: it is not part of the replica identity of table %s", column, t.Label),
+				Mend:    fullIdentity(rel),
+			}
+		}
+	}
+	return nil
 }
 
 // oneSided says that a condition speaks of the wrong row.
@@ -219,11 +268,12 @@ func bindClause(c *clause, rel *change.Relation, t *workflow.Table, op change.Op
 	bound := &Bound{}
 	for _, n := range conjuncts(tree.Node, nil) {
 		b.loops, b.variables = 0, 0
-		o := b.expr(n)
-		node := b.boolean(o)
+		o := b.condition(n)
+		node := o.node
 		if b.err != nil {
 			return nil, b.err
 		}
+		b.settled(n, o)
 		where := b.placeOf(n)
 		if l := leafOf(node); l != nil {
 			l.where = where
@@ -240,6 +290,7 @@ func bindClause(c *clause, rel *change.Relation, t *workflow.Table, op change.Op
 		bound.programs = append(bound.programs, &program{where: where, code: code})
 	}
 	bound.columns, bound.absent, bound.present = b.columns, b.absent, b.present
+	bound.warnings = b.warnings
 	return bound, nil
 }
 
@@ -298,6 +349,9 @@ type operand struct {
 	constant bool       // if it is a constant; value is set and node is nil then
 	value    any        // nil, bool, change.Numeric, string, []any, map[string]any, time.Time, time.Duration
 	list     []operand  // a constant list's elements
+
+	truth    certainty // of a condition
+	all, any []*leaf   // of a condition: leaves all of which it needs, or one of which is enough
 }
 
 // columnRef is the place of a column that an expression reads.
@@ -321,6 +375,8 @@ type binder struct {
 	loops     int // of the present part
 	variables int // the same
 	err       error
+	warnings  []*Error
+	told      bool // of the present part: combine has warned
 }
 
 type variable struct {
@@ -431,7 +487,11 @@ func (b *binder) identifier(n *ast.IdentifierNode) operand {
 		b.present = true
 		return operand{kind: textKind, constant: true, value: b.op.String(), loc: loc}
 	case "tenant":
-		if b.table.TenantColumn == "" {
+		switch {
+		case b.op == change.Emit:
+			b.present = true
+			return operand{kind: textKind, loc: loc, column: &columnRef{newRow, DomainTenant}}
+		case b.table.TenantColumn == "":
 			return operand{kind: nullKind, constant: true, loc: loc}
 		}
 		return b.column(loc, b.rowSide(), b.table.TenantColumn)
@@ -443,7 +503,7 @@ func (b *binder) identifier(n *ast.IdentifierNode) operand {
 	}
 	known := []string{"new", "old", "row", "op", "tenant", "actor", "event"}
 	mend := spelling.Mend(n.Value, known)
-	if mend == "" && b.rel.Column(n.Value) >= 0 {
+	if mend == "" && (b.rel.Column(n.Value) >= 0 || b.op == change.Emit) {
 		mend = "a column is written " + accessor("new", n.Value)
 	}
 	if mend == "" {
@@ -470,6 +530,9 @@ func (b *binder) member(n *ast.MemberNode) operand {
 			if !ok {
 				return b.fail(loc, "the name of a column must be written out", fmt.Sprintf("write %s.status", base.Value))
 			}
+			if b.op == change.Emit {
+				return b.payload(n, base.Value, name.Value)
+			}
 			side := newRow
 			if base.Value == "old" || base.Value == "row" && b.op == change.Delete {
 				side = oldRow
@@ -487,6 +550,20 @@ func (b *binder) member(n *ast.MemberNode) operand {
 		return b.fail(loc, fmt.Sprintf("%s has no parts", of.kind), "only json and lists can be indexed")
 	}
 	return operand{node: b.apply(loc, get, b.plain(of), b.plain(key)), loc: loc}
+}
+
+// payload reads a part of a domain event's payload, of which no type is known.
+func (b *binder) payload(n *ast.MemberNode, row, name string) operand {
+	loc := n.Location()
+	if row == "old" {
+		return b.fail(loc, "a domain event has no old row", "write "+accessor("new", name)+" for a part of its payload")
+	}
+	if label := "new." + name; !slices.Contains(b.columns, label) {
+		b.columns = append(b.columns, label)
+	}
+	b.present = true
+	of := operand{loc: loc, column: &columnRef{newRow, DomainPayload}}
+	return operand{loc: loc, node: b.apply(loc, get, b.plain(of), constant(loc, name))}
 }
 
 func (b *binder) declared(name string) bool {
@@ -613,6 +690,7 @@ func constant(loc file.Location, v any) ast.Node {
 func (b *binder) plain(o operand) ast.Node {
 	switch {
 	case o.column != nil:
+		b.mayBeMissing(o)
 		return b.apply(o.loc, readColumn, environment(o.loc), constant(o.loc, *o.column))
 	case o.constant:
 		if v, ok := o.value.(bool); ok {
@@ -655,6 +733,22 @@ func (b *binder) boolean(o operand) ast.Node {
 	return b.plain(o)
 }
 
+// condition rewrites a node to one that yields true or false, and says what is known of
+// it.
+func (b *binder) condition(n ast.Node) operand {
+	o := b.expr(n)
+	c := operand{kind: boolKind, loc: o.loc, truth: o.truth, all: o.all, any: o.any}
+	c.node = b.boolean(o)
+	if l := leafOf(c.node); l != nil {
+		c.all = []*leaf{l}
+		c.any = c.all
+	}
+	if v, ok := c.node.(*ast.BoolNode); ok {
+		c.truth = certain(v.Value)
+	}
+	return c
+}
+
 // leaf is a node that evaluates one.
 func (b *binder) leaf(l *leaf, loc file.Location) ast.Node {
 	return b.apply(loc, evalLeaf, environment(loc), constant(loc, l))
@@ -676,17 +770,17 @@ func leafOf(n ast.Node) *leaf {
 
 func (b *binder) unary(n *ast.UnaryNode) operand {
 	loc := n.Location()
+	if n.Operator == "!" || n.Operator == "not" {
+		o := b.condition(n.Node)
+		if l := leafOf(o.node); l != nil {
+			return operand{kind: boolKind, node: b.leaf(l.not(), loc), loc: loc, truth: o.truth.not()}
+		}
+		not := &ast.UnaryNode{Operator: "!", Node: o.node}
+		not.SetLocation(loc)
+		return operand{kind: boolKind, node: not, loc: loc, truth: o.truth.not(), all: negated(o.any), any: negated(o.all)}
+	}
 	o := b.expr(n.Node)
 	switch n.Operator {
-	case "!", "not":
-		not := &ast.UnaryNode{Operator: "!", Node: b.boolean(o)}
-		not.SetLocation(loc)
-		if l := leafOf(not.Node); l != nil {
-			negated := *l
-			negated.negated = !negated.negated
-			return operand{kind: boolKind, node: b.leaf(&negated, loc), loc: loc}
-		}
-		return operand{kind: boolKind, node: not, loc: loc}
 	case "-", "+":
 		if o.kind != numberKind && o.kind != anyKind && o.kind != durationKind {
 			return b.fail(loc, fmt.Sprintf("%s has no sign", o.kind), "")
@@ -707,10 +801,21 @@ func (b *binder) binary(n *ast.BinaryNode) operand {
 	loc := n.Location()
 	switch n.Operator {
 	case "&&", "and", "||", "or":
-		left, right := b.boolean(b.expr(n.Left)), b.boolean(b.expr(n.Right))
-		node := &ast.BinaryNode{Operator: n.Operator, Left: left, Right: right}
+		left, right := b.condition(n.Left), b.condition(n.Right)
+		either := n.Operator == "||" || n.Operator == "or"
+		if either {
+			if l := eitherChanged(leafOf(left.node), leafOf(right.node)); l != nil {
+				return operand{kind: boolKind, node: b.leaf(l, loc), loc: loc}
+			}
+		}
+		node := &ast.BinaryNode{Operator: n.Operator, Left: left.node, Right: right.node}
 		node.SetLocation(loc)
-		return operand{kind: boolKind, node: node, loc: loc}
+		o := operand{kind: boolKind, node: node, loc: loc}
+		if b.clause.spans == nil { // an operator stands between its parts
+			loc = file.Location{From: first(n)}
+		}
+		b.combine(&o, loc, either, left, right)
+		return o
 	}
 	left, right := b.expr(n.Left), b.expr(n.Right)
 	if b.err != nil {
@@ -789,7 +894,11 @@ func (b *binder) comparison(loc file.Location, operator string, left, right oper
 			b.ordered(o)
 		}
 	}
-	return operand{kind: boolKind, node: b.apply(loc, c.generic, b.plain(left), b.plain(right)), loc: loc}
+	o := operand{kind: boolKind, node: b.apply(loc, c.generic, b.plain(left), b.plain(right)), loc: loc}
+	if left.constant && right.constant && b.err == nil {
+		o.truth = decided(c.generic, goValue(left.value), goValue(right.value))
+	}
+	return o
 }
 
 // moments turns a text that is compared with a time into one.
@@ -868,6 +977,12 @@ func (b *binder) set(l *leaf, column operand, values []operand) {
 		}
 	}
 	l.index = l.op == isEqual && l.side == b.rowSide() && indexable(c.Type)
+	if l.op != isEqual || c.Type.Kind == change.JSON || c.Type.Kind == change.Array || c.Type.Kind == change.Bytea {
+		b.mayBeMissing(column) // what is compared for equality with short texts is a short text
+	}
+	if l.op == isEqual && l.never(c) {
+		b.warn(column.loc, fmt.Sprintf("column %s is %s and never equals what it is compared with", c.Name, typeName(c.Type)), "")
+	}
 }
 
 func (b *binder) among(loc file.Location, left, right operand) operand {
@@ -923,6 +1038,7 @@ func (b *binder) within(loc file.Location, operator string, left, right operand)
 		case isText && right.constant:
 			l := &leaf{op: ops[operator], side: left.column.side, column: int32(left.column.column)}
 			l.addRaw([]byte(s))
+			b.mayBeMissing(left)
 			return operand{kind: boolKind, node: b.leaf(l, loc), loc: loc}
 		}
 	}
@@ -958,6 +1074,7 @@ func (b *binder) matches(loc file.Location, left, right operand) operand {
 		return b.fail(right.loc, err.Error(), "")
 	}
 	if left.column != nil && left.kind == textKind {
+		b.mayBeMissing(left)
 		l := &leaf{op: matchesPattern, side: left.column.side, column: int32(left.column.column), other: &constants{pattern: re}}
 		return operand{kind: boolKind, node: b.leaf(l, loc), loc: loc}
 	}
@@ -1113,7 +1230,7 @@ func (b *binder) predicate(n *ast.BuiltinNode) operand {
 	return operand{kind: k, node: node, loc: loc}
 }
 
-const functionNames = "changed, now, date, duration, len, lower, upper, trim, abs, int, float, string, min, max, any, all, none, one, count, filter, map"
+const functionNames = "changed, now, date, duration, weekday, clock, day, yearday, daysUntil, moment, len, lower, upper, trim, abs, int, float, string, min, max, any, all, none, one, count, filter, map"
 
 // functions of one argument; the first takes any kind that accepts says.
 var functions = map[string]struct {
@@ -1200,6 +1317,9 @@ func (b *binder) call(n *ast.CallNode) operand {
 		}
 		return operand{kind: k, node: b.apply(loc, fn, b.plain(x), b.plain(y)), loc: loc}
 	default:
+		if _, ok := calendarFunctions[name]; ok {
+			return b.calendar(n, name)
+		}
 		f, ok := functions[name]
 		if !ok {
 			mend := spelling.Mend(name, strings.Split(functionNames, ", "))
@@ -1222,6 +1342,9 @@ func (b *binder) call(n *ast.CallNode) operand {
 
 func (b *binder) changed(n *ast.CallNode, name string) operand {
 	loc := n.Arguments[0].Location()
+	if b.op == change.Emit {
+		return b.fail(loc, "a domain event changes no column", "")
+	}
 	if b.op != change.Update {
 		b.present = true
 		if b.lookup(loc, name) < 0 {
@@ -1230,7 +1353,7 @@ func (b *binder) changed(n *ast.CallNode, name string) operand {
 		if b.clause.trigger {
 			return b.fail(loc, fmt.Sprintf("a %s changes no column", b.op), "use changed with a trigger for update")
 		}
-		return operand{kind: boolKind, constant: true, value: false, loc: loc}
+		return operand{kind: boolKind, constant: true, value: false, loc: loc, truth: never}
 	}
 	b.column(loc, newRow, name)
 	o := b.column(loc, oldRow, name)

@@ -19,6 +19,25 @@ type Context struct {
 	Actor       any // decoded JSON of the transaction's context message; nil without one
 }
 
+// The columns of the relation that stands for domain events: their payload, an object,
+// and the tenant that they were sent for. Conditions read new.x as a part of the payload.
+const (
+	DomainPayload = iota
+	DomainTenant
+)
+
+// DomainRelation describes what is matched of a domain event, with operation Emit, as the
+// row of a table of its own.
+func DomainRelation(name string) *change.Relation {
+	return &change.Relation{
+		Schema: "rowbell domain", Name: name, ReplicaIdentity: 'f',
+		Columns: []change.Column{
+			DomainPayload: {Name: "payload", Type: change.Type{Kind: change.JSON, Name: "jsonb"}, Key: true},
+			DomainTenant:  {Name: "tenant", Type: change.Type{Kind: change.Text, Name: "text"}, Key: true},
+		},
+	}
+}
+
 // rowSide says which of the two rows a column is read from.
 type rowSide uint8
 
@@ -42,6 +61,9 @@ type Env struct {
 	ctx *Context
 	rel *change.Relation
 	op  change.Op
+	// before says that conditions are evaluated for the old row: it stands in the place of
+	// the new one.
+	before bool
 
 	// generation counts events. A cell belongs to the present one if its generation is
 	// the same, so nothing is cleared in between.
@@ -94,7 +116,16 @@ func (e *Env) Text(column int) ([]byte, change.State) {
 	return canonical(e.rel.Columns[column].Type, c.text), change.Present
 }
 
+// seen is the row that a condition sees when it reads that of side.
+func (e *Env) seen(side rowSide) rowSide {
+	if e.before {
+		return oldRow
+	}
+	return side
+}
+
 func (e *Env) cell(side rowSide, column int) *cell {
+	side = e.seen(side)
 	c := &e.cells[side][column]
 	if c.generation != e.generation {
 		c.generation = e.generation
@@ -154,6 +185,7 @@ func (e *Env) changed(column int) (bool, error) {
 }
 
 func (e *Env) missing(side rowSide, column int) *MissingError {
+	side = e.seen(side)
 	c := &e.rel.Columns[column]
 	m := &MissingError{Column: side.String() + "." + c.Name, Mend: fullIdentity(e.rel)}
 	switch {

@@ -29,17 +29,27 @@ var operators = []string{
 	"is_null", "not_null", "between", "changed", "changed_from", "changed_to",
 }
 
+// conditionTypes are the kinds of conditions.
+var conditionTypes = []string{"field_value", "time_based", "role_based", "expression"}
+
+// anyChanged is the key of a form that lists columns of which at least one changed.
+const anyChanged = "any_changed"
+
 // Source is what one trigger of a workflow asks for: its own field conditions and the
 // conditions of the workflow, all of them ANDed.
 type Source struct {
 	Trigger    workflow.Trigger
 	Conditions []workflow.Condition
+	// Firing is the workflow's mode. With BecomesTrue the conditions are about one row at a
+	// time, and Bound.EvalBefore evaluates them for the old one; "" is Every.
+	Firing workflow.Firing
 }
 
 // Form is a Source whose shape and syntax have been judged, without a table. It is
 // immutable.
 type Form struct {
 	clauses []clause
+	becomes bool // firing mode becomes_true
 }
 
 // clause is one condition as an expression.
@@ -79,7 +89,7 @@ func (f *Form) Expressions() []string {
 
 // Parse judges shape and syntax. Returns an *Error.
 func Parse(src Source) (*Form, error) {
-	f := &Form{}
+	f := &Form{becomes: src.Firing == workflow.BecomesTrue}
 	if raw := src.Trigger.FieldConditions; !empty(raw) {
 		if err := f.addForm("field_conditions", raw, true); err != nil {
 			return nil, err
@@ -102,16 +112,20 @@ func Parse(src Source) (*Form, error) {
 			if err := f.addExpression(where, c.Config); err != nil {
 				return nil, err
 			}
-		case "time_based", "role_based":
-			return nil, &Error{
-				Where: where, Message: "not supported by this version yet: " + c.Type + " conditions",
-				Mend: "use field_value or expression",
+		case "time_based":
+			if err := f.addTime(where, c.Config); err != nil {
+				return nil, err
+			}
+		case "role_based":
+			if err := f.addRoles(where, c.Config); err != nil {
+				return nil, err
 			}
 		default:
-			return nil, &Error{
-				Where: where, Message: fmt.Sprintf("there is no condition_type %q", c.Type),
-				Mend: "use field_value or expression",
+			mend := spelling.Mend(c.Type, conditionTypes)
+			if mend == "" {
+				mend = "use " + strings.Join(conditionTypes, ", ")
 			}
+			return nil, &Error{Where: where, Message: fmt.Sprintf("there is no condition_type %q", c.Type), Mend: mend}
 		}
 	}
 	return f, nil
@@ -140,8 +154,27 @@ func (f *Form) addExpression(where string, raw json.RawMessage) error {
 }
 
 func (f *Form) addForm(where string, raw json.RawMessage, trigger bool) error {
+	v, err := readConfig(where, raw)
+	if err != nil {
+		return err
+	}
+	w := &formWriter{row: "row"}
+	if err := w.condition(where, v, 0); err != nil {
+		return err
+	}
+	f.addWritten(where, w, trigger)
+	return nil
+}
+
+// addWritten adds what the writer wrote. It is an expression, and is parsed by Bind alone.
+func (f *Form) addWritten(where string, w *formWriter, trigger bool) {
+	f.clauses = append(f.clauses, clause{where: where, text: w.text.String(), spans: w.spans, trigger: trigger})
+}
+
+// readConfig reads a field_conditions or condition_config. Returns an *Error.
+func readConfig(where string, raw json.RawMessage) (any, error) {
 	if len(raw) > maxFormBytes {
-		return &Error{Where: where, Message: fmt.Sprintf("it has %d bytes, at most %d are read", len(raw), maxFormBytes)}
+		return nil, &Error{Where: where, Message: fmt.Sprintf("it has %d bytes, at most %d are read", len(raw), maxFormBytes)}
 	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
@@ -155,15 +188,9 @@ func (f *Form) addForm(where string, raw json.RawMessage, trigger bool) error {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			err = errors.New("it ends too early")
 		}
-		return &Error{Where: where, Message: "malformed JSON: " + err.Error()}
+		return nil, &Error{Where: where, Message: "malformed JSON: " + err.Error()}
 	}
-	w := &formWriter{}
-	if err := w.condition(where, v, 0); err != nil {
-		return err
-	}
-	// What the writer wrote is an expression: it is parsed by Bind alone.
-	f.clauses = append(f.clauses, clause{where: where, text: w.text.String(), spans: w.spans, trigger: trigger})
-	return nil
+	return v, nil
 }
 
 // object is a JSON object in the order of its keys.
@@ -241,6 +268,7 @@ func (o object) triple() bool {
 
 // formWriter writes a form as an expression, and remembers which key path wrote what.
 type formWriter struct {
+	row   string // what holds the columns: row, or actor.attributes
 	text  strings.Builder
 	runes int
 	spans []span
@@ -336,6 +364,9 @@ func (w *formWriter) member(path string, m member, depth int) error {
 	if m.key == "" {
 		return &Error{Where: path, Message: "a column has a name"}
 	}
+	if m.key == anyChanged {
+		return w.anyChanged(path, m.value)
+	}
 	ops, ok := m.value.(object)
 	if !ok {
 		return w.operator(path, m.key, "eq", m.value, true)
@@ -369,11 +400,40 @@ func (w *formWriter) spelledOut(path string, o object) error {
 	return w.operator(path, column, name, value, given)
 }
 
+// anyChanged writes that at least one of several columns changed.
+func (w *formWriter) anyChanged(path string, v any) error {
+	list, ok := v.([]any)
+	if !ok || len(list) == 0 {
+		return &Error{
+			Where: path, Message: fmt.Sprintf("%q takes a list of columns, not %s", anyChanged, jsonKind(v)),
+			Mend: fmt.Sprintf(`write ["status", "total"]; a column called %s is written {"field": %q, "operator": "eq", "value": …}`, anyChanged, anyChanged),
+		}
+	}
+	w.write("(")
+	for i, e := range list {
+		column, ok := e.(string)
+		if !ok || column == "" {
+			return &Error{Where: fmt.Sprintf("%s[%d]", path, i), Message: "a column is named by a text, not by " + jsonKind(e)}
+		}
+		if i > 0 {
+			w.write(" || ")
+		}
+		if err := w.operator(fmt.Sprintf("%s[%d]", path, i), column, "changed", true, true); err != nil {
+			return err
+		}
+	}
+	w.write(")")
+	return nil
+}
+
 // operator writes one comparison of a column. given is false if there is no value at all.
 func (w *formWriter) operator(path, column, op string, v any, given bool) error {
 	start := w.runes
 	defer func() { w.spans = append(w.spans, span{start, w.runes, path}) }()
-	col, old := accessor("row", column), accessor("old", column)
+	col, old := accessor(w.row, column), accessor("old", column)
+	if w.row != "row" && strings.HasPrefix(op, "changed") {
+		return &Error{Where: path, Message: op + " is about columns of a row, and this is none"}
+	}
 	if !given && op != "is_null" && op != "not_null" && op != "changed" {
 		return &Error{Where: path, Message: op + " needs a value"}
 	}

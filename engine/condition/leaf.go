@@ -57,6 +57,7 @@ type constants struct {
 	times   []time.Time
 	values  []any
 	pattern *regexp.Regexp
+	columns []int // of hasChanged, besides the leaf's: one of them is enough
 }
 
 // maxDigits bounds a constant, since 1e100000 is short to write and long to keep.
@@ -337,10 +338,10 @@ func (l *leaf) eval(e *Env) (bool, error) {
 func (l *leaf) holds(e *Env) (bool, error) {
 	column := int(l.column)
 	if l.op == hasChanged {
-		return e.changed(column)
+		return l.changed(e)
 	}
 	c := e.cell(l.side, column)
-	if l.op == isNull && l.side == newRow {
+	if l.op == isNull && e.seen(l.side) == newRow {
 		return c.state == change.Null, nil // what isn't sent again is never NULL
 	}
 	switch c.state {
@@ -424,6 +425,35 @@ func (l *leaf) holds(e *Env) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// changed says whether one of the leaf's columns changed.
+func (l *leaf) changed(e *Env) (bool, error) {
+	ok, err := e.changed(int(l.column))
+	if l.other == nil {
+		return ok, err
+	}
+	for i := 0; !ok && err == nil && i < len(l.other.columns); i++ {
+		ok, err = e.changed(l.other.columns[i])
+	}
+	return ok, err
+}
+
+// eitherChanged makes one leaf of two that ask for changes; nil if they don't. An index
+// can look it up.
+func eitherChanged(a, b *leaf) *leaf {
+	if a == nil || b == nil || a.op != hasChanged || b.op != hasChanged || a.negated || b.negated {
+		return nil
+	}
+	l := &leaf{op: hasChanged, side: newRow, column: a.column, other: &constants{}}
+	for _, from := range []*leaf{a, b} {
+		l.other.columns = append(l.other.columns, int(from.column))
+		if from.other != nil {
+			l.other.columns = append(l.other.columns, from.other.columns...)
+		}
+	}
+	l.other.columns = l.other.columns[1:]
+	return l
 }
 
 // compareDecimals compares two numbers in plain notation without zeros in front, as

@@ -51,9 +51,9 @@ func TestCompile(t *testing.T) {
 		{"bad expression", document(func(w *workflow.Workflow) {
 			w.Conditions = []workflow.Condition{{Type: "expression", Config: json.RawMessage(`{"expression":"new.total >"}`)}}
 		}), workflow.Broken, `condition 1 (expression), line 1`, false},
-		{"later kind", document(func(w *workflow.Workflow) {
-			w.Conditions = []workflow.Condition{{Type: "time_based", Config: json.RawMessage(`{}`)}}
-		}), workflow.Broken, `not supported by this version yet: time_based`, false},
+		{"bad time", document(func(w *workflow.Workflow) {
+			w.Conditions = []workflow.Condition{{Type: "time_based", Config: json.RawMessage(`{"days":["mo"]}`)}}
+		}), workflow.Broken, `condition 1 (time_based).days[0]: there is no day "mo"`, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := Compile(workflow.Version{WorkflowID: "w", Version: 3, TenantID: "a", Status: workflow.Active, Document: c.document}, 9, judge)

@@ -31,6 +31,15 @@ func (o Op) String() string {
 	return "none"
 }
 
+// Phrase is the operation with its article: "a create", "an update".
+func (o Op) Phrase() string {
+	switch o {
+	case Update, Emit:
+		return "an " + o.String()
+	}
+	return "a " + o.String()
+}
+
 // ParseOp reads create, update or delete.
 func ParseOp(s string) (Op, bool) {
 	switch s {
