@@ -24,8 +24,8 @@ var calendarFunctions = map[string]struct {
 	"moment":    {timeKind, moment},
 }
 
-// place is where a time is looked at.
-type place struct {
+// zoned is where a time is looked at.
+type zoned struct {
 	zone *time.Location
 	// local says that the times are without zone: what stands there is meant in zone.
 	local bool
@@ -48,7 +48,7 @@ func loadZone(name string) (*time.Location, error) {
 
 // wall returns a time as its zone shows it; ok is false for nil. A text is read as
 // parseMoment reads it, in the zone unless it has an offset.
-func (p *place) wall(v any) (t time.Time, ok bool) {
+func (p *zoned) wall(v any) (t time.Time, ok bool) {
 	switch v := v.(type) {
 	case nil:
 		return t, false
@@ -87,7 +87,7 @@ func infinite(t time.Time) (string, bool) {
 
 // look applies a function to the time on the wall: nil for nil.
 func look(v, at any, f func(time.Time) string) any {
-	t, ok := at.(*place).wall(v)
+	t, ok := at.(*zoned).wall(v)
 	if !ok {
 		return nil
 	}
@@ -116,7 +116,7 @@ func yearDay(v, at any) any {
 
 // dayNumber counts days of the calendar.
 func dayNumber(v, at any) any {
-	t, ok := at.(*place).wall(v)
+	t, ok := at.(*zoned).wall(v)
 	if !ok {
 		return nil
 	}
@@ -125,7 +125,7 @@ func dayNumber(v, at any) any {
 }
 
 func moment(v, at any) any {
-	t, ok := at.(*place).wall(v)
+	t, ok := at.(*zoned).wall(v)
 	if !ok {
 		return nil
 	}
@@ -139,7 +139,7 @@ func (b *binder) calendar(n *ast.CallNode, name string) operand {
 	if len(n.Arguments) != 1 && len(n.Arguments) != 2 {
 		return b.fail(loc, fmt.Sprintf("%s takes a time and a zone, not %d arguments", name, len(n.Arguments)), "write "+name+`(now(), "Europe/Berlin")`)
 	}
-	at := &place{zone: time.UTC}
+	at := &zoned{zone: time.UTC}
 	if len(n.Arguments) == 2 {
 		zone, ok := n.Arguments[1].(*ast.StringNode)
 		if !ok {
@@ -170,7 +170,7 @@ func (b *binder) calendar(n *ast.CallNode, name string) operand {
 	}
 	node := b.apply(loc, f.fn, b.plain(x), constant(loc, at))
 	if name == "daysUntil" {
-		today := b.apply(loc, dayNumber, b.env(loc, readCommitTime), constant(loc, &place{zone: at.zone}))
+		today := b.apply(loc, dayNumber, b.env(loc, readCommitTime), constant(loc, &zoned{zone: at.zone}))
 		node = b.apply(loc, subtract, node, today)
 		b.present = true
 	}
