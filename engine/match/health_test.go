@@ -225,53 +225,6 @@ func TestHealth(t *testing.T) {
 	})
 }
 
-// TestSlots fills and empties a table under few hashes, against a map.
-func TestSlots(t *testing.T) {
-	r := seedOf(t)
-	var s slots
-	type item struct {
-		hash uint64
-		key  string
-		rule *rule
-	}
-	var live []item
-	has := func(i item) bool {
-		for n := s.first(i.hash); n != nil; n = s.next(n) {
-			if n.rule == i.rule && n.has([]byte(i.key)) {
-				return true
-			}
-		}
-		return false
-	}
-	for step := range 20_000 {
-		if r.IntN(2) == 0 && len(live) < 300 {
-			key := fmt.Sprintf("%d", r.IntN(50)) + strings.Repeat("k", r.IntN(2)*keySize)
-			i := item{uint64(r.IntN(100)) * 0x100000001, key, &rule{keys: [][]byte{[]byte(key)}}}
-			s.insert(i.hash, []byte(i.key), i.rule)
-			live = append(live, i)
-		} else if len(live) > 0 {
-			n := r.IntN(len(live))
-			gone := live[n]
-			s.remove(gone.hash, []byte(gone.key), gone.rule)
-			live[n] = live[len(live)-1]
-			live = live[:len(live)-1]
-			if has(gone) {
-				t.Fatalf("step %d: a removed rule is still there", step)
-			}
-		}
-		if step%50 == 0 {
-			for _, i := range live {
-				if !has(i) {
-					t.Fatalf("step %d: a rule is lost", step)
-				}
-			}
-		}
-	}
-	if s.first(12345) != nil {
-		t.Error("found what was never put in")
-	}
-}
-
 func TestMatchReportsEvalError(t *testing.T) {
 	_, rel, table := index(t, 'f', Compile(version("w", "a", 1, []workflow.Trigger{on("create", ``)},
 		[]workflow.Condition{{Type: "expression", Config: json.RawMessage(`{"expression":"1 / (new.id - 1) > 0"}`)}}), 1, nil))

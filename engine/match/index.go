@@ -182,7 +182,7 @@ func (ix *Index) bind(t *Table, e *entry) {
 		return
 	}
 	for _, r := range rules {
-		t.ops[r.op].insert(r, &ix.programs)
+		t.insert(r, &ix.programs)
 	}
 	t.rules[e.compiled] = rules
 }

@@ -34,6 +34,21 @@ type Table struct {
 	rules    map[*Compiled][]*rule
 
 	ctx condition.Context // of the present event, with its side
+
+	// What groups ask of the present row is worked out once, by column.
+	facts      []fact
+	generation uint64   // of facts
+	found      []uint32 // scratch
+	evaluated  uint64   // rules looked at; for tests
+}
+
+// fact is what is known of a column of the present row.
+type fact struct {
+	numbered uint64 // generation of number and state
+	compared uint64 // generation of changed
+	number   float64
+	state    change.State
+	changed  bool // or it can't be known
 }
 
 // rule is one trigger of a workflow, bound to a table.
@@ -42,10 +57,11 @@ type rule struct {
 	compiled *Compiled
 	priority int32
 	op       change.Op
-	several  bool // the workflow has more triggers for this table and operation
+	flags    flags
 	full     *condition.Bound
 	shape    *shape
-	keys     [][]byte // under which it stands there: several for in
+	position int     // in shape.all
+	places   []place // in shape.slots: several for in
 }
 
 // opIndex holds the rules of one operation.
@@ -69,12 +85,15 @@ const (
 	// maxShapes bounds how often an event is looked up. Rules beyond it go into a shape
 	// of fewer columns.
 	maxShapes = 24
+	// wideShapes is up to where there are shapes of several columns: the others are kept
+	// for shapes of one, which serve more rules.
+	wideShapes = 12
 	// maxKeys bounds under how many keys one rule stands, for in.
 	maxKeys = 64
 )
 
 func newTable(ix *Index, rel *change.Relation, captured *workflow.Table) *Table {
-	t := &Table{ix: ix, rel: rel, captured: captured, tenant: -1, rules: make(map[*Compiled][]*rule)}
+	t := &Table{ix: ix, rel: rel, captured: captured, tenant: -1, rules: make(map[*Compiled][]*rule), facts: make([]fact, len(rel.Columns))}
 	if captured.TenantColumn != "" {
 		t.tenant = rel.Column(captured.TenantColumn)
 	}
@@ -100,7 +119,9 @@ func (t *Table) compile(c *Compiled, programs *condition.Cache) ([]*rule, error)
 		count[r.op]++
 	}
 	for _, r := range rules {
-		r.several = count[r.op] > 1
+		if count[r.op] > 1 {
+			r.flags |= several
+		}
 	}
 	return rules, nil
 }
@@ -134,7 +155,8 @@ func (t *Table) remove(c *Compiled) {
 }
 
 // insert puts a rule into the shape of its equalities.
-func (o *opIndex) insert(r *rule, programs *condition.Cache) {
+func (t *Table) insert(r *rule, programs *condition.Cache) {
+	o := &t.ops[r.op]
 	equal := r.equalities()
 	s := o.shapeFor(r.compiled.TenantID != "", equal)
 	r.shape = s
@@ -146,10 +168,13 @@ func (o *opIndex) insert(r *rule, programs *condition.Cache) {
 	if s.tenant {
 		key = appendKey(key, []byte(r.compiled.TenantID))
 	}
-	r.keys = product([][]byte{key}, equal)
-	for _, k := range r.keys {
-		s.slots.insert(maphash.Bytes(seed, k), k, r)
+	want := demandsOf(r, t.rel, s.columns)
+	keys := product([][]byte{key}, equal)
+	r.places = make([]place, len(keys))
+	for i, k := range keys {
+		r.places[i] = s.slots.insert(maphash.Bytes(seed, k), k, r, want)
 	}
+	r.position = len(s.all)
 	s.all = append(s.all, r)
 }
 
@@ -201,28 +226,39 @@ func (o *opIndex) shapeFor(tenant bool, equal []condition.Equality) *shape {
 		}
 		columns = append(columns, e.Column)
 	}
-	slices.Sort(columns)
-	var best *shape
-	for _, s := range o.shapes {
-		if s.tenant != tenant {
-			continue
-		}
-		if slices.Equal(s.columns, columns) {
-			return s
-		}
-		if subset(s.columns, columns) && (best == nil || len(s.columns) > len(best.columns)) {
-			best = s
-		}
+	first := columns[:min(1, len(columns))]
+	columns = slices.Sorted(slices.Values(columns))
+	if s := o.find(tenant, columns); s != nil {
+		return s
 	}
-	if len(o.shapes) >= maxShapes {
-		if best != nil {
-			return best
+	if len(o.shapes) >= wideShapes && len(columns) > 1 || len(o.shapes) >= maxShapes {
+		var best *shape
+		for _, s := range o.shapes {
+			if s.tenant == tenant && subset(s.columns, columns) && (best == nil || len(s.columns) > len(best.columns)) {
+				best = s
+			}
 		}
-		columns = nil
+		switch {
+		case best != nil && (len(best.columns) > 0 || len(o.shapes) >= maxShapes):
+			return best
+		case len(o.shapes) < maxShapes:
+			columns = first
+		default:
+			columns = nil
+		}
 	}
 	s := &shape{tenant: tenant, columns: columns}
 	o.shapes = append(o.shapes, s)
 	return s
+}
+
+func (o *opIndex) find(tenant bool, columns []int) *shape {
+	for _, s := range o.shapes {
+		if s.tenant == tenant && slices.Equal(s.columns, columns) {
+			return s
+		}
+	}
+	return nil
 }
 
 func subset(part, of []int) bool {
@@ -236,13 +272,14 @@ func subset(part, of []int) bool {
 
 func (o *opIndex) remove(r *rule) {
 	s := r.shape
-	for _, k := range r.keys {
-		s.slots.remove(maphash.Bytes(seed, k), k, r)
+	for _, p := range r.places {
+		s.slots.remove(p)
 	}
-	i := slices.Index(s.all, r)
-	s.all[i] = s.all[len(s.all)-1]
-	s.all[len(s.all)-1] = nil
-	s.all = s.all[:len(s.all)-1]
+	last := len(s.all) - 1
+	s.all[r.position] = s.all[last]
+	s.all[r.position].position = r.position
+	s.all[last] = nil
+	s.all = s.all[:last]
 	if len(s.all) == 0 {
 		o.shapes = slices.DeleteFunc(o.shapes, func(x *shape) bool { return x == s })
 	}
@@ -280,11 +317,33 @@ func (t *Table) Match(ev *change.Event, ctx *condition.Context, dst []Match) []M
 		dst = t.match(ev, change.Create, dst)
 	} else {
 		dst = t.match(ev, ev.Op, dst)
+		if len(dst) > start && t.nothing(ev) {
+			clear(dst[start:])
+			dst = dst[:start]
+		}
 	}
 	if len(dst)-start > 1 {
 		slices.SortFunc(dst[start:], compareMatches)
 	}
 	return dst
+}
+
+// nothing says that an update left every column as it was that isn't hidden. The event
+// is loaded.
+func (t *Table) nothing(ev *change.Event) bool {
+	if ev.Op != change.Update || ev.Old.Empty() || ev.OldKeyOnly {
+		return false
+	}
+	same := true
+	change.Differences(ev.Old, ev.New, func(i int) bool {
+		if i >= len(t.rel.Columns) {
+			same = false
+		} else if changed, known := t.ix.env.Changed(i); changed || !known {
+			same = slices.Contains(t.captured.Hidden, t.rel.Columns[i].Name)
+		}
+		return same
+	})
+	return same
 }
 
 func compareMatches(a, b Match) int {
@@ -301,6 +360,7 @@ func (t *Table) match(ev *change.Event, op change.Op, dst []Match) []Match {
 	}
 	env := &t.ix.env
 	env.LoadAs(ev, op, &t.ctx)
+	t.generation++
 	start := len(dst)
 	var tenant []byte
 	hasTenant := false
@@ -336,37 +396,96 @@ func (t *Table) match(ev *change.Event, op change.Op, dst []Match) []Match {
 			// Any of them may need the value that isn't there.
 			for _, r := range s.all {
 				if !s.tenant || r.compiled.TenantID == string(tenant) {
-					n := node{compiled: r.compiled, priority: r.priority, several: r.several, rest: r.full}
-					dst = appendMatch(env, &n, dst, start)
+					dst = t.appendMatch(r.full, r.compiled, r.priority, r.flags, dst, start)
 				}
 			}
 		default:
-			for n := s.slots.first(maphash.Bytes(seed, key)); n != nil; n = s.slots.next(n) {
-				if n.has(key) {
-					dst = appendMatch(env, n, dst, start)
+			for ref := s.slots.first(maphash.Bytes(seed, key)); ref != 0; {
+				n := s.slots.at(ref)
+				if s.slots.has(ref, n, key) {
+					if n.flags&isGroup != 0 {
+						dst = t.group(&s.slots, s.slots.groups.at(uint32(n.priority)), dst, start)
+					} else {
+						dst = t.appendMatch(n.rest, n.compiled, n.priority, n.flags, dst, start)
+					}
 				}
+				ref = n.next
 			}
 		}
 	}
 	return dst
 }
 
+// group appends the matches of a group, of which only the rules are evaluated that the
+// row can concern.
+func (t *Table) group(s *slots, g *group, dst []Match, start int) []Match {
+	if g.changed != nil && !t.changed(g.changed) {
+		return dst
+	}
+	t.found = t.found[:0]
+	if g.column < 0 {
+		t.found = s.intervals.all(g.root, t.found)
+	} else {
+		switch x, state := t.number(g.column); state {
+		case change.Null:
+			return dst
+		case change.Present:
+			t.found = s.intervals.stab(g.root, x, t.found)
+		default:
+			// Any of them may need the value that isn't there.
+			t.found = s.intervals.all(g.root, t.found)
+		}
+	}
+	for _, ref := range t.found {
+		n := s.intervals.at(ref)
+		dst = t.appendMatch(n.rest, n.compiled, n.priority, n.flags, dst, start)
+	}
+	return dst
+}
+
+// changed says whether one of the columns has changed, or may have.
+func (t *Table) changed(columns []int) bool {
+	for _, c := range columns {
+		f := &t.facts[c]
+		if f.compared != t.generation {
+			changed, known := t.ix.env.Changed(c)
+			f.compared, f.changed = t.generation, changed || !known
+		}
+		if f.changed {
+			return true
+		}
+	}
+	return false
+}
+
+// number is Env.Number.
+func (t *Table) number(column int) (float64, change.State) {
+	f := &t.facts[column]
+	if f.numbered != t.generation {
+		f.numbered = t.generation
+		f.number, f.state = t.ix.env.Number(column)
+	}
+	return f.number, f.state
+}
+
 // appendMatch evaluates a rule, and appends a match if it holds or can't be decided. Of
 // several triggers of one workflow one that holds counts more than one that can't be
 // decided, and the lower priority more than the higher.
-func appendMatch(env *condition.Env, n *node, dst []Match, start int) []Match {
-	m := Match{Compiled: n.compiled, Priority: n.priority, Side: env.Side()}
-	if n.rest != nil {
-		ok, err := n.rest.Eval(env)
+func (t *Table) appendMatch(rest *condition.Bound, c *Compiled, priority int32, flags flags, dst []Match, start int) []Match {
+	t.evaluated++
+	env := &t.ix.env
+	m := Match{Compiled: c, Priority: priority, Side: env.Side()}
+	if rest != nil {
+		ok, err := rest.Eval(env)
 		if !ok && err == nil {
 			return dst
 		}
 		m.Err = err
 	}
-	if n.several {
+	if flags&several != 0 {
 		for i := start; i < len(dst); i++ {
 			d := &dst[i]
-			if d.Compiled != n.compiled {
+			if d.Compiled != c {
 				continue
 			}
 			if better(m, *d) {
@@ -382,5 +501,9 @@ func better(a, b Match) bool {
 	if (a.Err == nil) != (b.Err == nil) {
 		return a.Err == nil
 	}
-	return a.Priority < b.Priority
+	if a.Priority != b.Priority || a.Err == nil {
+		return a.Priority < b.Priority
+	}
+	// Which one was looked at first may be another after a restart.
+	return a.Err.Error() < b.Err.Error()
 }

@@ -102,3 +102,60 @@ func stateOf(kind byte) State {
 	}
 	return NotInWAL
 }
+
+// Differences calls yield for the columns that are not sent alike in both rows of an
+// update, in order. A column that the new row leaves out, since its value is unchanged,
+// is none of them. Rows of different lengths differ in what is behind the shorter one.
+func Differences(before, after Row, yield func(i int) bool) {
+	if string(before.data) == string(after.data) {
+		return
+	}
+	a, b := before.fields(), after.fields()
+	for i := 0; ; i++ {
+		x, kind1, ok1 := a.next()
+		y, kind2, ok2 := b.next()
+		if !ok1 && !ok2 {
+			return
+		}
+		if ok2 && stateOf(kind2) == NotInWAL {
+			continue
+		}
+		if ok1 != ok2 || kind1 != kind2 || string(x) != string(y) {
+			if !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+// fields walks over the columns of a row.
+type fields struct{ rest []byte }
+
+func (r Row) fields() fields {
+	if len(r.data) < 2 {
+		return fields{}
+	}
+	return fields{r.data[2:]}
+}
+
+func (f *fields) next() (text []byte, kind byte, ok bool) {
+	d := f.rest
+	if len(d) == 0 {
+		return nil, 0, false
+	}
+	kind, d = d[0], d[1:]
+	if kind == 't' || kind == 'b' {
+		if len(d) < 4 {
+			f.rest = nil
+			return nil, 0, false
+		}
+		n := int(binary.BigEndian.Uint32(d))
+		if n > len(d)-4 {
+			f.rest = nil
+			return nil, 0, false
+		}
+		text, d = d[4:4+n], d[4+n:]
+	}
+	f.rest = d
+	return text, kind, true
+}

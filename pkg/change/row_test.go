@@ -3,6 +3,7 @@ package change
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"testing"
 )
 
@@ -64,6 +65,36 @@ func TestRow(t *testing.T) {
 	}
 }
 
+func TestDifferences(t *testing.T) {
+	before := NewRow(tuple(column{'t', "one"}, column{'n', ""}, column{'t', "large"}, column{'t', ""}, column{'t', "five"}))
+	for name, c := range map[string]struct {
+		after Row
+		want  []int
+	}{
+		"none":                 {before, nil},
+		"unchanged large":      {NewRow(tuple(column{'t', "one"}, column{'n', ""}, column{'u', ""}, column{'t', ""}, column{'t', "five"})), nil},
+		"a text, and unsent":   {NewRow(tuple(column{'t', "two"}, column{'n', ""}, column{'u', ""}, column{'t', ""}, column{'t', "five"})), []int{0}},
+		"NULL and empty":       {NewRow(tuple(column{'t', "one"}, column{'t', ""}, column{'t', "large"}, column{'n', ""}, column{'t', "five"})), []int{1, 3}},
+		"a column more":        {NewRow(tuple(column{'t', "one"}, column{'n', ""}, column{'t', "large"}, column{'t', ""}, column{'t', "five"}, column{'n', ""})), []int{5}},
+		"a column less":        {NewRow(tuple(column{'t', "one"}, column{'n', ""}, column{'t', "large"}, column{'t', ""})), []int{4}},
+		"the new one is empty": {Row{}, []int{0, 1, 2, 3, 4}},
+	} {
+		var got []int
+		Differences(before, c.after, func(i int) bool { got = append(got, i); return true })
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+	}
+	after := NewRow(tuple(column{'t', "x"}, column{'t', "y"}, column{'t', "large"}, column{'t', ""}, column{'t', "five"}))
+	seen := 0
+	if n := testing.AllocsPerRun(100, func() {
+		seen = 0
+		Differences(before, after, func(int) bool { seen++; return false })
+	}); n != 0 || seen != 1 {
+		t.Errorf("%g allocations, %d columns", n, seen)
+	}
+}
+
 func TestEmptyRow(t *testing.T) {
 	var r Row
 	if !r.Empty() || r.Len() != 0 {
@@ -97,5 +128,10 @@ func FuzzRow(f *testing.F) {
 		for i := range min(r.Len(), 100) {
 			r.Column(i)
 		}
+		Differences(r, NewRow(bytes.Clone(data)), func(i int) bool {
+			t.Fatalf("column %d differs from itself", i)
+			return false
+		})
+		Differences(r, NewRow(bytes.Clone(data[len(data)/2:])), func(int) bool { return true })
 	})
 }
