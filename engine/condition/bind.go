@@ -584,7 +584,11 @@ func (b *binder) lookup(loc file.Location, name string) int {
 		if mend == "" {
 			mend = "it has " + strings.Join(names[:min(len(names), 20)], ", ")
 		}
-		b.fail(loc, fmt.Sprintf("table %s has no column %s", b.table.Label, name), mend)
+		if b.err == nil {
+			unknown := b.clause.errorAt(loc, fmt.Sprintf("table %s has no column %s", b.table.Label, name), mend)
+			unknown.Unknown = name
+			b.err = unknown
+		}
 		return -1
 	}
 	return i

@@ -17,6 +17,7 @@ type Error struct {
 	Snippet string // the line and a mark below it; "" in a form
 	Message string
 	Mend    string // "" if the message says it all
+	Unknown string // the column that the table doesn't have; "" if that isn't what is wrong
 }
 
 func (e *Error) Error() string {

@@ -95,7 +95,11 @@ func (b *Bound) Changes() [][]int {
 	var list [][]int
 	for _, l := range b.leaves {
 		if l.op == hasChanged && !l.negated {
-			list = append(list, []int{int(l.column)})
+			set := []int{int(l.column)}
+			if l.other != nil {
+				set = append(set, l.other.columns...)
+			}
+			list = append(list, set)
 		}
 	}
 	return list

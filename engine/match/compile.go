@@ -31,6 +31,7 @@ type trigger struct {
 	label    string
 	op       change.Op
 	priority int32
+	becomes  bool // firing mode becomes_true
 	form     *condition.Form
 }
 
@@ -80,9 +81,13 @@ func Compile(v workflow.Version, ref int32, judge Judge) *Compiled {
 		}
 		c.Routes = routes
 	}
+	firing, err := w.Firing()
+	if err != nil {
+		return c.broken(err.Error())
+	}
 	var triggers []trigger
 	for i, t := range w.Triggers {
-		parsed, err := parseTrigger(i, t, w.Conditions)
+		parsed, err := parseTrigger(i, t, w.Conditions, firing)
 		if err != nil {
 			return c.broken(triggerName(i, t) + ": " + err.Error())
 		}
@@ -97,7 +102,7 @@ func (c *Compiled) broken(message string) *Compiled {
 	return c
 }
 
-func parseTrigger(i int, t workflow.Trigger, conditions []workflow.Condition) (trigger, error) {
+func parseTrigger(i int, t workflow.Trigger, conditions []workflow.Condition, firing workflow.Firing) (trigger, error) {
 	if name, ok := strings.CutPrefix(t.EntityType, workflow.DomainPrefix); ok {
 		return trigger{}, fmt.Errorf("not supported by this version yet: triggers on domain events (%s)", name)
 	}
@@ -109,11 +114,11 @@ func parseTrigger(i int, t workflow.Trigger, conditions []workflow.Condition) (t
 	if !ok {
 		return trigger{}, fmt.Errorf("there is no operation %q; use create, update or delete", t.Operation)
 	}
-	form, err := condition.Parse(condition.Source{Trigger: t, Conditions: conditions})
+	form, err := condition.Parse(condition.Source{Trigger: t, Conditions: conditions, Firing: firing})
 	if err != nil {
 		return trigger{}, err
 	}
-	return trigger{index: i, label: label, op: op, priority: t.Priority, form: form}, nil
+	return trigger{index: i, label: label, op: op, priority: t.Priority, becomes: firing == workflow.BecomesTrue, form: form}, nil
 }
 
 func triggerName(i int, t workflow.Trigger) string {

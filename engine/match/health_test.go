@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -141,7 +142,7 @@ func TestHealth(t *testing.T) {
 		altered.Columns[2].Name = "state"
 		altered.Fingerprint++
 		s.matches(s.ix.Bind(altered), created, "other")
-		s.verdicts("w v1 broken: trigger 1 (orders create): field_conditions.status: table orders has no column status; did you mean \"state\"?")
+		s.verdicts("w v1 broken: trigger 1 (orders create): field_conditions.status: table orders has no column status; it was renamed to state: write that")
 		s.matches(s.ix.Bind(orders('d')), created, "other w")
 		s.verdicts("w v1 ok: ")
 	})
@@ -213,6 +214,75 @@ func TestHealth(t *testing.T) {
 		s.ix.Apply(Compile(version("w", "a", 1, []workflow.Trigger{tr}, nil), 1, nil))
 		s.matches(s.ix.Bind(orders('d')), created, "w")
 		s.verdicts("w v1 ok")
+	})
+	t.Run("added columns are harmless", func(t *testing.T) {
+		s := story{t, New()}
+		s.ix.Capture(capturedOrders())
+		s.ix.Apply(simple("w", "a", "create", `{"status":"x"}`))
+		s.ix.Apply(simple("later", "a", "create", `{"rank":{"gte":3}}`))
+		s.matches(s.ix.Bind(orders('d')), created, "w")
+		s.verdicts("later v1 broken: trigger 1 (orders create): field_conditions.rank.gte: table orders has no column rank", "w v1 ok")
+		before := s.ix.Bind(orders('d'))
+		added := orders('d')
+		added.Columns = append(slices.Clone(added.Columns), change.Column{Name: "rank", Type: change.Type{Kind: change.Int, Name: "int4"}})
+		added.Fingerprint++
+		after := s.ix.Bind(added)
+		if after != before {
+			t.Error("what was bound is bound again")
+		}
+		s.verdicts("later v1 ok")
+		s.matches(after, change.Event{Op: change.Create, New: row("1", "a", "x", "1", "n", "3")}, "later w")
+		s.matches(after, change.Event{Op: change.Create, New: row("1", "a", "x", "1", "n", "2")}, "w")
+		s.ix.Apply(simple("another", "a", "create", `{"rank":2}`))
+		s.matches(after, change.Event{Op: change.Create, New: row("1", "a", "x", "1", "n", "2")}, "another w")
+		s.verdicts("another v1 ok")
+	})
+	t.Run("a column is retyped", func(t *testing.T) {
+		s := story{t, New()}
+		s.ix.Capture(capturedOrders())
+		s.ix.Apply(simple("w", "a", "create", `{"status":"x"}`))
+		s.matches(s.ix.Bind(orders('d')), created, "w")
+		s.verdicts("w v1 ok")
+		altered := orders('d')
+		altered.Columns[2].Type = change.Type{Kind: change.Int, Name: "int4"}
+		altered.Fingerprint++
+		s.matches(s.ix.Bind(altered), created, "")
+		s.verdicts("w v1 broken: trigger 1 (orders create): field_conditions.status: column status is int4 and can't be compared with the text \"x\"")
+	})
+	t.Run("warnings", func(t *testing.T) {
+		s := story{t, New()}
+		s.ix.Capture(capturedOrders())
+		s.ix.Apply(simple("w", "a", "update", `{"note":{"contains":"x"},"total":{"gt":6,"lt":5}}`))
+		s.ix.Bind(orders('d'))
+		got := s.ix.TakeVerdicts()
+		if len(got) != 1 || got[0].Verdict != workflow.OK || len(got[0].Warnings) != 2 ||
+			!strings.Contains(got[0].Warnings[0], "a large value of note") || !strings.Contains(got[0].Warnings[1], "never hold together") {
+			t.Errorf("got %+v", got)
+		}
+		s.ix.Bind(orders('f'))
+		if got := s.ix.TakeVerdicts(); len(got) != 1 || len(got[0].Warnings) != 1 {
+			t.Errorf("got %+v", got)
+		}
+	})
+	t.Run("firing mode becomes_true", func(t *testing.T) {
+		s := story{t, New()}
+		s.ix.Capture(capturedOrders())
+		v := version("w", "a", 1, []workflow.Trigger{on("create", `{"status":"x"}`), on("update", `{"status":"x"}`)}, nil)
+		v.Document = settings(v.Document, `{"firing":"becomes_true"}`)
+		s.ix.Apply(Compile(v, 1, nil))
+		s.matches(s.ix.Bind(orders('d')), created, "")
+		s.verdicts("w v1 broken: trigger 2 (orders update): field_conditions: firing mode becomes_true needs the old value of status")
+		table := s.ix.Bind(orders('f'))
+		s.verdicts("w v1 ok")
+		s.matches(table, created, "w")
+		update := func(before, after string) change.Event {
+			return change.Event{Op: change.Update, Old: row("1", "a", before, "1", "n"), New: row("1", "a", after, "2", "n")}
+		}
+		s.matches(table, update("y", "x"), "w")
+		s.matches(table, update("x", "x"), "")
+		s.matches(table, update("x", "y"), "")
+		s.ix.Apply(Compile(workflow.Version{WorkflowID: "w", Version: 2, TenantID: "a", Status: workflow.Active, Document: settings(v.Document, `{"firing":"sometimes"}`)}, 2, nil))
+		s.verdicts(`w v2 broken: settings: firing is "sometimes"; it is "every", "becomes_true" or "once_per_row"`)
 	})
 	t.Run("hidden columns don't exist", func(t *testing.T) {
 		s := story{t, New()}

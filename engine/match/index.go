@@ -3,6 +3,7 @@ package match
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -26,9 +27,10 @@ type Index struct {
 // entry is an active workflow in the index.
 type entry struct {
 	compiled *Compiled
-	problems map[string]string // by label: why it can't be bound to that table
-	told     workflow.Health   // the last verdict told
-	known    bool              // told is set
+	problems map[string]string   // by label: why it can't be bound to that table
+	warnings map[string][]string // by label
+	told     workflow.Health     // the last verdict told
+	known    bool                // told is set
 }
 
 // tableState is a table by its label.
@@ -118,6 +120,7 @@ func (ix *Index) Capture(t *workflow.Table) {
 	}
 	for _, e := range s.members {
 		delete(e.problems, s.label)
+		delete(e.warnings, s.label)
 		ix.judge(e)
 	}
 	ix.forget(s)
@@ -162,7 +165,24 @@ func (ix *Index) Bind(rel *change.Relation) *Table {
 	if s.bound != nil && (s.bound.rel == rel || s.bound.rel.Fingerprint == rel.Fingerprint && rel.Fingerprint != 0) {
 		return s.bound
 	}
+	if s.bound != nil && extends(rel, s.bound.rel) {
+		// Columns were added: what is bound stays as it is.
+		s.bound.describe(rel)
+		for _, e := range s.members {
+			if e.problems[s.label] == "" {
+				continue
+			}
+			delete(e.problems, s.label)
+			ix.bind(s.bound, e)
+			ix.judge(e)
+		}
+		return s.bound
+	}
+	before := s.bound
 	s.bound = newTable(ix, rel, s.captured)
+	if before != nil {
+		s.bound.renamed = renames(before, rel)
+	}
 	for _, e := range s.members {
 		delete(e.problems, s.label)
 		ix.bind(s.bound, e)
@@ -171,8 +191,35 @@ func (ix *Index) Bind(rel *change.Relation) *Table {
 	return s.bound
 }
 
+// extends says that rel is old with columns added behind, and so that whatever was bound
+// to old can go on.
+func extends(rel, old *change.Relation) bool {
+	return len(rel.Columns) > len(old.Columns) && rel.ReplicaIdentity == old.ReplicaIdentity &&
+		slices.Equal(rel.Columns[:len(old.Columns)], old.Columns)
+}
+
+// renames finds the columns that have another name than before: the one name is gone, the
+// other new, in the same place and of the same type. It is for error messages.
+func renames(before *Table, rel *change.Relation) map[string]string {
+	names := before.renamed
+	for i, old := range before.rel.Columns {
+		if i >= len(rel.Columns) || rel.Column(old.Name) >= 0 {
+			continue
+		}
+		if c := rel.Columns[i]; before.rel.Column(c.Name) < 0 && c.Type == old.Type && c.Modifier == old.Modifier {
+			names = maps.Clone(names)
+			if names == nil {
+				names = make(map[string]string)
+			}
+			names[old.Name] = c.Name
+		}
+	}
+	return names
+}
+
 // bind puts a workflow's triggers into a table, all or none.
 func (ix *Index) bind(t *Table, e *entry) {
+	delete(e.warnings, t.captured.Label)
 	rules, err := t.compile(e.compiled, &ix.programs)
 	if err != nil {
 		if e.problems == nil {
@@ -180,6 +227,12 @@ func (ix *Index) bind(t *Table, e *entry) {
 		}
 		e.problems[t.captured.Label] = err.Error()
 		return
+	}
+	if w := warnings(rules); w != nil {
+		if e.warnings == nil {
+			e.warnings = make(map[string][]string)
+		}
+		e.warnings[t.captured.Label] = w
 	}
 	for _, r := range rules {
 		t.insert(r, &ix.programs)
@@ -192,12 +245,22 @@ func (ix *Index) judge(e *entry) {
 	h := e.compiled.Health
 	if h.Verdict == workflow.OK {
 		h.Verdict, h.Message = ix.verdict(e)
+		h.Warnings = e.allWarnings()
 	}
 	if e.known && equalHealth(h, e.told) {
 		return
 	}
 	e.told, e.known = h, true
 	ix.verdicts[h.WorkflowID] = h
+}
+
+// allWarnings returns those of all tables, in the order of their labels.
+func (e *entry) allWarnings() []string {
+	var list []string
+	for _, label := range slices.Sorted(maps.Keys(e.warnings)) {
+		list = append(list, e.warnings[label]...)
+	}
+	return list
 }
 
 func equalHealth(a, b workflow.Health) bool {

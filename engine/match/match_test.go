@@ -66,6 +66,20 @@ func version(id, tenant string, number int32, triggers []workflow.Trigger, condi
 	return workflow.Version{WorkflowID: id, Version: number, TenantID: tenant, Status: workflow.Active, Document: doc}
 }
 
+// settings puts settings into a document.
+func settings(document json.RawMessage, s string) json.RawMessage {
+	var w workflow.Workflow
+	if err := json.Unmarshal(document, &w); err != nil {
+		panic(err)
+	}
+	w.Settings = json.RawMessage(s)
+	document, err := json.Marshal(w)
+	if err != nil {
+		panic(err)
+	}
+	return document
+}
+
 func on(operation, conditions string) workflow.Trigger {
 	t := workflow.Trigger{EntityType: "orders", Operation: operation, Priority: 100}
 	if conditions != "" {

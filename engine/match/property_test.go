@@ -315,6 +315,11 @@ func (n naive) match(t testing.TB, list map[string]*Compiled, rel *change.Relati
 				var env condition.Env
 				env.LoadAs(ev, s.op, testContext)
 				holds, err := b.Eval(&env)
+				if holds && c.triggers[0].becomes && s.op == change.Update {
+					var before bool
+					before, err = b.EvalBefore(&env)
+					holds = !before && err == nil
+				}
 				m := &Match{Compiled: c, Priority: priorities[i], Err: err, Side: s.side}
 				switch {
 				case holds && (ok == nil || m.Priority < ok.Priority):
@@ -368,9 +373,13 @@ func TestIndexAgainstNaive(t *testing.T) {
 				delete(live, id)
 			default:
 				var triggers []workflow.Trigger
+				edge := r.IntN(5) == 0 // firing mode becomes_true
 				for range 1 + r.IntN(3) {
 					op := pick(r, "create", "update", "update", "delete")
-					tr := on(op, randomForm(r, 0, op == "update", like))
+					if edge && op == "delete" {
+						op = "update"
+					}
+					tr := on(op, randomForm(r, 0, op == "update" && !edge, like))
 					tr.Priority = int32(r.IntN(3))
 					triggers = append(triggers, tr)
 				}
@@ -379,7 +388,11 @@ func TestIndexAgainstNaive(t *testing.T) {
 					form := `[` + randomForm(r, 0, false, like) + `]`
 					conditions = append(conditions, workflow.Condition{Type: "field_value", Config: json.RawMessage(form)})
 				}
-				c := Compile(version(id, pick(r, "", "a", "b"), int32(step), triggers, conditions), int32(step), nil)
+				v := version(id, pick(r, "", "a", "b"), int32(step), triggers, conditions)
+				if edge {
+					v.Document = settings(v.Document, `{"firing":"becomes_true"}`)
+				}
+				c := Compile(v, int32(step), nil)
 				if c.Health.Verdict != workflow.OK {
 					t.Fatalf("%s: %s", c.Health.Verdict, c.Health.Message)
 				}

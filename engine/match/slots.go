@@ -32,6 +32,7 @@ type flags uint8
 const (
 	several flags = 1 << iota // its workflow has more triggers for this table and operation
 	isGroup                   // it is no rule but the head of a group: priority is its place
+	becomes                   // it holds only if its condition, which rest has whole, did not hold for the old row
 )
 
 const (

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"slices"
@@ -29,7 +30,8 @@ type Table struct {
 	ix       *Index
 	rel      *change.Relation
 	captured *workflow.Table
-	tenant   int // column index; -1 none
+	renamed  map[string]string // columns that have other names than before, by the old one
+	tenant   int               // column index; -1 none
 	ops      [change.Delete + 1]opIndex
 	rules    map[*Compiled][]*rule
 
@@ -100,6 +102,12 @@ func newTable(ix *Index, rel *change.Relation, captured *workflow.Table) *Table 
 	return t
 }
 
+// describe takes a relation that extends the one that the table is bound to.
+func (t *Table) describe(rel *change.Relation) {
+	t.rel = rel
+	t.facts = append(t.facts, make([]fact, len(rel.Columns)-len(t.facts))...)
+}
+
 // Len is the number of workflows that can match here.
 func (t *Table) Len() int { return len(t.rules) }
 
@@ -113,7 +121,7 @@ func (t *Table) compile(c *Compiled, programs *condition.Cache) ([]*rule, error)
 		}
 		r, err := t.rule(c, tr, programs)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", triggerName(tr.index, c.Workflow.Triggers[tr.index]), err)
+			return nil, fmt.Errorf("%s: %w", triggerName(tr.index, c.Workflow.Triggers[tr.index]), t.hint(err))
 		}
 		rules = append(rules, r)
 		count[r.op]++
@@ -124,6 +132,30 @@ func (t *Table) compile(c *Compiled, programs *condition.Cache) ([]*rule, error)
 		}
 	}
 	return rules, nil
+}
+
+// warnings returns what is worth knowing of a workflow's rules, each once.
+func warnings(rules []*rule) []string {
+	var list []string
+	for _, r := range rules {
+		for _, w := range r.full.Warnings() {
+			if text := w.Error(); !slices.Contains(list, text) {
+				list = append(list, text)
+			}
+		}
+	}
+	return list
+}
+
+// hint says of a column that isn't there what it is called now.
+func (t *Table) hint(err error) error {
+	unknown, ok := errors.AsType[*condition.Error](err)
+	if !ok || t.renamed[unknown.Unknown] == "" {
+		return err
+	}
+	told := *unknown
+	told.Mend = fmt.Sprintf("it was renamed to %s: write that", t.renamed[unknown.Unknown])
+	return &told
 }
 
 func (t *Table) rule(c *Compiled, tr trigger, programs *condition.Cache) (*rule, error) {
@@ -143,7 +175,11 @@ func (t *Table) rule(c *Compiled, tr trigger, programs *condition.Cache) (*rule,
 	if err != nil {
 		return nil, err
 	}
-	return &rule{compiled: c, priority: tr.priority, op: tr.op, full: bound}, nil
+	r := &rule{compiled: c, priority: tr.priority, op: tr.op, full: bound}
+	if tr.becomes && tr.op == change.Update {
+		r.flags |= becomes
+	}
+	return r, nil
 }
 
 // remove takes a workflow's rules out.
@@ -163,7 +199,10 @@ func (t *Table) insert(r *rule, programs *condition.Cache) {
 	// Of two equalities on one column the key holds the first.
 	equal = slices.DeleteFunc(equal, func(e condition.Equality) bool { return !slices.Contains(s.columns, e.Column) })
 	slices.SortFunc(equal, func(a, b condition.Equality) int { return cmp.Compare(a.Column, b.Column) })
-	r.rest = programs.Rest(r.full, equal)
+	r.rest = r.full
+	if r.flags&becomes == 0 {
+		r.rest = programs.Rest(r.full, equal)
+	}
 	var key []byte
 	if s.tenant {
 		key = appendKey(key, []byte(r.compiled.TenantID))
@@ -480,7 +519,15 @@ func (t *Table) appendMatch(rest *condition.Bound, c *Compiled, priority int32, 
 		if !ok && err == nil {
 			return dst
 		}
-		m.Err = err
+		if flags&becomes != 0 && err == nil {
+			before, err := rest.EvalBefore(env)
+			if before {
+				return dst
+			}
+			m.Err = err
+		} else {
+			m.Err = err
+		}
 	}
 	if flags&several != 0 {
 		for i := start; i < len(dst); i++ {
