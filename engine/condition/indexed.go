@@ -133,6 +133,11 @@ func (e *Env) Changed(column int) (changed, known bool) {
 	return changed, err == nil
 }
 
+// ManySpellings says that equal values of the type may come in different bytes.
+func ManySpellings(t change.Type) bool {
+	return t.Kind == change.Number || t.Kind == change.Text && t.Name == "bpchar"
+}
+
 // placed says whether Number knows the type.
 func placed(t change.Type) bool {
 	switch t.Kind {

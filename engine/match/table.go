@@ -377,9 +377,15 @@ func (t *Table) nothing(ev *change.Event) bool {
 	change.Differences(ev.Old, ev.New, func(i int) bool {
 		if i >= len(t.rel.Columns) {
 			same = false
-		} else if changed, known := t.ix.env.Changed(i); changed || !known {
-			same = slices.Contains(t.captured.Hidden, t.rel.Columns[i].Name)
+			return false
 		}
+		c := &t.rel.Columns[i]
+		if condition.ManySpellings(c.Type) {
+			if changed, known := t.ix.env.Changed(i); !changed && known {
+				return true
+			}
+		}
+		same = slices.Contains(t.captured.Hidden, c.Name)
 		return same
 	})
 	return same
