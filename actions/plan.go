@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"maps"
 	"slices"
 	"strconv"
@@ -66,7 +65,7 @@ func (r *Registry) Plan(w *workflow.Workflow) (*Plan, error) {
 		if destination == "" {
 			destination = a.Type
 		}
-		step.Lane = Lane(tenant, destination)
+		step.Lane = workflow.Lane(tenant, destination)
 		p.Steps[i] = step
 	}
 	if len(problems) > 0 {
@@ -275,15 +274,6 @@ func recipientsOf(w *workflow.Workflow, a workflow.Action) ([]workflow.Recipient
 		return nil, errors.New("it needs a recipient; add a row to workflow_recipient: a user's id, or attribute with the name of a column that holds one")
 	}
 	return list, nil
-}
-
-// Lane is where deliveries of one tenant to one destination queue: a hash of both.
-func Lane(tenantID, destination string) int64 {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(tenantID)) // never fails
-	_, _ = h.Write([]byte{0})
-	_, _ = h.Write([]byte(destination))
-	return int64(h.Sum64())
 }
 
 // shorten cuts what a message quotes.

@@ -188,7 +188,7 @@ func TestPlanLanes(t *testing.T) {
 	if l := lanes(nil, `ring {"to": "x"}`, `tell {}`); l[0] == got[0] || l[1] == got[3] {
 		t.Error("operators and a tenant have one lane")
 	}
-	if Lane("acme", "x") != got[0] {
+	if workflow.Lane("acme", "x") != got[0] {
 		t.Error("Lane is not the lane")
 	}
 }

@@ -97,6 +97,7 @@ begin
 		grant select, insert on rowbell.stream_gap to rowbell_run; -- rowbell resync closes them
 		grant select, insert, update, delete on rowbell.applied, rowbell.surrogate, rowbell.failure_count, rowbell.big_transaction,
 			rowbell.queue, rowbell.execution_open to rowbell_run;
+		grant select, insert, delete on rowbell.fired to rowbell_run;
 		-- ON CONFLICT reads the column that it is about.
 		grant insert, select (delivery_id) on rowbell.notification to rowbell_run;
 	end if;

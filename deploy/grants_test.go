@@ -436,7 +436,7 @@ var rights = map[string][2]string{
 
 	"event": {"owner", ""}, "execution": {"owner", ""}, "delivery_ended": {"owner", ""}, "attempt": {"owner", ""},
 	"execution_open": {"siud", ""}, "queue": {"siud", ""}, "big_transaction": {"siud", ""},
-	"surrogate": {"siud", ""}, "applied": {"siud", ""}, "failure_count": {"siud", ""}, "fired": {"", ""},
+	"surrogate": {"siud", ""}, "applied": {"siud", ""}, "failure_count": {"siud", ""}, "fired": {"sid", ""},
 	"installation": {"siu", ""}, "checkpoint": {"siu", ""}, "holder": {"siu", ""}, "stream_gap": {"si", ""},
 	"notification": {"iS", ""},
 	"workflow_log": {"", "s"}, "workflow_log_kept": {"", "s"}, "workflow_event": {"", "s"}, "row_history": {"", "s"}, "failing": {"", "s"},

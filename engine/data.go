@@ -2,7 +2,10 @@ package engine
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,7 +67,9 @@ func (l *layout) tenantOf(row change.Row) string {
 const maxKey = 1000
 
 // keyOf is what people search a row by: its key column values, joined by commas. A
-// redacted one is masked, and what is longer than maxKey bytes is cut.
+// redacted one is masked. Two rows have the same only if their values are: of several
+// columns a comma inside one is escaped, and what is longer than maxKey bytes is cut and
+// followed by a hash of the whole.
 func (l *layout) keyOf(row change.Row) string {
 	var b strings.Builder
 	for n, i := range l.key {
@@ -72,15 +77,39 @@ func (l *layout) keyOf(row change.Row) string {
 			b.WriteByte(',')
 		}
 		text, s := row.Column(i)
-		if l.redacted[i] && s == change.Present {
-			text = []byte("***")
-		}
-		b.Write(text)
-		if b.Len() > maxKey {
-			return cut(b.String(), maxKey)
+		switch {
+		case l.redacted[i] && s == change.Present:
+			b.WriteString("***")
+		case len(l.key) > 1 && bytes.ContainsAny(text, `,\`):
+			_, _ = keyEscapes.WriteString(&b, string(text)) // never fails
+		default:
+			b.Write(text)
 		}
 	}
-	return b.String()
+	if b.Len() <= maxKey {
+		return b.String()
+	}
+	sum := sha256.Sum256([]byte(b.String()))
+	return cut(b.String(), maxKey) + hex.EncodeToString(sum[:16])
+}
+
+var keyEscapes = strings.NewReplacer(`,`, `\,`, `\`, `\\`)
+
+// checkKey says why a row can't be told from others by its key.
+func (l *layout) checkKey(row change.Row, label string) error {
+	for _, i := range l.key {
+		name := l.rel.Columns[i].Name
+		switch _, s := row.Column(i); s {
+		case change.Null:
+			return &condition.EvalError{Where: "settings: firing", Err: fmt.Errorf(`once_per_row tells rows apart by their keys, and key column %s is NULL; name other key columns: CALL rowbell.capture('%s', key_columns => '{…}')`, name, label)}
+		case change.NotInWAL:
+			return &condition.MissingError{
+				Column: "key column " + name, Why: "firing once_per_row tells rows apart by their keys", Mend: "run ALTER TABLE " + label + " REPLICA IDENTITY FULL",
+			}
+		case change.Present:
+		}
+	}
+	return nil
 }
 
 // cut shortens s to at most n bytes of whole characters, and says so by an ellipsis.

@@ -22,6 +22,7 @@ type binding struct {
 	rel        *change.Relation
 	definition definition
 	label      string
+	domain     string       // name of the domain events; "" of a table
 	table      *match.Table // nil: not captured
 	fromXID    uint64       // older transactions don't count
 	ref        int32        // surrogate of the captured table
@@ -68,6 +69,7 @@ func (e *Engine) changeTable(t workflow.Table) {
 	ref := e.surrogate()
 	e.batch.Applied = append(e.batch.Applied, workflow.Applied{
 		Kind: workflow.AppliedTable, ID: t.Label, Version: t.Version, Surrogate: ref, Name: t.Label, Gone: t.Released,
+		Stream: e.tracker.Stream(), CommitLSN: e.txn.commitLSN,
 	})
 	e.capture(Table{Table: t, Ref: ref})
 }
@@ -110,12 +112,14 @@ func (e *Engine) changeVersion(v workflow.Version) {
 	e.batch.Applied = append(e.batch.Applied, workflow.Applied{
 		Kind: workflow.AppliedWorkflow, ID: v.WorkflowID, Version: v.Version, Surrogate: ref,
 		TenantID: v.TenantID, Name: name, Gone: v.Status == workflow.Deleted,
+		Stream: e.tracker.Stream(), CommitLSN: e.txn.commitLSN,
 	})
 }
 
 func (e *Engine) apply(v Version) *match.Compiled {
 	c := match.Compile(v.Version, v.Ref, e.judge)
 	e.index.Apply(c)
+	e.domain = nil
 	if v.Status != workflow.Active {
 		e.metrics.verdicts([]workflow.Health{{WorkflowID: v.WorkflowID}})
 		if e.hooks.Withdrawn != nil {

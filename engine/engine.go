@@ -138,6 +138,7 @@ type Engine struct {
 
 	bindings map[*change.Relation]*binding
 	last     *binding // of the relation last seen
+	domain   *binding // of the domain events last seen
 	txn      transaction
 	matches  []match.Match
 	cctx     condition.Context
@@ -149,6 +150,7 @@ type Engine struct {
 	out      chan *batch
 	counts   counts
 	data     []byte // scratch for event data
+	row      []byte // scratch for the row of a domain event
 }
 
 // New makes an engine that goes on from start.

@@ -56,9 +56,12 @@ func (e *Engine) gather(b *binding, ev *change.Event, pos change.Position) {
 		rec := events[m.Side]
 		if m.Err != nil {
 			m.Err = b.layout.withhold(m.Err, m.Compiled.Workflow)
-			if !e.countFailure(m) {
-				continue
-			}
+		}
+		if m.Err == nil && m.Compiled.OncePerRow {
+			m.Err = b.layout.checkKey(rowOf(b, ev, m.Side), b.label)
+		}
+		if m.Err != nil && !e.countFailure(m) {
+			continue
 		}
 		if rec == nil {
 			rec = e.event(b, ev, pos, m.Side)
@@ -75,6 +78,7 @@ func (e *Engine) gather(b *binding, ev *change.Event, pos change.Position) {
 			x.Status = workflow.Success
 		default:
 			x.Status = workflow.Pending
+			e.gate(m.Compiled, x)
 			for n, a := range m.Compiled.Workflow.Actions {
 				e.batch.Deliveries = append(e.batch.Deliveries, &workflow.Delivery{
 					Execution: x, Action: int16(n), Kind: a.Type, Order: a.Order,
@@ -86,18 +90,42 @@ func (e *Engine) gather(b *binding, ev *change.Event, pos change.Position) {
 	}
 }
 
+// gate records what the executor is to decide before the actions of an execution begin.
+func (e *Engine) gate(c *match.Compiled, x *workflow.Execution) {
+	if !c.Gated {
+		return
+	}
+	if c.OncePerRow {
+		e.batch.Fired = append(e.batch.Fired, workflow.Fired{Execution: x, WorkflowID: c.WorkflowID})
+	}
+	e.batch.Deliveries = append(e.batch.Deliveries, &workflow.Delivery{
+		Execution: x, Action: workflow.GateAction, Kind: workflow.GateKind, Order: workflow.GateOrder,
+		Lane: workflow.Lane(c.TenantID, workflow.GateKind), Addressed: true,
+	})
+}
+
+// opOf is what ev did for one side.
+func opOf(b *binding, ev *change.Event, side change.Side) change.Op {
+	switch {
+	case !b.table.TenantChange(ev):
+		return ev.Op
+	case side == change.SideSecond:
+		return change.Create
+	}
+	return change.Delete
+}
+
+// rowOf is the row that ev is about for one side.
+func rowOf(b *binding, ev *change.Event, side change.Side) change.Row {
+	if opOf(b, ev, side) == change.Delete {
+		return ev.Old
+	}
+	return ev.New
+}
+
 // event is what is stored of ev for one side.
 func (e *Engine) event(b *binding, ev *change.Event, pos change.Position, side change.Side) *workflow.Event {
-	op, row := ev.Op, ev.New
-	if b.table.TenantChange(ev) {
-		op = change.Delete
-		if side == change.SideSecond {
-			op = change.Create
-		}
-	}
-	if op == change.Delete {
-		row = ev.Old
-	}
+	op, row := opOf(b, ev, side), rowOf(b, ev, side)
 	rec := &workflow.Event{
 		ID:          change.EventID(e.txn.committedAt, pos, side).String(),
 		Position:    pos,
@@ -105,11 +133,16 @@ func (e *Engine) event(b *binding, ev *change.Event, pos change.Position, side c
 		CommittedAt: e.txn.committedAt,
 		TableRef:    b.ref,
 		Table:       b.label,
+		Domain:      b.domain,
 		Op:          op,
 		TenantID:    b.layout.tenantOf(row),
 		RowKey:      b.layout.keyOf(row),
 	}
-	e.data = b.layout.appendData(e.data[:0], op, ev, e.txn.actor)
+	if b.domain != "" {
+		e.data = appendDomainData(e.data[:0], ev, e.txn.actor)
+	} else {
+		e.data = b.layout.appendData(e.data[:0], op, ev, e.txn.actor)
+	}
 	rec.Data = append([]byte(nil), e.data...)
 	e.batch.bytes += len(rec.Data)
 	e.batch.Events = append(e.batch.Events, rec)

@@ -32,7 +32,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "rowbell_big_transactions_total", Help: "Transactions too big to be held, recorded in parts.",
 		}),
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "rowbell_events_total", Help: "Changes of captured tables taken from the stream, by operation.",
+			Name: "rowbell_events_total", Help: "Changes of captured tables, and domain events (emit), taken from the stream, by operation.",
 		}, []string{"operation"}),
 		truncates: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "rowbell_truncates_total", Help: "Captured tables that were truncated, which makes no event.",
@@ -68,7 +68,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, reason := range []string{reasonNotInWAL, reasonError} {
 		m.conditionErrors.WithLabelValues(reason)
 	}
-	for _, op := range []change.Op{change.Create, change.Update, change.Delete} {
+	for _, op := range []change.Op{change.Create, change.Update, change.Delete, change.Emit} {
 		m.events.WithLabelValues(op.String())
 	}
 	for _, s := range []workflow.ExecutionStatus{workflow.Pending, workflow.Success, workflow.Failure} {

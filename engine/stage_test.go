@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -387,6 +388,8 @@ type flow struct {
 	when       []string // expressions
 	actions    []string // kinds, in order; one log by default
 	priority   int
+	settings   string   // JSON; {} by default
+	roles      []string // condition_configs of role_based conditions
 }
 
 // define writes workflows, or what they are to be from now on, in one transaction.
@@ -404,8 +407,8 @@ func (s *stage) define(t testing.TB, flows ...flow) {
 		}
 	}
 	for _, f := range flows {
-		exec(`insert into rowbell.workflow_definition (id, tenant_id, name, status) values ($1, nullif($2, ''), 'Flow ' || $1, 'active')
-			on conflict (id) do update set status = 'active'`, f.id, f.tenant)
+		exec(`insert into rowbell.workflow_definition (id, tenant_id, name, status, settings) values ($1, nullif($2, ''), 'Flow ' || $1, 'active', $3::jsonb)
+			on conflict (id) do update set status = 'active', settings = excluded.settings`, f.id, f.tenant, cmp.Or(f.settings, "{}"))
 		for _, part := range []string{"trigger", "condition", "action"} {
 			exec(`delete from rowbell.workflow_`+part+` where workflow_id = $1`, f.id)
 		}
@@ -423,6 +426,9 @@ func (s *stage) define(t testing.TB, flows ...flow) {
 		}
 		for _, e := range f.when {
 			exec(`insert into rowbell.workflow_condition (workflow_id, condition_type, condition_config) values ($1, 'expression', jsonb_build_object('expression', $2::text))`, f.id, e)
+		}
+		for _, r := range f.roles {
+			exec(`insert into rowbell.workflow_condition (workflow_id, condition_type, condition_config) values ($1, 'role_based', $2::jsonb)`, f.id, r)
 		}
 		if f.actions == nil {
 			f.actions = []string{"log"}

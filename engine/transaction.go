@@ -172,7 +172,7 @@ func (e *Engine) takeEvents(ctx context.Context, p *change.Part) error {
 		var err error
 		switch ev.Op {
 		case change.Emit:
-			err = e.takeMessage(ev)
+			err = e.takeMessage(ctx, ev)
 		case change.Truncate:
 			e.truncated(ctx, ev)
 		default:
@@ -201,7 +201,7 @@ func (e *Engine) takeSeq() (int32, error) {
 	return seq, nil
 }
 
-func (e *Engine) takeMessage(ev *change.Event) error {
+func (e *Engine) takeMessage(ctx context.Context, ev *change.Event) error {
 	t := &e.txn
 	switch ev.Message.Prefix {
 	case prefixHeartbeat:
@@ -214,14 +214,9 @@ func (e *Engine) takeMessage(ev *change.Event) error {
 			e.setContext(ev.Message.Content)
 		}
 	case prefixEvent:
-		if t.skip {
-			return nil
+		if !t.skip {
+			return e.takeDomainEvent(ctx, ev.Message.Content)
 		}
-		seq, err := e.takeSeq()
-		if err != nil {
-			return err
-		}
-		e.tracker.Event(seq)
 	}
 	return nil
 }
@@ -269,13 +264,24 @@ func (e *Engine) takeChange(ctx context.Context, ev *change.Event) error {
 	}
 	e.counts.events[ev.Op]++
 	if !t.silent && !e.tracker.Recorded(seq) {
-		pos := change.Position{Stream: e.tracker.Stream(), CommitLSN: t.commitLSN, Seq: seq}
-		e.cctx = condition.Context{Position: pos, CommittedAt: t.committedAt, Actor: t.actorValue}
-		e.matches = b.table.Match(ev, &e.cctx, e.matches[:0])
-		if len(e.matches) > 0 {
-			e.gather(b, ev, pos)
-		}
+		e.match(b, ev, seq)
 	}
+	return e.taken(ctx, seq)
+}
+
+// match matches an event, and gathers what it sets off.
+func (e *Engine) match(b *binding, ev *change.Event, seq int32) {
+	t := &e.txn
+	pos := change.Position{Stream: e.tracker.Stream(), CommitLSN: t.commitLSN, Seq: seq}
+	e.cctx = condition.Context{Position: pos, CommittedAt: t.committedAt, Actor: t.actorValue}
+	e.matches = b.table.Match(ev, &e.cctx, e.matches[:0])
+	if len(e.matches) > 0 {
+		e.gather(b, ev, pos)
+	}
+}
+
+// taken ends the taking of an event.
+func (e *Engine) taken(ctx context.Context, seq int32) error {
 	e.tracker.Event(seq)
 	if e.batch.full(&e.cfg) {
 		return e.flush(ctx)

@@ -20,7 +20,9 @@ type Compiled struct {
 	TenantID   string
 	Status     workflow.Status
 	Health     workflow.Health  // OK, Broken or Incomplete; NotCaptured and bind errors come with the Index
-	LogOnly    bool             // all actions are of kind log
+	LogOnly    bool             // all actions are of kind log, and nothing is decided before them
+	Gated      bool             // the executor decides first: OncePerRow, or roles by directory
+	OncePerRow bool             // only the first match of each row counts
 	Routes     []workflow.Route // of the actions, in their order
 
 	triggers []trigger // of workflows whose Health is OK
@@ -69,7 +71,14 @@ func Compile(v workflow.Version, ref int32, judge Judge) *Compiled {
 		c.Health.Message = fmt.Sprintf("the workflow is active but has no %s, so it does nothing; add one, or set its status to draft", what)
 		return c
 	}
-	c.LogOnly = true
+	firing, err := w.Firing()
+	if err != nil {
+		return c.broken(err.Error())
+	}
+	if err := c.readGate(w, firing); err != nil {
+		return c.broken(err.Error())
+	}
+	c.LogOnly = !c.Gated
 	for _, a := range w.Actions {
 		c.LogOnly = c.LogOnly && a.Type == "log"
 	}
@@ -81,13 +90,9 @@ func Compile(v workflow.Version, ref int32, judge Judge) *Compiled {
 		}
 		c.Routes = routes
 	}
-	firing, err := w.Firing()
-	if err != nil {
-		return c.broken(err.Error())
-	}
 	var triggers []trigger
 	for i, t := range w.Triggers {
-		parsed, err := parseTrigger(i, t, w.Conditions, firing)
+		parsed, err := c.parseTrigger(i, t, w.Conditions, firing)
 		if err != nil {
 			return c.broken(triggerName(i, t) + ": " + err.Error())
 		}
@@ -102,10 +107,7 @@ func (c *Compiled) broken(message string) *Compiled {
 	return c
 }
 
-func parseTrigger(i int, t workflow.Trigger, conditions []workflow.Condition, firing workflow.Firing) (trigger, error) {
-	if name, ok := strings.CutPrefix(t.EntityType, workflow.DomainPrefix); ok {
-		return trigger{}, fmt.Errorf("not supported by this version yet: triggers on domain events (%s)", name)
-	}
+func (c *Compiled) parseTrigger(i int, t workflow.Trigger, conditions []workflow.Condition, firing workflow.Firing) (trigger, error) {
 	label := t.EntityLabel()
 	if label == "" {
 		return trigger{}, fmt.Errorf("entity_type is empty; write the name of a table")
@@ -113,6 +115,12 @@ func parseTrigger(i int, t workflow.Trigger, conditions []workflow.Condition, fi
 	op, ok := change.ParseOp(t.Operation)
 	if !ok {
 		return trigger{}, fmt.Errorf("there is no operation %q; use create, update or delete", t.Operation)
+	}
+	if name, ok := strings.CutPrefix(t.EntityType, workflow.DomainPrefix); ok {
+		if err := checkDomain(c, t, name); err != nil {
+			return trigger{}, err
+		}
+		op = change.Emit
 	}
 	form, err := condition.Parse(condition.Source{Trigger: t, Conditions: conditions, Firing: firing})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -47,7 +48,14 @@ func TestCompile(t *testing.T) {
 		{"unknown action", document(func(w *workflow.Workflow) { w.Actions[0].Type = "fax" }), workflow.Broken, `action 1: there is no action kind "fax"; use log or webhook`, false},
 		{"unknown operation", document(func(w *workflow.Workflow) { w.Triggers[0].Operation = "upsert" }), workflow.Broken, `trigger 1 (orders upsert): there is no operation "upsert"; use create, update or delete`, false},
 		{"no table", document(func(w *workflow.Workflow) { w.Triggers[0].EntityType = "" }), workflow.Broken, `entity_type is empty`, false},
-		{"domain event", document(func(w *workflow.Workflow) { w.Triggers[0].EntityType = "domain:order.paid" }), workflow.Broken, `not supported by this version yet: triggers on domain events (order.paid)`, false},
+		{"domain event", document(func(w *workflow.Workflow) { w.Triggers[0].EntityType = "domain:order.paid" }), workflow.Broken, `trigger 1 (domain:order.paid update): a domain event is made, never changed; write create instead of update`, false},
+		{"firing", document(func(w *workflow.Workflow) { w.Settings = json.RawMessage(`{"firing": "sometimes"}`) }), workflow.Broken, `settings: firing is "sometimes"; it is "every", "becomes_true" or "once_per_row"`, false},
+		{"roles", document(func(w *workflow.Workflow) {
+			w.Conditions = []workflow.Condition{{Type: "role_based", Config: json.RawMessage(`{"roles": [""], "by": "directory"}`)}}
+		}), workflow.Broken, `condition 1 (role_based): roles holds an empty text`, false},
+		{"order of gates", document(func(w *workflow.Workflow) {
+			w.Settings, w.Actions[0].Order = json.RawMessage(`{"firing": "once_per_row"}`), math.MinInt32
+		}), workflow.Broken, `action 1 (log): order -2147483648 is kept for what is decided before the actions`, false},
 		{"bad form", document(func(w *workflow.Workflow) { w.Triggers[0].FieldConditions = json.RawMessage(`{"total":{"gte ":1}}`) }), workflow.Broken, `trigger 1 (orders update): field_conditions.total.gte : there is no operator "gte "; did you mean "gte"?`, false},
 		{"bad expression", document(func(w *workflow.Workflow) {
 			w.Conditions = []workflow.Condition{{Type: "expression", Config: json.RawMessage(`{"expression":"new.total >"}`)}}

@@ -37,6 +37,7 @@ type entry struct {
 type tableState struct {
 	label    string
 	captured *workflow.Table   // nil: not captured
+	domain   bool              // domain events: captured and bound from the beginning
 	lost     bool              // captured, but not published any more: see Lost
 	members  map[string]*entry // workflows with a trigger on it, by id
 	bound    *Table            // to the last relation seen; nil none
@@ -96,13 +97,17 @@ func (ix *Index) state(label string) *tableState {
 	s := ix.tables[label]
 	if s == nil {
 		s = &tableState{label: label, members: make(map[string]*entry)}
+		if name, ok := strings.CutPrefix(label, workflow.DomainPrefix); ok {
+			s.domain, s.captured = true, domainTable(name)
+			s.bound = newTable(ix, condition.DomainRelation(name), s.captured)
+		}
 		ix.tables[label] = s
 	}
 	return s
 }
 
 func (ix *Index) forget(s *tableState) {
-	if len(s.members) == 0 && s.captured == nil {
+	if len(s.members) == 0 && (s.captured == nil || s.domain) {
 		delete(ix.tables, s.label)
 	}
 }
@@ -245,7 +250,7 @@ func (ix *Index) judge(e *entry) {
 	h := e.compiled.Health
 	if h.Verdict == workflow.OK {
 		h.Verdict, h.Message = ix.verdict(e)
-		h.Warnings = e.allWarnings()
+		h.Warnings = append(slices.Clip(h.Warnings), e.allWarnings()...)
 	}
 	if e.known && equalHealth(h, e.told) {
 		return

@@ -32,7 +32,7 @@ type Table struct {
 	captured *workflow.Table
 	renamed  map[string]string // columns that have other names than before, by the old one
 	tenant   int               // column index; -1 none
-	ops      [change.Delete + 1]opIndex
+	ops      [change.Emit + 1]opIndex
 	rules    map[*Compiled][]*rule
 
 	ctx condition.Context // of the present event, with its side
@@ -114,7 +114,7 @@ func (t *Table) Len() int { return len(t.rules) }
 // compile binds the triggers of a workflow that are about this table.
 func (t *Table) compile(c *Compiled, programs *condition.Cache) ([]*rule, error) {
 	var rules []*rule
-	var count [change.Delete + 1]int
+	var count [change.Emit + 1]int
 	for _, tr := range c.triggers {
 		if tr.label != t.captured.Label {
 			continue
@@ -169,6 +169,11 @@ func (t *Table) rule(c *Compiled, tr trigger, programs *condition.Cache) (*rule,
 		if tr.op == change.Delete && t.rel.ReplicaIdentity != 'f' && !t.rel.Columns[t.tenant].Key {
 			return nil, fmt.Errorf("the tenant column %s of a deleted row is never in the WAL, since it is not part of the replica identity of table %s; run ALTER TABLE %s REPLICA IDENTITY FULL",
 				t.captured.TenantColumn, tr.label, tr.label)
+		}
+	}
+	if c.OncePerRow {
+		if err := checkKey(t.rel, t.captured, tr.op); err != nil {
+			return nil, err
 		}
 	}
 	bound, err := programs.Bind(tr.form, t.rel, t.captured, tr.op)
@@ -342,7 +347,7 @@ func (t *Table) TenantChange(ev *change.Event) bool {
 // id, each once for a side. ctx is read during the call only.
 func (t *Table) Match(ev *change.Event, ctx *condition.Context, dst []Match) []Match {
 	start := len(dst)
-	if ev.Op < change.Create || ev.Op > change.Delete {
+	if ev.Op < change.Create || ev.Op == change.Truncate {
 		return dst
 	}
 	t.ctx = *ctx

@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rowbell/rowbell/migrations"
 	"github.com/rowbell/rowbell/pkg/pgtest"
 	"github.com/rowbell/rowbell/pkg/store"
 )
@@ -135,5 +139,71 @@ func TestComments(t *testing.T) {
 		where pronamespace = 'rowbell'::regnamespace and coalesce(obj_description(oid, 'pg_proc'), '') = '' order by 1`)
 	if len(functions) > 0 {
 		t.Errorf("no comment on functions %s", strings.Join(functions, ", "))
+	}
+}
+
+// Who could execute rowbell.set_actor before it took attributes, still can, and no one else;
+// calls of before mean what they did.
+func TestSetActorKeepsItsGrants(t *testing.T) {
+	t.Parallel()
+	db := pgtest.DB(t)
+	if err := store.MigrateSource(t.Context(), db.URL); err != nil {
+		t.Fatal(err)
+	}
+	text, err := fs.ReadFile(migrations.Source, "00004_context.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, old, _ := strings.Cut(string(text), "create function rowbell.set_actor(")
+	old, _, ok := strings.Cut(old, "-- +goose StatementEnd")
+	if !ok {
+		t.Fatal("00004_context.sql has no set_actor")
+	}
+	const before, now = `rowbell.set_actor(text, text[], text, text[], boolean)`, `rowbell.set_actor(text, text[], text, text[], boolean, jsonb)`
+	app, appURL := db.Role(t, "App One", "")
+	chief, chiefURL := db.Role(t, "chief", "")
+	_, otherURL := db.Role(t, "other", "")
+	db.Exec(t, `drop function `+now)
+	db.Exec(t, `delete from rowbell.migration_source where version_id >= 5`)
+	db.Exec(t, `create function rowbell.set_actor(`+old)
+	db.Exec(t, `revoke execute on function `+before+` from public`)
+	db.Exec(t, `grant usage on schema rowbell to public`)
+	db.Exec(t, `grant execute on function `+before+` to `+pgx.Identifier{app}.Sanitize())
+	db.Exec(t, `grant execute on function `+before+` to `+pgx.Identifier{chief}.Sanitize()+` with grant option`)
+	if err := store.MigrateSource(t.Context(), db.URL); err != nil {
+		t.Fatal(err)
+	}
+	got := pgtest.Query[string](t, db, `select coalesce(nullif(a.grantee, 0)::regrole::text, 'public') || ' ' || a.is_grantable
+		from pg_proc p cross join aclexplode(p.proacl) a where p.proname = 'set_actor' and a.grantee <> p.proowner order by 1`)
+	want := []string{app + " false", chief + " true"}
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("it may be executed by %q, want %q", got, want)
+	}
+	if n := pgtest.One[int64](t, db, `select count(*) from pg_proc where proname = 'set_actor' and pronamespace = 'rowbell'::regnamespace`); n != 1 {
+		t.Errorf("there are %d functions of that name", n)
+	}
+	for _, sql := range []string{
+		`select rowbell.set_actor('ann')`, `select rowbell.set_actor('ann', '{a}', 'r', '{c}', true)`,
+		`select rowbell.set_actor(id => 'ann', skip => true)`, `select rowbell.set_actor('ann', '{a}', 'r', '{c}', true, '{"level": 3}')`,
+	} {
+		for _, url := range []string{appURL, chiefURL} {
+			if err := tryExec(t, url, sql); err != nil {
+				t.Errorf("%s: %v", sql, err)
+			}
+		}
+		if err := tryExec(t, otherURL, sql); err == nil || !strings.Contains(err.Error(), "permission denied") {
+			t.Errorf("%s by another role: %v", sql, err)
+		}
+	}
+	// It was given to everybody: it stays so.
+	db.Exec(t, `drop function `+now)
+	db.Exec(t, `delete from rowbell.migration_source where version_id >= 5`)
+	db.Exec(t, `create function rowbell.set_actor(`+old)
+	if err := store.MigrateSource(t.Context(), db.URL); err != nil {
+		t.Fatal(err)
+	}
+	if err := tryExec(t, otherURL, `select rowbell.set_actor('ann')`); err != nil {
+		t.Errorf("after a grant to PUBLIC: %v", err)
 	}
 }

@@ -382,10 +382,10 @@ func TestEmitAndSetActor(t *testing.T) {
 	if err := tryExec(t, roleURL, "select rowbell.emit('x')"); err == nil || !strings.Contains(err.Error(), "permission denied") {
 		t.Errorf("emit without EXECUTE = %v", err)
 	}
-	db.Exec(t, "grant execute on function rowbell.emit(text, jsonb, text), rowbell.set_actor(text, text[], text, text[], boolean) to "+role)
+	db.Exec(t, "grant execute on function rowbell.emit(text, jsonb, text), rowbell.set_actor(text, text[], text, text[], boolean, jsonb) to "+role)
 	slot := pgtest.Slot(t, db)
 	db.Exec(t, "select pg_create_logical_replication_slot($1, 'pgoutput')", slot)
-	if err := tryExec(t, roleURL, `begin; select rowbell.set_actor('ann', '{admin}', 'req-1', skip => true); select rowbell.emit('order.shipped', '{"id": 42}', 'acme');
+	if err := tryExec(t, roleURL, `begin; select rowbell.set_actor('ann', '{admin}', 'req-1', skip => true, attributes => '{"level": 3}'); select rowbell.emit('order.shipped', '{"id": 42}', 'acme');
 		savepoint a; select rowbell.emit('never'); rollback to a; commit`); err != nil {
 		t.Fatal(err)
 	}
@@ -406,7 +406,7 @@ func TestEmitAndSetActor(t *testing.T) {
 		got = append(got, fmt.Sprintf("%d %s %s", d[1], prefix, text))
 	}
 	want := []string{
-		fmt.Sprintf(`1 rowbell.context {"chain":[],"id":"ann","request_id":"req-1","roles":["admin"],"session_user":"%s","skip":true}`, role),
+		fmt.Sprintf(`1 rowbell.context {"attributes":{"level":3},"chain":[],"id":"ann","request_id":"req-1","roles":["admin"],"session_user":"%s","skip":true}`, role),
 		fmt.Sprintf(`1 rowbell.event {"name":"order.shipped","payload":{"id":42},"session_user":"%s","tenant":"acme"}`, role),
 	}
 	if !slices.Equal(got, want) {
@@ -415,8 +415,10 @@ func TestEmitAndSetActor(t *testing.T) {
 	for sql, want := range map[string]string{
 		"select rowbell.emit('')":         "needs a name",
 		"select rowbell.emit('x', '[1]')": "must be a JSON object, not array",
-		"select rowbell.emit('x', jsonb_build_object('a', repeat('x', 2000000)))": "more than 1048576",
-		"select rowbell.set_actor(repeat('x', 70000))":                            "more than 65536",
+		"select rowbell.emit('x', jsonb_build_object('a', repeat('x', 2000000)))":                    "more than 1048576",
+		"select rowbell.set_actor(repeat('x', 70000))":                                               "more than 65536",
+		"select rowbell.set_actor('ann', attributes => '[3]')":                                       "must be a JSON object, not array",
+		"select rowbell.set_actor('ann', attributes => jsonb_build_object('a', repeat('x', 70000)))": "more than 65536",
 	} {
 		if err := tryExec(t, roleURL, sql); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s = %v, want %q", sql, err, want)

@@ -172,7 +172,8 @@ func scanLSNs(pairs ...any) error {
 
 // read fills in what stands beside the checkpoint row.
 func (h *Held) read(ctx context.Context, tx pgx.Tx) error {
-	rows, err := tx.Query(ctx, `select a.kind, a.id, a.version, a.surrogate, coalesce(s.tenant_id, ''), s.name, false
+	rows, err := tx.Query(ctx, `select a.kind, a.id, a.version, a.surrogate, coalesce(s.tenant_id, ''), s.name, false,
+	coalesce(s.stream, 0), coalesce((s.commit_lsn - '0/0')::int8, 0)
 from rowbell.applied a join rowbell.surrogate s on s.ref = a.surrogate
 where a.slot = $1 order by a.surrogate`, h.Slot)
 	if err != nil {

@@ -107,7 +107,7 @@ const leasedColumns = `coalesce(t.execution_id, ''), coalesce(t.action, 0::int2)
 	coalesce(t."order", 0), coalesce(t.priority, 0), coalesce(t.attempts, 0::int2), coalesce(t.lane, 0), coalesce(t.addressed, false), coalesce(t.sole, false),
 	coalesce(t.committed_at, 'epoch'), coalesce(e.event_id, ''), coalesce(e.stream, 0), coalesce((e.commit_lsn - '0/0')::int8, 0),
 	coalesce(e.seq, 0), coalesce(e.side, 0::int2), coalesce(e.table_ref, 0), coalesce(e.op::text, ''), coalesce(e.tenant_id, ''),
-	coalesce(e.row_key, ''), case when pg_column_size(e.data) <= 32768 then e.data end`
+	coalesce(e.row_key, ''), coalesce(e.domain, ''), case when pg_column_size(e.data) <= 32768 then e.data end`
 
 const leasedJoins = `left join rowbell.event e on e.event_id = left(t.execution_id, 26) and e.committed_at = t.committed_at`
 
@@ -190,7 +190,7 @@ func (q *Queue) name(ctx context.Context, conn *pgx.Conn, list []*workflow.Lease
 	}
 	for _, l := range list {
 		l.TenantID = q.names[l.VersionRef].tenantID
-		if l.Event != nil {
+		if l.Event != nil && l.Event.Domain == "" {
 			l.Event.Table = q.names[l.Event.TableRef].name
 		}
 	}
@@ -205,9 +205,12 @@ func scanLeased(row pgx.Rows, before ...any) (*workflow.Leased, error) {
 	l, e := &workflow.Leased{}, &workflow.Event{}
 	err := row.Scan(append(before, &l.ExecutionID, &l.Action, &l.VersionRef, &l.Recipient, &l.Kind, &l.Order, &l.Priority, &l.Attempts, &l.Lane,
 		&l.Addressed, &l.Sole, &e.CommittedAt, &e.ID, &e.Position.Stream, &lsn, &e.Position.Seq, &e.Side, &e.TableRef, &op,
-		&e.TenantID, &e.RowKey, &e.Data)...)
+		&e.TenantID, &e.RowKey, &e.Domain, &e.Data)...)
 	if err != nil || l.ExecutionID == "" {
 		return nil, err
+	}
+	if e.Domain != "" {
+		e.Table = workflow.DomainPrefix + e.Domain
 	}
 	if e.ID != "" { // it is there as long as a delivery is pending: retention sees to that
 		e.CommittedAt, e.Position.CommitLSN, e.Op = e.CommittedAt.UTC(), change.LSN(lsn), opOf(op)
@@ -314,7 +317,8 @@ var outcomeTypes = []elem{tText, tInt2, tText, tChar, tBool, tInt2, tInt4, tTime
 
 // settleSQL writes outcomes of deliveries that the process still has the lease of. That
 // the attempts so far and the lease are those of the claim makes it safe to repeat: a
-// commit whose answer was lost is not counted twice.
+// commit whose answer was lost is not counted twice. A gate (action -1) that passes is no
+// success of the execution's, and one that ends in another way stops what comes after it.
 const settleSQL = `with o as materialized (
 	select * from unnest($2::text[], $3::int2[], $4::text[], $5::"char"[], $6::bool[], $7::int2[], $8::int4[], $9::timestamptz[],
 		$10::text[], $11::text[], $12::int8[], $13::text[], $14::int2[])
@@ -342,8 +346,9 @@ const settleSQL = `with o as materialized (
 	update rowbell.execution_open x set open = x.open - d.n, died = x.died or d.died, succeeded = x.succeeded or d.succeeded,
 		error = coalesce(x.error, d.error), stop = coalesce(x.stop, d.stop)
 	from (
-		select execution_id, count(*)::int4 as n, bool_or(verb = 'd') as died, bool_or(verb = 's') as succeeded,
-			min(reason) filter (where verb = 'd') as error, min(stop) as stop
+		select execution_id, count(*)::int4 as n, bool_or(verb = 'd') as died, bool_or(verb = 's' and action >= 0) as succeeded,
+			min(reason) filter (where verb = 'd') as error,
+			min(case when action >= 0 then stop when verb <> 's' then coalesce(stop, reason, 'the gate did not pass') end) as stop
 		from gone where not sole group by execution_id
 	) d where x.id = d.execution_id
 ), again as (
@@ -621,6 +626,17 @@ func (s *State) VersionOf(ctx context.Context, ref int32) (VersionRef, error) {
 		return v, stateError(fmt.Sprintf("read which workflow version number %d is", ref), err)
 	}
 	return v, nil
+}
+
+// Fired is the execution for which a workflow that fires once per row has fired, for the
+// row of an event. Returns ErrNotFound if there is none.
+func (s *State) Fired(ctx context.Context, workflowID string, e *workflow.Event) (executionID string, err error) {
+	err = s.pool.QueryRow(ctx, `select execution_id from rowbell.fired where workflow_id = $1 and table_label = $2 and row_key = $3`,
+		workflowID, e.Table, storable(e.RowKey)).Scan(&executionID)
+	if err != nil {
+		return "", stateError(fmt.Sprintf("read whether workflow %s has fired for %s %s", workflowID, e.Table, storable(e.RowKey)), err)
+	}
+	return executionID, nil
 }
 
 // QueuedWorkflows are the ids of all workflows that have deliveries in the queue. It

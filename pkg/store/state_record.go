@@ -134,6 +134,7 @@ const (
 	secGone
 	secBig
 	secFailures
+	secFired
 	nSections
 )
 
@@ -165,9 +166,9 @@ var (
 
 var sectionSpecs = [nSections]sectionSpec{
 	secEvents: {
-		`insert into rowbell.event (event_id, commit_lsn, stream, seq, side, committed_at, table_ref, op, tenant_id, row_key, data)
+		`insert into rowbell.event (event_id, commit_lsn, stream, seq, side, committed_at, table_ref, op, tenant_id, row_key, data, domain)
 	select u.* from %s u, c`,
-		[]elem{tText, tLSN, tInt4, tInt4, tInt2, tTime, tInt4, tChar, tText, tText, tJSON},
+		[]elem{tText, tLSN, tInt4, tInt4, tInt2, tTime, tInt4, tChar, tText, tText, tJSON, tText},
 	},
 	secSettled: {
 		`insert into rowbell.execution (id, committed_at, version_ref, priority, status, error, result, executed_at, settled_at)
@@ -190,8 +191,8 @@ var sectionSpecs = [nSections]sectionSpec{
 		[]elem{tText, tTime, tInt4, tInt4, tInt4, tInt2, tText, tBool, tBool, tLSN, tInt4, tInt8, tBool, tBool},
 	},
 	secSurrogates: {
-		`insert into rowbell.surrogate (ref, kind, id, version, tenant_id, name) select u.* from %s u, c`,
-		[]elem{tInt4, tText, tText, tInt4, tText, tText},
+		`insert into rowbell.surrogate (ref, kind, id, version, tenant_id, name, stream, commit_lsn) select u.* from %s u, c`,
+		[]elem{tInt4, tText, tText, tInt4, tText, tText, tInt4, tLSN},
 	},
 	secApplied: {
 		`insert into rowbell.applied (slot, kind, id, version, surrogate) select $1, u.* from %s u, c
@@ -211,6 +212,10 @@ var sectionSpecs = [nSections]sectionSpec{
 		`insert into rowbell.failure_count (slot, workflow_id, hour, recorded, counted) select $1, u.* from %s u, c
 	on conflict (slot, hour, workflow_id) do update set recorded = excluded.recorded, counted = excluded.counted`,
 		[]elem{tText, tTime, tInt4, tInt4},
+	},
+	secFired: {
+		`insert into rowbell.fired (workflow_id, table_label, row_key, committed_at, execution_id) select u.* from %s u, c on conflict do nothing`,
+		[]elem{tText, tText, tText, tTime, tText},
 	},
 }
 
@@ -281,6 +286,7 @@ func (r *Recorder) fill(b *workflow.Batch) error {
 		c[8].textOrNull(e.TenantID)
 		c[9].textOrNull(e.RowKey)
 		c[10].bytes(e.Data)
+		c[11].textOrNull(e.Domain)
 	}
 	clear(r.shares)
 	for _, d := range b.Deliveries {
@@ -332,7 +338,29 @@ func (r *Recorder) fill(b *workflow.Batch) error {
 		c[2].int4(f.Recorded)
 		c[3].int4(f.Counted)
 	}
+	r.fired(b.Fired)
 	return nil
+}
+
+// fired writes the first of each workflow and row: which of several rows of one statement
+// stands is not for the server to choose.
+func (r *Recorder) fired(list []workflow.Fired) {
+	type key struct{ workflow, table, row string }
+	seen := make(map[key]bool, len(list))
+	for _, f := range list {
+		e := f.Execution.Event
+		k := key{f.WorkflowID, e.Table, storable(e.RowKey)}
+		if seen[k] {
+			continue
+		}
+		seen[k] = true
+		c := r.sections[secFired].row()
+		c[0].text(k.workflow)
+		c[1].text(k.table)
+		c[2].text(k.row)
+		c[3].time(e.CommittedAt)
+		c[4].bytes(r.executionID(f.Execution))
+	}
 }
 
 func (r *Recorder) settled(x *workflow.Execution) {
@@ -380,6 +408,13 @@ func (r *Recorder) applied(list []workflow.Applied) {
 		c[3].int4(a.Version)
 		c[4].textOrNull(a.TenantID)
 		c[5].text(a.Name)
+		if a.CommitLSN == 0 {
+			c[6].null()
+			c[7].null()
+		} else {
+			c[6].int4(a.Stream)
+			c[7].int8(int64(a.CommitLSN))
+		}
 		if laterApplied(list[i+1:], a) {
 			continue
 		}
@@ -545,18 +580,23 @@ func (a *array) text(s string) {
 	a.buf = append(a.buf, s...)
 }
 
-// textOrNull takes text that comes from rows, or quotes them. A source that checks no
-// encoding (SQL_ASCII), and json columns, hold what a server takes for no text: U+FFFD
-// stands for it, since nothing of a row may keep the rest from being recorded.
+// textOrNull takes text that comes from rows, or quotes them.
 func (a *array) textOrNull(s string) {
 	if s == "" {
 		a.null()
 		return
 	}
+	a.text(storable(s))
+}
+
+// storable is s as a server takes it. A source that checks no encoding (SQL_ASCII), and
+// json columns, hold what is no text for it: U+FFFD stands for that, since nothing of a
+// row may keep the rest from being recorded.
+func storable(s string) string {
 	if !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 {
-		s = strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
+		return strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
 	}
-	a.text(s)
+	return s
 }
 
 func (a *array) bytes(b []byte) {

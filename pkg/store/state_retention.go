@@ -83,6 +83,9 @@ func (m maintenance) run(ctx context.Context, keepDays, keptDays int) error {
 	if err := m.trim(ctx, keepDays, keptDays); err != nil {
 		return stateError("delete what was kept long enough", err)
 	}
+	if err := m.forgetFired(ctx); err != nil {
+		return stateError("forget the rows for which deleted workflows have fired", err)
+	}
 	if made == 0 && len(days) == 0 {
 		return nil
 	}
@@ -208,4 +211,25 @@ and not exists (select from rowbell.queue q where q.big_lsn = b.commit_lsn and q
 		}
 		return nil
 	})
+}
+
+// firedAtOnce is how many rows one transaction forgets.
+const firedAtOnce = 20_000
+
+// forgetFired deletes the rows for which deleted workflows had fired. Those of others are
+// kept: without them the workflow would fire again.
+func (m maintenance) forgetFired(ctx context.Context) error {
+	for {
+		tag, err := m.conn.Exec(ctx, `delete from rowbell.fired where ctid = any (array(
+	select f.ctid from (
+		select distinct s.id from rowbell.surrogate s
+		where s.kind = 'workflow' and not exists (select from rowbell.applied a where a.kind = 'workflow' and a.id = s.id)
+	) gone join rowbell.fired f on f.workflow_id = gone.id limit $1))`, firedAtOnce)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() < firedAtOnce {
+			return nil
+		}
+	}
 }

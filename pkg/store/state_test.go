@@ -590,3 +590,35 @@ func TestRecordOddText(t *testing.T) {
 		t.Errorf("recorded %q, want %q", got, want)
 	}
 }
+
+// A version's surrogate says from where on it applied, and a domain event what it is.
+func TestRecordPositionsAndDomains(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	e := w.event("1")
+	e.TableRef, e.Table, e.Domain, e.Op, e.RowKey = 0, "domain:order.shipped", "order.shipped", change.Emit, ""
+	b := w.batch(workflow.Pending, 1, e)
+	b.Applied = []workflow.Applied{
+		{Kind: workflow.AppliedWorkflow, ID: "wf-a", Version: 4, Surrogate: 4, TenantID: "acme", Name: "Big orders", Stream: 1, CommitLSN: 0x1200},
+		{Kind: workflow.AppliedTable, ID: "orders", Version: 2, Surrogate: 5, Name: "orders", Stream: 1, CommitLSN: 0x1300},
+	}
+	w.record(t, b)
+	got := pgtest.Query[string](t, w.db, `select concat_ws(' ', ref, kind, id, version, stream, commit_lsn) from rowbell.surrogate order by ref`)
+	want := []string{"1 table orders 1", "2 workflow wf-a 3", "3 workflow wf-b 1", "4 workflow wf-a 4 1 0/1200", "5 table orders 2 1 0/1300"}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("surrogates\n got %q\nwant %q", got, want)
+	}
+	if got := w.db.QueryString(t, `select concat_ws(' ', table_name, operation, row_key is null) from rowbell.workflow_event`); got != "domain:order.shipped emit t" {
+		t.Errorf("the event is %s", got)
+	}
+	l := claim(t, w.queue(t, "p"), all).Deliveries[0]
+	if fmt.Sprint(*l.Event) != fmt.Sprint(*e) {
+		t.Errorf("claimed with the event\n %+v, want\n %+v", *l.Event, *e)
+	}
+	w.acquire(t)
+	for _, a := range w.held.Applied {
+		if a.ID == "wf-a" && (a.Stream != 1 || a.CommitLSN != 0x1200) || a.ID == "wf-b" && a.CommitLSN != 0 {
+			t.Errorf("acquired %+v", a)
+		}
+	}
+}

@@ -1,15 +1,18 @@
 package workflow
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Leased is a delivery that one process has to itself for a while.
 type Leased struct {
 	ExecutionID string
-	Action      int16  // index in the version's actions
+	Action      int16  // index in the version's actions; GateAction
 	VersionRef  int32  // surrogate of the workflow version
 	TenantID    string // of the workflow; "" = an operators' one
 	Recipient   string // whose share it is; "" for the action as a whole
-	Kind        string // action_type
+	Kind        string // action_type; GateKind
 	Order       int32
 	Priority    int32
 	Attempts    int16 // so far
@@ -35,6 +38,17 @@ const (
 	GiveBack  Verb = "give_back" // it was not tried: whoever is free may have it
 )
 
+// A gate is recorded as a delivery before those of the actions: what the executor decides
+// of an execution. If it succeeds they begin; however else it ends, they are cancelled.
+const (
+	GateAction int16 = -1
+	GateKind         = "gate"
+	GateOrder  int32 = math.MinInt32 // which no action may have whose workflow has a gate
+)
+
+// Gate says that the delivery is a gate.
+func (l *Leased) Gate() bool { return l.Action == GateAction }
+
 // Outcome is what became of a leased delivery.
 type Outcome struct {
 	*Leased
@@ -48,8 +62,8 @@ type Outcome struct {
 	// Reason is why it failed or is not wanted; "" for Succeeded.
 	Reason  string
 	RetryIn time.Duration // for Retry
-	// Stop, for Dead, is why the execution's actions with a higher order are cancelled;
-	// "" if they go on.
+	// Stop is why the execution's actions with a higher order are cancelled; "" if they go
+	// on. When a gate doesn't succeed they never do: Reason says why if Stop doesn't.
 	Stop string
 }
 

@@ -1,6 +1,9 @@
 package workflow
 
-import "strconv"
+import (
+	"hash/fnv"
+	"strconv"
+)
 
 // AppendExecutionID appends the public id of an execution: the event's id, then the
 // version's surrogate, then, for a replay, its run. The same at every decode.
@@ -29,4 +32,13 @@ func DeliveryID(executionID string, action int16, recipient string) string {
 		id += "_" + recipient
 	}
 	return id
+}
+
+// Lane is where deliveries of one tenant to one destination queue: a hash of both.
+func Lane(tenantID, destination string) int64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(tenantID)) // never fails
+	_, _ = h.Write([]byte{0})
+	_, _ = h.Write([]byte(destination))
+	return int64(h.Sum64())
 }

@@ -33,10 +33,13 @@ type Event struct {
 	Side        change.Side
 	CommittedAt time.Time
 	TableRef    int32  // surrogate of the captured_table version
-	Table       string // its label; "" where nobody asked
+	Table       string // its label, or domain:<name>; "" where nobody asked
+	Domain      string // name of a domain event, whose TableRef is 0; "" for a row of a table
 	Op          change.Op
 	TenantID    string // "" = none
-	RowKey      string // key column values as text, joined by ","; "" without a key
+	// RowKey is the key column values as text, joined by ","; "" without a key. Different
+	// rows have different keys, unless a key column is redacted or NULL.
+	RowKey string
 	// Data is {"new": {…}, "old": {…}, "changed": […]|null, "unavailable": […],
 	// "actor": {…}}: what a webhook's data holds of the row. Hidden columns are
 	// absent, redacted ones masked.
@@ -59,8 +62,8 @@ type Execution struct {
 // Delivery is one action of an execution that is to be delivered.
 type Delivery struct {
 	Execution *Execution
-	Action    int16  // index in the version's actions
-	Kind      string // action_type
+	Action    int16  // index in the version's actions; GateAction
+	Kind      string // action_type; GateKind
 	Order     int32
 	Addressed bool  // false: recipients are still to be resolved
 	Lane      int64 // the same for one tenant's deliveries to one destination
@@ -84,6 +87,17 @@ type Applied struct {
 	TenantID  string
 	Name      string // of the workflow or table, kept for the log
 	Gone      bool   // deleted workflow or released table: the row is removed
+	// Stream and CommitLSN are where the version was committed: it applies to what
+	// commits after that. Zero for what a first load found.
+	Stream    int32
+	CommitLSN change.LSN
+}
+
+// Fired says that a workflow which fires once per row has fired, for its event's row. It
+// counts only if it is the first to say so of that workflow and row.
+type Fired struct {
+	Execution  *Execution
+	WorkflowID string
 }
 
 // BigStatus is where a transaction stands that is recorded in parts.
@@ -113,6 +127,7 @@ type Batch struct {
 	Deliveries []*Delivery
 	Applied    []Applied
 	Big        []Big
+	Fired      []Fired
 	// Failures per workflow and hour of commit time are counted with the checkpoint,
 	// so that a replay decides the same about the cap on them.
 	Failures []FailureCount
