@@ -181,7 +181,23 @@ func (e *Env) changed(column int) (bool, error) {
 		return false, nil
 	}
 	t := e.rel.Columns[column].Type
+	if t.Kind == change.Float || t.Kind == change.Array && (t.Elem == change.Number || t.Elem == change.Float) {
+		return e.differ(column) // 0 and -0, {1.0} and {1.00}
+	}
 	return string(canonical(t, a.text)) != string(canonical(t, b.text)), nil
+}
+
+// differ compares a column of the two rows decoded.
+func (e *Env) differ(column int) (bool, error) {
+	a, err := e.value(newRow, column)
+	if err != nil {
+		return false, err
+	}
+	b, err := e.value(oldRow, column)
+	if err != nil {
+		return false, err
+	}
+	return !equal(a, b), nil
 }
 
 func (e *Env) missing(side rowSide, column int) *MissingError {

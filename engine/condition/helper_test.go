@@ -57,6 +57,7 @@ var columns = []change.Column{
 	{Name: "any", Type: change.Type{Kind: change.Text, Name: "text"}},
 	{Name: "odd name", Type: change.Type{Kind: change.Text, Name: "text"}},
 	{Name: "secret", Type: change.Type{Kind: change.Text, Name: "text"}},
+	{Name: "rates", Type: change.Type{Kind: change.Array, Elem: change.Number, Name: "_numeric"}},
 }
 
 var things = &workflow.Table{

@@ -355,9 +355,9 @@ func (l *leaf) holds(e *Env) (bool, error) {
 	case isNull:
 		return false, nil
 	case hasPart:
-		return bytes.Contains(c.text, l.raw[0]), nil
+		return bytes.Contains(canonicalText(*t, c.text), l.raw[0]), nil
 	case hasPrefix:
-		return bytes.HasPrefix(c.text, l.raw[0]), nil
+		return bytes.HasPrefix(canonicalText(*t, c.text), l.raw[0]), nil
 	case hasSuffix:
 		return bytes.HasSuffix(canonicalText(*t, c.text), l.raw[0]), nil
 	case matchesPattern:
