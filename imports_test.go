@@ -38,6 +38,7 @@ var directions = []struct {
 
 	{"engine/checkpoint", nil},
 	{"engine/condition", nil},
+	{"engine/condition/truthtest", nil}, // tests only
 	{"engine/match", []string{"engine/condition"}},
 	{"engine/executor", []string{"actions", "pkg/directory"}},
 	// What would happen: it cannot send, for it has neither egress nor executor.
