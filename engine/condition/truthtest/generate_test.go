@@ -1,6 +1,7 @@
 package truthtest
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -20,21 +21,12 @@ type atom struct {
 	operator string
 	value    string // JSON; "" none
 	write    func(row string) string
-	spelled  bool // as {"field": …, "operator": …, "value": …}
-	short    bool // as {"column": value}: equality or null
+	spelled  bool      // as {"field": …, "operator": …, "value": …}
+	short    bool      // as {"column": value}: equality or null
+	of       []*column // of any_changed; column is the first of them
 }
 
-// comparison makes a random one for an operation.
-func comparison(r *rand.Rand, c *column, op string) *atom {
-	for {
-		a := &atom{column: c, operator: pick(r, c.operators), spelled: c.triple || one(r, 6)}
-		if strings.HasPrefix(a.operator, "changed") && op != "update" {
-			continue
-		}
-		a.fill(r)
-		return a
-	}
-}
+const anyChanged = "any_changed"
 
 func (a *atom) fill(r *rand.Rand) {
 	c := a.column
@@ -54,13 +46,7 @@ func (a *atom) fill(r *rand.Rand) {
 			return "coalesce(" + x(row) + " in (" + strings.Join(s, ", ") + "), false)"
 		}
 	}
-	changed := func() string {
-		how := c.different
-		if how == "" {
-			how = c.compared
-		}
-		return "(" + c.of("n", how) + " is distinct from " + c.of("o", how) + ")"
-	}
+	changed := c.changed
 	compare := func(operator string) func(string) string {
 		v := c.constant(r)
 		a.value = v.json
@@ -159,6 +145,27 @@ func (a *atom) fill(r *rand.Rand) {
 	a.short = a.short && !a.spelled
 }
 
+// changed is the SQL of a column that an update changed.
+func (c *column) changed() string {
+	how := cmp.Or(c.different, c.compared)
+	return "(" + c.of("n", how) + " is distinct from " + c.of("o", how) + ")"
+}
+
+// anyOf is a condition that one of several columns changed.
+func (g *generator) anyOf() *atom {
+	a := &atom{operator: anyChanged}
+	var names, parts []string
+	for range 1 + g.r.IntN(4) {
+		c := pick(g.r, g.columns)
+		a.of = append(a.of, c)
+		names, parts = append(names, quoteJSON(c.name)), append(parts, c.changed())
+	}
+	a.column = a.of[0]
+	a.value = "[" + strings.Join(names, ",") + "]"
+	a.write = func(string) string { return "(" + strings.Join(parts, " or ") + ")" }
+	return a
+}
+
 func (a *atom) sql(row string) string { return a.write(row) }
 
 func (a *atom) atoms() []*atom { return []*atom{a} }
@@ -174,6 +181,9 @@ func (a *atom) json() string {
 }
 
 func (a *atom) member() string {
+	if a.operator == anyChanged {
+		return quoteJSON(anyChanged) + ":" + a.value
+	}
 	if a.short {
 		return quoteJSON(a.column.name) + ":" + a.value
 	}
@@ -283,10 +293,26 @@ func (g *group) atoms() []*atom {
 type generator struct {
 	r       *rand.Rand
 	columns []*column
-	op      string
+	changes bool // whether conditions may ask for changes
 }
 
-func (g *generator) comparison() *atom { return comparison(g.r, pick(g.r, g.columns), g.op) }
+func (g *generator) comparison() *atom {
+	if g.changes && one(g.r, 16) {
+		return g.anyOf()
+	}
+	return g.about(pick(g.r, g.columns))
+}
+
+// about makes a comparison of a column.
+func (g *generator) about(c *column) *atom {
+	for {
+		a := &atom{column: c, operator: pick(g.r, c.operators), spelled: c.triple || one(g.r, 6)}
+		if !strings.HasPrefix(a.operator, "changed") || g.changes {
+			a.fill(g.r)
+			return a
+		}
+	}
+}
 
 // condition writes one with groups.
 func (g *generator) condition(depth int) node {
@@ -300,13 +326,20 @@ func (g *generator) condition(depth int) node {
 	seen := map[*column]bool{}
 	for range 1 + g.r.IntN(3) {
 		a := g.comparison()
+		if a.operator == anyChanged {
+			if !seen[nil] {
+				o.columns = append(o.columns, []*atom{a})
+			}
+			seen[nil] = true
+			continue
+		}
 		if a.column.triple || seen[a.column] {
 			continue
 		}
 		seen[a.column] = true
 		a.unspell()
 		atoms := []*atom{a}
-		if b := comparison(g.r, a.column, g.op); one(g.r, 3) && b.operator != a.operator {
+		if b := g.about(a.column); one(g.r, 3) && b.operator != a.operator {
 			a.short = false
 			b.unspell()
 			b.short = false

@@ -20,15 +20,18 @@ import (
 // committedAt is when all of it happened, as far as conditions can tell.
 var committedAt = time.Date(2026, 1, 31, 10, 0, 0, 0, time.UTC)
 
-// operations, with the row that each is about and the rows that there are.
+// operations, with the row that conditions are about and the rows that there are.
 var operations = []struct {
-	op   change.Op
-	row  string
-	from string
+	name   string
+	op     change.Op
+	row    string
+	from   string
+	before bool // conditions are evaluated for the old row, as becomes_true does
 }{
-	{change.Create, "n", "before n"},
-	{change.Update, "n", "before o join after n on n.id = o.id"},
-	{change.Delete, "o", "after o"},
+	{"create", change.Create, "n", "before n", false},
+	{"update", change.Update, "n", "before o join after n on n.id = o.id", false},
+	{"update, the row before", change.Update, "o", "before o join after n on n.id = o.id", true},
+	{"delete", change.Delete, "o", "after o", false},
 }
 
 // server has the table whose changes come through a slot, and two of the same columns
