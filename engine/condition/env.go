@@ -1,6 +1,7 @@
 package condition
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -69,6 +70,8 @@ type Env struct {
 	// the same, so nothing is cleared in between.
 	generation uint32
 	cells      [2][]cell
+
+	masked map[int]string // see Mask; nil in the stream
 
 	vm   vm.VM
 	work int // list elements looked at in the present evaluation
@@ -139,6 +142,9 @@ func (e *Env) cell(side rowSide, column int) *cell {
 // unchanged value that isn't sent stands in a full old row, and the columns of an
 // identity that didn't change are those of the new row.
 func (e *Env) find(side rowSide, column int) ([]byte, change.State) {
+	if e.masked != nil && e.maskedError(side, column) != nil {
+		return nil, change.NotInWAL
+	}
 	ev := e.ev
 	haveOld := !ev.Old.Empty() && (!ev.OldKeyOnly || e.rel.Columns[column].Key)
 	if side == newRow {
@@ -166,6 +172,9 @@ func (e *Env) find(side rowSide, column int) ([]byte, change.State) {
 func (e *Env) changed(column int) (bool, error) {
 	if e.op != change.Update {
 		return false, nil
+	}
+	if err := e.maskedError(oldRow, column); err != nil {
+		return false, err
 	}
 	if _, state := e.ev.New.Column(column); state == change.NotInWAL {
 		return false, nil // unchanged TOAST
@@ -202,6 +211,9 @@ func (e *Env) differ(column int) (bool, error) {
 
 func (e *Env) missing(side rowSide, column int) *MissingError {
 	side = e.seen(side)
+	if masked, ok := errors.AsType[*MissingError](e.maskedError(side, column)); ok {
+		return masked
+	}
 	c := &e.rel.Columns[column]
 	m := &MissingError{Column: side.String() + "." + c.Name, Mend: fullIdentity(e.rel)}
 	switch {

@@ -44,9 +44,13 @@ type MissingError struct {
 	Column string // new.note, old.status
 	Why    string
 	Mend   string
+	Masked bool // by Env.Mask: not known here, whatever the WAL had
 }
 
 func (e *MissingError) Error() string {
+	if e.Masked {
+		return fmt.Sprintf("the condition needs %s, which is not known here: %s", e.Column, e.Why)
+	}
 	return fmt.Sprintf("the condition needs %s, which is not in the WAL: %s; %s", e.Column, e.Why, e.Mend)
 }
 

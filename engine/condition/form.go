@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -64,6 +65,7 @@ type clause struct {
 type span struct {
 	from, to int
 	path     string
+	op       uint8 // 1 + the index in operators of what wrote it; 0 for a group
 }
 
 // path returns the innermost key path that wrote the character at i. Inner ones stand
@@ -285,7 +287,7 @@ func (w *formWriter) condition(path string, v any, depth int) error {
 		return &Error{Where: path, Message: fmt.Sprintf("groups are nested deeper than %d", maxFormDepth)}
 	}
 	start := w.runes
-	defer func() { w.spans = append(w.spans, span{start, w.runes, path}) }()
+	defer func() { w.spans = append(w.spans, span{from: start, to: w.runes, path: path}) }()
 	switch v := v.(type) {
 	case []any:
 		return w.list(path, v, " && ", depth)
@@ -329,7 +331,7 @@ func (w *formWriter) list(path string, list []any, and string, depth int) error 
 
 func (w *formWriter) member(path string, m member, depth int) error {
 	start := w.runes
-	defer func() { w.spans = append(w.spans, span{start, w.runes, path}) }()
+	defer func() { w.spans = append(w.spans, span{from: start, to: w.runes, path: path}) }()
 	switch m.key {
 	case "any", "all":
 		list, ok := m.value.([]any)
@@ -429,7 +431,9 @@ func (w *formWriter) anyChanged(path string, v any) error {
 // operator writes one comparison of a column. given is false if there is no value at all.
 func (w *formWriter) operator(path, column, op string, v any, given bool) error {
 	start := w.runes
-	defer func() { w.spans = append(w.spans, span{start, w.runes, path}) }()
+	defer func() {
+		w.spans = append(w.spans, span{from: start, to: w.runes, path: path, op: uint8(1 + slices.Index(operators, op))})
+	}()
 	col, old := accessor(w.row, column), accessor("old", column)
 	if w.row != "row" && strings.HasPrefix(op, "changed") {
 		return &Error{Where: path, Message: op + " is about columns of a row, and this is none"}

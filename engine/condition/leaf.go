@@ -340,6 +340,11 @@ func (l *leaf) holds(e *Env) (bool, error) {
 	if l.op == hasChanged {
 		return l.changed(e)
 	}
+	if e.masked != nil {
+		if err := e.maskedError(l.side, column); err != nil {
+			return false, err
+		}
+	}
 	c := e.cell(l.side, column)
 	if l.op == isNull && e.seen(l.side) == newRow {
 		return c.state == change.Null, nil // what isn't sent again is never NULL

@@ -32,7 +32,7 @@ func (f *Form) addRoles(where string, raw json.RawMessage) error {
 		}
 		start := w.runes
 		w.write(text)
-		w.spans = append(w.spans, span{start, w.runes, where + "." + key})
+		w.spans = append(w.spans, span{from: start, to: w.runes, path: where + "." + key})
 	}
 	among := func(before string, list []string, after string) string {
 		if list == nil {

@@ -58,7 +58,7 @@ func (t *timed) part(key, text string) {
 	}
 	start := t.w.runes
 	t.w.write(text)
-	t.w.spans = append(t.w.spans, span{start, t.w.runes, t.where + key})
+	t.w.spans = append(t.w.spans, span{from: start, to: t.w.runes, path: t.where + key})
 }
 
 func (t *timed) write(config object) error {
