@@ -25,7 +25,7 @@ type parsed struct {
 
 func find(name string) (command, error) {
 	var names []string
-	for _, c := range commands() {
+	for _, c := range append(commands(), simulateCommand, explainCommand) { // they belong to rowbell workflow
 		if c.name == name {
 			return c, nil
 		}
@@ -94,8 +94,10 @@ func (c command) parse(words []string) (parsed, error) {
 	if p.help {
 		return p, nil
 	}
-	if want := len(strings.Fields(c.args)); len(p.args) > want {
-		return bad("%q is one argument too many. Write: rowbell %s", p.args[want], strings.TrimSpace(c.name+" "+c.args))
+	most := len(strings.Fields(c.args))
+	want := most - strings.Count(c.args, "[") // those in brackets may be left out
+	if len(p.args) > most {
+		return bad("%q is one argument too many. Write: rowbell %s", p.args[most], strings.TrimSpace(c.name+" "+c.args))
 	} else if len(p.args) < want {
 		return bad("%s is missing. Write: rowbell %s %s", strings.Fields(c.args)[len(p.args)], c.name, c.args)
 	}

@@ -317,6 +317,9 @@ func (x *explainer) group(parts []ast.Node, nested bool) Clause {
 	for _, p := range parts {
 		child := x.comparison(p)
 		child.Text = x.text(p)
+		if b, ok := p.(*ast.BinaryNode); ok && child.Left != nil { // new.total, where the form has row.total
+			child.Text = child.Left.Text + " " + b.Operator + " " + x.text(b.Right)
+		}
 		if nested && len(c.Children) > 0 && ended(c.Children, False) {
 			skip(&child)
 		}

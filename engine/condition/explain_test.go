@@ -66,11 +66,11 @@ false all row.status == "approved" && row.total > 1000 && row.total <= 5000
 		{withForm(`{"total": {"between": [10, 2000]}, "status": {"changed_to": "approved"}, "code": {"is_null": true}, "qty": {"not_in": [1, 2]}, "odd name": {"ne": "y"}, "due": {"changed": false}}`), `
 false all row.total >= 10 && row.total <= 2000 && changed("status") && row.status == "approved" && row.code == nil && row.qty not in [1, 2] && row["odd name"] != "y" && !changed("due")
   true all total between [10, 2000]
-    true comparison row.total >= 10 | new.total is 1000.00
-    true comparison row.total <= 2000 | new.total is 1000.00
+    true comparison new.total >= 10 | new.total is 1000.00
+    true comparison new.total <= 2000 | new.total is 1000.00
   true all status changed_to "approved"
     true changed changed("status") | old.status is "open" | new.status is "approved"
-    true comparison row.status == "approved" | new.status is "approved"
+    true comparison new.status == "approved" | new.status is "approved"
   true comparison code is_null | new.code is NULL
   true comparison qty not_in [1, 2] | new.qty is 0
   true comparison "odd name" ne "y" | new["odd name"] is "x"

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rowbell/rowbell/pkg/pgtest"
+)
+
+// workflows on orders, one for each fate that an event can have.
+const trialWorkflows = `
+create table orders (
+	id bigint generated always as identity primary key, tenant_id text not null, status text not null default 'new',
+	total numeric(12,2) not null default 0, card text, note text);
+alter table orders replica identity full;
+`
+
+const trialDefinitions = `
+insert into rowbell.workflow_definition (id, tenant_id, name, status, settings) values
+	('approved', 'acme', 'Order approved', 'active', '{}'),
+	('big', 'acme', 'Big order', 'active', '{}'),
+	('drafted', 'acme', 'Not yet', 'draft', '{}'),
+	('stopped', 'acme', 'Turned off', 'inactive', '{}'),
+	('theirs', 'globex', 'Theirs', 'active', '{}'),
+	('inserts', 'acme', 'New orders', 'active', '{}'),
+	('broken', 'acme', 'Broken', 'active', '{}'),
+	('cards', 'acme', 'By card', 'active', '{}');
+insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field_conditions) values
+	('approved', 'orders', 'update', '{"status": {"changed_to": "approved"}}'),
+	('big', 'orders', 'update', '{"status": "approved", "total": {"gt": 1000}}'),
+	('drafted', 'orders', 'update', '{}'), ('stopped', 'orders', 'update', '{}'), ('theirs', 'orders', 'update', '{}'),
+	('inserts', 'orders', 'create', '{"status": "new"}'),
+	('broken', 'orders', 'update', '{"sttaus": "approved"}'),
+	('cards', 'orders', 'update', '{"card": "4111"}');
+insert into rowbell.workflow_condition (workflow_id, condition_type, condition_config) values
+	('big', 'expression', '{"expression": "new.note == nil || lower(new.note) contains \"rush\""}');
+insert into rowbell.workflow_action (id, workflow_id, action_type, action_config, "order")
+	select id || '-log', id, 'log', '{}'::jsonb, 1 from rowbell.workflow_definition;
+insert into rowbell.workflow_action (id, workflow_id, action_type, action_config) values
+	('approved-tell', 'approved', 'notification', '{"title": "Order {{ new.id }}: {{ new.total }} EUR", "body": "{{ actor.id }} changed {{ changed | join: \", \" }}; card {{ new.card }}"}'),
+	('approved-hook', 'approved', 'webhook', '{"url": "https://hooks.example.com/secret-path?token=hunter2"}');
+insert into rowbell.workflow_recipient (workflow_id, action_id, recipient_type, recipient_id) values
+	('approved', 'approved-tell', 'user', 'ann'), ('approved', 'approved-tell', 'attribute', 'tenant_id');
+`
+
+// TestTrial does as an administrator does: tries workflows on rows and recorded events,
+// and asks why they did or did not fire.
+func TestTrial(t *testing.T) {
+	t.Parallel()
+	db := pgtest.DB(t)
+	db.Exec(t, trialWorkflows)
+	env := []string{"ROWBELL_SOURCE_URL=" + db.URL, "ROWBELL_SLOT=" + db.Name, "ROWBELL_OPS_LISTEN=127.0.0.1:0", "ROWBELL_DELIVERY=hold"}
+	if r := rowbell(t, env, "migrate"); r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	worker := program(t, env, "run")
+	worker.Stderr = t.Output()
+	if err := worker.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = worker.Process.Signal(syscall.SIGTERM)
+		_ = worker.Wait()
+	})
+	pgtest.Eventually(t, 30*time.Second, "the worker to hold the slot", func() bool {
+		return pgtest.One[bool](t, db, `select exists (select from pg_replication_slots where slot_name = $1 and active)`, db.Name)
+	})
+	if r := rowbell(t, env, "capture", "orders", "--redacted", "card", "--hidden", "note"); r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	// The condition on note is of a workflow that may see it no more: it is broken.
+	if r := rowbell(t, env, "capture", "orders", "--redacted", "card", "--hidden", "none"); r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	db.Exec(t, trialDefinitions)
+	pgtest.Eventually(t, 30*time.Second, "the definitions to be read", func() bool {
+		return pgtest.One[int](t, db, `select count(*)::int from rowbell.applied where kind = 'workflow'`) == 8
+	})
+	db.Exec(t, `insert into orders (tenant_id, status, total, card) values ('acme', 'open', 999.90, '4111')`)
+	db.Exec(t, `begin; select rowbell.set_actor('ann', array['clerk']); update orders set status = 'approved' where id = 1; commit`)
+	db.Exec(t, `insert into rowbell.workflow_definition (id, tenant_id, name, status) values ('late', 'acme', 'Late', 'active');
+		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('late', 'orders', 'update');
+		insert into rowbell.workflow_action (workflow_id, action_type) values ('late', 'log')`)
+	event := ""
+	pgtest.Eventually(t, 30*time.Second, "the update to be recorded", func() bool {
+		ids := pgtest.Query[string](t, db, `select id from rowbell.workflow_event where operation = 'update'`)
+		if len(ids) > 0 {
+			event = ids[0]
+		}
+		return event != ""
+	})
+
+	for name, c := range map[string]struct {
+		args []string
+		want []string // lines of stdout, each a part of one
+	}{
+		"a recorded event": {
+			[]string{"simulate", "approved", "--event", event},
+			[]string{
+				`workflow approved "Order approved", version 1, active`,
+				`on update of orders 1, tenant acme, event ` + event,
+				`✓ It fires: trigger 1 (orders update) matches`,
+				`✓ true  field_conditions`,
+				`changed("status")`, `"open" → "approved"`,
+				`action 2, notification`,
+				`to         user ann`,
+				`to         attribute tenant_id: acme`,
+				`title      Order 1: 999.90 EUR`,
+				`body       ann changed status; card ***`,
+				`webhook, to https://hooks.example.com`,
+				`log, order 1`,
+			},
+		},
+		"a row as it is": {
+			[]string{"simulate", "approved", "--row", "orders", "1"},
+			[]string{`✗ It doesn't fire: the update changes nothing, and such a one fires nothing; say what it changes with --new or --old`},
+		},
+		"a row with edits": {
+			[]string{"simulate", "big", "--row", "orders", "1", "--as", "update", "--new", `{"total": "2000", "note": "in a Rush"}`, "--actor", `{"id": "ben"}`},
+			[]string{
+				`✓ It fires`, `✓ true   condition 1 (expression)`, `total gt 1000`, `new.total is 2000`, `any of:`, `✗ false`, `new.note is "in a Rush"`,
+				`lower(new.note) is "in a rush"`,
+			},
+		},
+		"what stops it": {
+			[]string{"simulate", "big", "--event", event},
+			[]string{`✗ It doesn't fire: trigger 1 (orders update): total gt 1000: new.total is 999.90`},
+		},
+		"another operation": {
+			[]string{"simulate", "inserts", "--row", "orders", "1", "--as", "delete"},
+			[]string{`✗ It doesn't fire: trigger 1 (orders create): it is for a create, and this is a delete`},
+		},
+		"another tenant": {
+			[]string{"simulate", "theirs", "--row", "orders", "1", "--new", `{"total": 1}`},
+			[]string{`the row is of tenant acme, the workflow of globex`},
+		},
+		"broken": {
+			[]string{"simulate", "broken", "--event", event},
+			[]string{`! The workflow is broken: trigger 1 (orders update): field_conditions.sttaus: table orders has no column sttaus`},
+		},
+		"masked": {
+			[]string{"simulate", "cards", "--event", event},
+			[]string{`? It can't be told from what is recorded`, `new.card is not known`, `redacted, so the recorded event has it masked`},
+		},
+		"redacted, of a row": {
+			[]string{"simulate", "cards", "--row", "orders", "1", "--new", `{"total": 1}`},
+			[]string{`✓ It fires`, `new.card is ***`},
+		},
+		"explain": {
+			[]string{"explain", event, "--all"},
+			[]string{
+				`on update of orders 1, tenant acme, event ` + event,
+				`✓ approved "Order approved" v1`, `fired, pending`, `delivery is on hold here (ROWBELL_DELIVERY=hold)`, `execution ` + event + `-`,
+				`✓ cards "By card" v1`, `fired, success`,
+				`✗ big "Big order" v1`, `not matched`, `trigger 1 (orders update): total gt 1000: new.total is 999.90`,
+				`! broken "Broken" v1`, `it is broken: trigger 1`,
+				`✗ drafted "Not yet" v1`, `it was a draft then (version 1)`,
+				`✗ inserts "New orders" v1`, `other operation`,
+				`✗ late "Late"`, `created later`,
+				`✗ stopped "Turned off" v1`, `it was inactive then (version 1)`,
+				`✗ theirs "Theirs" v1`, `it is of tenant globex, and the row of acme`,
+			},
+		},
+		"explain a row": {
+			[]string{"explain", "orders", "1"},
+			[]string{`on update of orders 1`, `fired, pending`},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := rowbell(t, env, c.args...)
+			if r.code != 0 || r.stderr != "" {
+				t.Fatalf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+			}
+			t.Logf("$ rowbell workflow %s\n%s", strings.Join(c.args, " "), r.stdout)
+			for _, want := range c.want {
+				if !strings.Contains(r.stdout, want) {
+					t.Errorf("%q isn't there", want)
+				}
+			}
+			for _, never := range []string{"4111\"", "hunter2", "secret-path", "%!", "<nil>"} {
+				if name != "redacted, of a row" && name != "masked" && name != "explain" && strings.Contains(r.stdout, never) {
+					t.Errorf("%q is there", never)
+				}
+			}
+		})
+	}
+
+	file := filepath.Join(t.TempDir(), "draft.yaml")
+	if err := os.WriteFile(file, []byte(`name: From a file
+tenant_id: acme
+settings: {firing: once_per_row}
+triggers:
+  - {entity_type: orders, operation: create, priority: 5, field_conditions: {any: [{status: approved}, {total: {gt: 5000}}]}}
+conditions:
+  - {condition_type: role_based, condition_config: {roles: [clerk]}}
+actions:
+  - {action_type: log}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := rowbell(t, env, "simulate", file, "--row", "orders", "1", "--as", "create", "--actor", `{"roles": ["clerk"]}`, "--json")
+	var got struct {
+		Answer   string
+		Triggers []struct{ Verdict string }
+		Gates    []string
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &got); err != nil || got.Answer != "depends" || got.Triggers[0].Verdict != "true" || len(got.Gates) != 1 {
+		t.Errorf("%v\n%s%s", err, r.stdout, r.stderr)
+	}
+
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		want string
+	}{
+		"no such event":     {[]string{"simulate", "approved", "--event", "01NOPE"}, 1, "event 01NOPE is not recorded: only events that a workflow matched are"},
+		"no such row":       {[]string{"simulate", "approved", "--row", "orders", "77"}, 1, `read orders "77": there is no such row`},
+		"a wrong key":       {[]string{"simulate", "approved", "--row", "orders", "x"}, 1, "invalid input syntax for type bigint"},
+		"no such table":     {[]string{"simulate", "approved", "--row", "ordres", "1"}, 1, "table ordres isn't captured; run rowbell capture ordres"},
+		"no such workflow":  {[]string{"simulate", "nope", "--row", "orders", "1"}, 1, "there is no workflow nope"},
+		"no such version":   {[]string{"simulate", "approved", "--version", "7", "--row", "orders", "1"}, 1, "workflow approved has no version 7"},
+		"no draft":          {[]string{"simulate", "approved", "--draft", "--row", "orders", "1"}, 1, "workflow approved has no draft"},
+		"no such file":      {[]string{"simulate", "./nope.yaml", "--row", "orders", "1"}, 1, "no such file"},
+		"no such column":    {[]string{"simulate", "approved", "--row", "orders", "1", "--new", `{"sttaus": 1}`}, 1, "new: table orders has no column sttaus; did you mean \"status\"?"},
+		"a wrong value":     {[]string{"simulate", "approved", "--row", "orders", "1", "--new", `{"total": "x"}`}, 1, `new.total: "x" is no numeric: want a number`},
+		"no object":         {[]string{"simulate", "approved", "--row", "orders", "1", "--new", `[1]`}, 1, "new is not a JSON object of columns"},
+		"old of a create":   {[]string{"simulate", "approved", "--row", "orders", "1", "--as", "create", "--old", `{"total": 1}`}, 1, "old: a create has no old row"},
+		"a wrong actor":     {[]string{"simulate", "approved", "--row", "orders", "1", "--actor", "ann"}, 1, "actor is not a JSON object"},
+		"nothing to try on": {[]string{"simulate", "approved"}, 2, "nothing to try it on. Give --event EVENT_ID, --row TABLE KEY, or --domain NAME"},
+		"no key":            {[]string{"simulate", "approved", "--row", "orders"}, 2, "the row's key is missing. Write: --row orders KEY"},
+		"a wrong operation": {[]string{"simulate", "approved", "--row", "orders", "1", "--as", "upsert"}, 2, `"upsert" is no operation`},
+		"a wrong time":      {[]string{"simulate", "approved", "--row", "orders", "1", "--at", "noon"}, 2, "--at wants a time as 2026-01-31T10:00:00Z"},
+		"explain nothing":   {[]string{"explain", "orders", "99"}, 1, "no change of orders 99 is recorded: only those that a workflow matched are"},
+		"explain no event":  {[]string{"explain", "01NOPE"}, 1, "event 01NOPE is not recorded"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := rowbell(t, env, c.args...)
+			if r.code != c.code || r.stdout != "" || !strings.Contains(r.stderr, c.want) {
+				t.Errorf("exit code %d, want %d\n%s%swant %s", r.code, c.code, r.stdout, r.stderr, c.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,144 @@
+package trial
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/template"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// Action is one that would run. Nothing secret is in it.
+type Action struct {
+	Number int    `json:"number"` // in the definition, from 1
+	Kind   string `json:"kind"`
+	Order  int32  `json:"order"` // equal ones run side by side
+	// To is where it would go, as far as it isn't secret: scheme and host.
+	To         string      `json:"to,omitempty"`
+	Texts      []Text      `json:"texts,omitempty"`
+	Recipients []Recipient `json:"recipients,omitempty"`
+}
+
+// Text is a template, rendered for the change. The recipient's name isn't known, so it
+// stands there with the id of the first one.
+type Text struct {
+	Name  string `json:"name"` // title, body, link
+	Text  string `json:"text"`
+	Error string `json:"error,omitempty"`
+}
+
+// Recipient is one as it is listed; nobody is looked up in the directory.
+type Recipient struct {
+	Type  string `json:"type"`
+	ID    string `json:"id"`              // of an attribute: the column
+	Value string `json:"value,omitempty"` // of an attribute: what the column holds
+}
+
+// texts are the keys of action_config that are templates, by kind of action.
+var texts = map[string][]string{
+	"notification": {"title", "body", "link"},
+}
+
+func actionsOf(w *workflow.Workflow, c *Change, ev *change.Event, op change.Op, r *Result) []Action {
+	e := &workflow.Event{
+		ID: c.EventID, Position: c.Position, Side: c.Side, CommittedAt: c.CommittedAt, Table: c.Table.Label, Op: op,
+		TenantID: c.tenant(op), RowKey: r.RowKey, Data: c.data(ev, op),
+	}
+	vars, varsErr := template.EventVariables(e)
+	var list []Action
+	for _, a := range byOrder(w) {
+		n := slices.IndexFunc(w.Actions, func(x workflow.Action) bool {
+			return x.ID == a.ID && x.Type == a.Type && x.Order == a.Order && bytes.Equal(x.Config, a.Config)
+		})
+		out := Action{Number: n + 1, Kind: a.Type, Order: a.Order}
+		var config map[string]json.RawMessage
+		_ = json.Unmarshal(a.Config, &config) // what isn't an object is broken, and was said so
+		if target := textIn(config, "url"); target != "" {
+			out.To = host(target)
+		}
+		for _, rec := range w.Recipients {
+			if rec.ActionID == nil || *rec.ActionID == a.ID {
+				out.Recipients = append(out.Recipients, recipient(rec, vars))
+			}
+		}
+		for _, key := range texts[a.Type] {
+			source := textIn(config, key)
+			if source == "" {
+				continue
+			}
+			t := Text{Name: key}
+			if varsErr != nil {
+				t.Error = varsErr.Error()
+			} else {
+				t.Text, t.Error = render(source, vars, r, out.Recipients)
+			}
+			out.Texts = append(out.Texts, t)
+		}
+		list = append(list, out)
+	}
+	return list
+}
+
+func textIn(config map[string]json.RawMessage, key string) string {
+	var s string
+	if json.Unmarshal(config[key], &s) != nil {
+		return ""
+	}
+	return s
+}
+
+// host leaves out what may be secret of a URL: user, path and query.
+func host(target string) string {
+	u, err := url.Parse(target)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+func render(source string, vars map[string]any, r *Result, to []Recipient) (text, problem string) {
+	t, err := template.Compile(source)
+	if err != nil {
+		return "", err.Error()
+	}
+	vars["workflow"] = map[string]any{"id": r.WorkflowID, "name": r.Name, "version": r.Version}
+	id := ""
+	if len(to) > 0 {
+		id = to[0].ID
+		if to[0].Type == "attribute" {
+			id = to[0].Value
+		}
+	}
+	vars["recipient"] = map[string]any{"id": id}
+	text, err = t.Render(vars)
+	if err != nil {
+		return "", err.Error()
+	}
+	return strings.TrimSpace(text), ""
+}
+
+// recipient shows one; an attribute with its column of the row that the event is about.
+func recipient(rec workflow.Recipient, vars map[string]any) Recipient {
+	out := Recipient{Type: rec.Type, ID: rec.Value}
+	if rec.Type != "attribute" {
+		return out
+	}
+	row, _ := vars["new"].(map[string]any)
+	if row == nil {
+		row, _ = vars["old"].(map[string]any)
+	}
+	switch v, there := row[rec.Value]; {
+	case !there:
+		out.Value = "not known"
+	case v == nil:
+		out.Value = "NULL"
+	default:
+		out.Value = fmt.Sprint(v)
+	}
+	return out
+}

@@ -1,0 +1,168 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// TableNamed is the captured table of this label, or of this schema and name, as it is
+// captured now. Returns ErrNotFound if it isn't captured.
+func (s *Source) TableNamed(ctx context.Context, name string) (workflow.Table, error) {
+	what := "look up table " + name
+	rows, err := s.pool.Query(ctx, `select `+tableColumns+` from (
+	select distinct on (schema_name, table_name) * from rowbell.captured_table order by schema_name, table_name, version desc
+) t where not released and (label = $1 or schema_name || '.' || table_name = $1) order by label <> $1 limit 1`, name)
+	if err != nil {
+		return workflow.Table{}, sourceError(what, err)
+	}
+	t, err := pgx.CollectExactlyOneRow(rows, scanTable)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return t, fmt.Errorf("table %s isn't captured; run rowbell capture %s: %w", name, name, workflow.ErrNotFound)
+	}
+	if err != nil {
+		return t, sourceError(what, err)
+	}
+	return t, nil
+}
+
+// VersionAt is a version and when it was written.
+type VersionAt struct {
+	workflow.Version
+	CreatedAt time.Time
+}
+
+// VersionsOn reads all versions of the workflows of which one had a trigger on a table,
+// of at most limit workflows: first those that serve the tenant's rows. more says that
+// there are others.
+func (s *Source) VersionsOn(ctx context.Context, label, tenant string, limit int) (list []VersionAt, more bool, err error) {
+	what := "read the workflows on " + label
+	rows, err := s.pool.Query(ctx, `with on_table as (
+	select workflow_id, bool_or(tenant_id is null or tenant_id = $2) as serves
+	from rowbell.workflow_version v
+	where exists (select from jsonb_array_elements(case jsonb_typeof(document -> 'triggers') when 'array' then document -> 'triggers' else '[]' end) t
+		where t ->> 'entity_type' in ($1, 'public.' || $1))
+	group by workflow_id order by 2 desc, 1 limit $3 + 1
+)
+select `+versionColumns+`, created_at from rowbell.workflow_version where workflow_id in (select workflow_id from on_table)
+order by workflow_id, version`, label, tenant, limit)
+	if err != nil {
+		return nil, false, sourceError(what, err)
+	}
+	list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (VersionAt, error) {
+		var v VersionAt
+		var document []byte
+		err := row.Scan(&v.WorkflowID, &v.Version.Version, &v.TenantID, &v.Status, &document, &v.CreatedAt)
+		v.Document = document
+		return v, err
+	})
+	if err != nil {
+		return nil, false, sourceError(what, err)
+	}
+	workflows, last := 0, ""
+	for i := range list {
+		if list[i].WorkflowID == last {
+			continue
+		}
+		if workflows++; workflows > limit {
+			return list[:i], true, nil
+		}
+		last = list[i].WorkflowID
+	}
+	return list, false, nil
+}
+
+// LatestVersion is the last version of a workflow, or the one of this number if it isn't 0.
+// Returns ErrNotFound if there is none.
+func (s *Source) LatestVersion(ctx context.Context, workflowID string, number int32) (workflow.Version, error) {
+	what := "read workflow " + workflowID
+	rows, err := s.pool.Query(ctx, `select `+versionColumns+` from rowbell.workflow_version
+where workflow_id = $1 and ($2 = 0 or version = $2) order by version desc limit 1`, workflowID, number)
+	if err != nil {
+		return workflow.Version{}, sourceError(what, err)
+	}
+	v, err := pgx.CollectExactlyOneRow(rows, scanVersion)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows) && number != 0:
+		return v, fmt.Errorf("workflow %s has no version %d: %w", workflowID, number, workflow.ErrNotFound)
+	case errors.Is(err, pgx.ErrNoRows):
+		return v, fmt.Errorf("there is no workflow %s: %w", workflowID, workflow.ErrNotFound)
+	case err != nil:
+		return v, sourceError(what, err)
+	}
+	return v, nil
+}
+
+// DraftOf is what an editor has not published yet of a workflow; nil for nothing. Returns
+// ErrNotFound if there is no such workflow.
+func (s *Source) DraftOf(ctx context.Context, workflowID string) (json.RawMessage, error) {
+	var draft []byte
+	err := s.pool.QueryRow(ctx, `select draft from rowbell.workflow_definition where id = $1`, workflowID).Scan(&draft)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, fmt.Errorf("there is no workflow %s: %w", workflowID, workflow.ErrNotFound)
+	}
+	if err != nil {
+		return nil, sourceError("read the draft of workflow "+workflowID, err)
+	}
+	return draft, nil
+}
+
+// RowText reads one row of a captured table by its key columns, each column as pgoutput
+// would write it; nil for NULL. It is read only, and bounded in time. Returns ErrNotFound
+// if there is no such row.
+func (s *Source) RowText(ctx context.Context, t *workflow.Table, columns []string, key []string) ([][]byte, error) {
+	what := fmt.Sprintf("read %s %s", t.Label, strconv.Quote(strings.Join(key, ",")))
+	if len(key) != len(t.KeyColumns) {
+		return nil, fmt.Errorf("%s: the key of %s is %s, so it takes %d values separated by commas, not %d", what, t.Label, strings.Join(t.KeyColumns, ", "), len(t.KeyColumns), len(key))
+	}
+	var q strings.Builder
+	q.WriteString("select ")
+	for i, c := range columns {
+		if i > 0 {
+			q.WriteString(", ")
+		}
+		q.WriteString(pgx.Identifier{c}.Sanitize())
+	}
+	q.WriteString(" from " + pgx.Identifier{t.Schema, t.Name}.Sanitize() + " where ")
+	params := make([][]byte, len(key))
+	for i, k := range t.KeyColumns {
+		if i > 0 {
+			q.WriteString(" and ")
+		}
+		fmt.Fprintf(&q, "%s = $%d", pgx.Identifier{k}.Sanitize(), i+1)
+		params[i] = []byte(key[i])
+	}
+	q.WriteString(" limit 1")
+	var row [][]byte
+	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		// As the replication connection has it: these are the texts that it would bring.
+		if _, err := tx.Exec(ctx, `select set_config(name, value, true) from (values ('statement_timeout', '5s'), ('lock_timeout', '2s'),
+	('datestyle', 'ISO, YMD'), ('intervalstyle', 'postgres'), ('timezone', 'UTC'), ('extra_float_digits', '1'), ('bytea_output', 'hex')) v (name, value)`); err != nil {
+			return err
+		}
+		result := tx.Conn().PgConn().ExecParams(ctx, q.String(), params, nil, nil, nil).Read()
+		if result.Err != nil {
+			return result.Err
+		}
+		if len(result.Rows) == 0 {
+			return pgx.ErrNoRows
+		}
+		row = result.Rows[0]
+		return nil
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, fmt.Errorf("%s: there is no such row: %w", what, workflow.ErrNotFound)
+	}
+	if err != nil {
+		return nil, sourceError(what, err)
+	}
+	return row, nil
+}
