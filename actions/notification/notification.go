@@ -119,6 +119,20 @@ func newMessage(c Config, in inbox) (*message, error) {
 // Destination implements actions.Runner: it is this database.
 func (m *message) Destination() string { return "" }
 
+// Reads implements actions.Reader.
+func (m *message) Reads() []actions.Read {
+	var reads []actions.Read
+	for _, text := range []struct {
+		key      string
+		template *template.Template
+	}{{"title", m.title}, {"body", m.body}, {"link", m.link}} {
+		for _, v := range text.template.Variables() {
+			reads = append(reads, actions.Read{Key: text.key, Variable: v})
+		}
+	}
+	return reads
+}
+
 // Secrets implements actions.Runner.
 func (m *message) Secrets() []string { return nil }
 

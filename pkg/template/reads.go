@@ -1,0 +1,128 @@
+package template
+
+import (
+	"encoding/json"
+	"slices"
+)
+
+// Variables lists what the template reads of its variables, in the order in which it
+// first stands there: new.total for {{ new.total }} and all that is taken out of it,
+// changed.status for {% if changed contains "status" %}, and the variable alone where it
+// is read whole or by a key that only a rendering knows. What the template has set itself
+// before is no variable of its caller's.
+func (t *Template) Variables() []string {
+	var c collector
+	c.nodes(t.nodes, nil)
+	return c.list
+}
+
+type collector struct{ list []string }
+
+func (c *collector) add(name string) {
+	if !slices.Contains(c.list, name) {
+		c.list = append(c.list, name)
+	}
+}
+
+// nodes goes through what stands one after the other. It returns the names that are set
+// behind it: what only a branch sets may not be set there.
+func (c *collector) nodes(list []node, set []string) []string {
+	set = slices.Clip(set)
+	for _, n := range list {
+		switch n := n.(type) {
+		case *outputNode:
+			c.expression(n.value, set)
+		case *assignNode:
+			c.expression(n.value, set)
+			set = append(set, n.name)
+		case *captureNode:
+			set = append(c.nodes(n.body, set), n.name)
+		case branchNode:
+			for _, b := range n {
+				c.expression(b.test, set)
+				c.nodes(b.body, set)
+			}
+		case *caseNode:
+			c.expression(n.value, set)
+			for _, w := range n.whens {
+				for _, e := range w.values {
+					c.expression(e, set)
+				}
+				c.nodes(w.body, set)
+			}
+		}
+	}
+	return set
+}
+
+func (c *collector) expression(e expression, set []string) {
+	switch e := e.(type) {
+	case *path:
+		c.path(e, set)
+	case *filtered:
+		c.expression(e.value, set)
+		for _, f := range e.filters {
+			for _, a := range f.args {
+				c.expression(a, set)
+			}
+			c.expression(f.named, set)
+		}
+	case *comparison:
+		if e.operator == "contains" && c.contains(e, set) {
+			return
+		}
+		c.expression(e.left, set)
+		c.expression(e.right, set)
+	case *junction:
+		for _, t := range e.terms {
+			c.expression(t, set)
+		}
+	}
+}
+
+func (c *collector) path(e *path, set []string) {
+	switch {
+	case e.value != nil:
+		c.expression(e.value, set)
+	case slices.Contains(set, e.variable):
+	default:
+		name := e.variable
+		if len(e.keys) > 0 {
+			if key, ok := keyText(e.keys[0]); ok {
+				name += "." + key
+			}
+		}
+		c.add(name)
+	}
+	for _, k := range e.keys {
+		c.expression(k, set)
+	}
+}
+
+// contains takes "variable contains constant", which asks for one element.
+func (c *collector) contains(e *comparison, set []string) bool {
+	left, ok := e.left.(*path)
+	if !ok || left.value != nil || len(left.keys) > 0 || slices.Contains(set, left.variable) {
+		return false
+	}
+	key, ok := keyText(e.right)
+	if ok {
+		c.add(left.variable + "." + key)
+	}
+	return ok
+}
+
+// keyText is the text of a key that stands in the source.
+func keyText(e expression) (string, bool) {
+	c, ok := e.(constant)
+	if !ok {
+		return "", false
+	}
+	switch v := c.value.(type) {
+	case string:
+		return v, true
+	case json.Number:
+		return v.String(), true
+	}
+	return "", false
+}
