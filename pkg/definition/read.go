@@ -1,0 +1,283 @@
+package definition
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rowbell/rowbell/pkg/spelling"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// Document is a workflow as a file has it.
+type Document struct {
+	Workflow workflow.Workflow
+	// Has says which of its keys the file has.
+	Has map[string]bool
+
+	base   int32              // of a draft; 0 without
+	by     string             // of a draft
+	places map[string]*node   // by path: triggers[0].field_conditions
+	parts  map[string][]*node // triggers, conditions, actions, recipients
+	file   string
+}
+
+// Place is where something stands in the file, as file:line:column: a key of the
+// document, or a part by its number, as trigger 2 or condition 1, of which an expression.
+// Of what it doesn't know it names the file.
+func (d *Document) Place(path string) string {
+	kind, number, _ := strings.Cut(path, " ")
+	nodes := d.parts[kind+"s"]
+	if n, err := strconv.Atoi(number); err == nil && n > 0 && n <= len(nodes) {
+		at := nodes[n-1]
+		if config := at.get("condition_config"); config != nil && config.get("expression") != nil {
+			at = config.get("expression")
+		}
+		return fmt.Sprintf("%s:%d:%d", d.file, at.line, at.column)
+	}
+	if n := d.places[path]; n != nil {
+		return fmt.Sprintf("%s:%d:%d", d.file, n.line, n.column)
+	}
+	return d.file
+}
+
+// Read reads a workflow from YAML or JSON, strictly. The error joins a *Problem for each
+// thing that is wrong. name is the file's, for them; one that ends in .json is JSON.
+func Read(name string, data []byte) (*Document, error) {
+	return read(name, data, strings.HasSuffix(name, ".json"), false)
+}
+
+// readDraft reads what workflow_definition.draft holds.
+func readDraft(id string, data []byte) (*Document, error) {
+	return read("the draft of workflow "+id, data, true, true)
+}
+
+func read(name string, data []byte, isJSON, draft bool) (*Document, error) {
+	if len(data) > maxFile {
+		return nil, &Problem{File: name, Message: fmt.Sprintf("it has %d bytes, and a workflow at most %d", len(data), maxFile)}
+	}
+	parse := parseYAML
+	if isJSON {
+		parse = parseJSON
+	}
+	root, err := parse(name, data)
+	if err != nil {
+		return nil, err
+	}
+	d := &Document{Has: make(map[string]bool), places: make(map[string]*node), parts: make(map[string][]*node), file: name}
+	r := &reader{doc: d, name: name}
+	r.workflow(root, draft)
+	if len(r.problems) > 0 {
+		return nil, errors.Join(r.problems...)
+	}
+	return d, nil
+}
+
+// reader makes a workflow of a tree.
+type reader struct {
+	doc      *Document
+	name     string
+	problems []error
+}
+
+func (r *reader) fail(line, column int, format string, args ...any) {
+	r.problems = append(r.problems, &Problem{r.name, line, column, fmt.Sprintf(format, args...)})
+}
+
+// The keys of a document, in the order in which they are written.
+var (
+	documentKeys  = []string{"name", "description", "status", "tenant_id", "id", "settings", "triggers", "conditions", "actions", "recipients"}
+	triggerKeys   = []string{"entity_type", "operation", "field_conditions", "priority", "id"}
+	conditionKeys = []string{"condition_type", "condition_config", "id"}
+	actionKeys    = []string{"action_type", "action_config", "order", "id"}
+	recipientKeys = []string{"recipient_type", "recipient_id", "action_id", "id"}
+)
+
+// keys refuses what n has beside these keys, and returns false if it is no mapping.
+func (r *reader) keys(n *node, what string, keys []string) bool {
+	if n.kind != mapping {
+		r.fail(n.line, n.column, "%s is a mapping of keys (%s), not %s", what, strings.Join(keys, ", "), n.kind)
+		return false
+	}
+	for _, m := range n.members {
+		if slices.Contains(keys, m.key) {
+			continue
+		}
+		mend := spelling.Mend(m.key, keys)
+		if mend == "" {
+			mend = "there are " + strings.Join(keys, ", ")
+		}
+		r.fail(m.line, m.column, "unknown key %q in %s; %s", m.key, what, mend)
+	}
+	return true
+}
+
+func (r *reader) workflow(root *node, draft bool) {
+	keys := documentKeys
+	if draft {
+		keys = []string{"name", "description", "settings", "triggers", "conditions", "actions", "recipients", "base", "by"}
+	}
+	if !r.keys(root, "a workflow", keys) {
+		return
+	}
+	w := &r.doc.Workflow
+	for _, m := range root.members {
+		r.doc.Has[m.key] = true
+		r.doc.places[m.key] = m.value
+	}
+	w.Name = r.text(root, "name", "")
+	w.Description = r.text(root, "description", "")
+	w.ID = r.text(root, "id", "")
+	if n := root.get("tenant_id"); n != nil && n.kind != null {
+		tenant := r.text(root, "tenant_id", "")
+		w.TenantID = &tenant
+	}
+	w.Status = workflow.Status(r.word(root, "status", string(workflow.Draft), string(workflow.Active), string(workflow.Inactive)))
+	w.Settings = r.object(root, "settings")
+	r.doc.base = r.number(root, "base", 0)
+	r.doc.by = r.text(root, "by", "")
+	ids := map[string]*node{}
+	id := func(n *node) string {
+		text := r.id(n, "id")
+		if text == "" {
+			return ""
+		}
+		if ids[text] != nil {
+			r.fail(n.get("id").line, n.get("id").column, "id %q stands there twice", text)
+		}
+		ids[text] = n
+		return text
+	}
+	each := func(key, what string, keys []string, f func(n *node)) {
+		of := root.get(key)
+		if of == nil || of.kind == null {
+			return
+		}
+		if of.kind != list {
+			r.fail(of.line, of.column, "%s is a list of %ss, not %s", key, what, of.kind)
+			return
+		}
+		clear(ids) // they are unique among their like
+		for _, n := range of.items {
+			r.doc.parts[key] = append(r.doc.parts[key], n)
+			if r.keys(n, "a "+what, keys) {
+				f(n)
+			}
+		}
+	}
+	w.Triggers, w.Conditions, w.Actions, w.Recipients = []workflow.Trigger{}, []workflow.Condition{}, []workflow.Action{}, []workflow.Recipient{}
+	each("triggers", "trigger", triggerKeys, func(n *node) {
+		w.Triggers = append(w.Triggers, workflow.Trigger{
+			ID: id(n), EntityType: r.needed(n, "entity_type", "the name of a table, as orders"),
+			Operation:       r.neededWord(n, "operation", "create", "update", "delete"),
+			FieldConditions: r.object(n, "field_conditions"), Priority: r.number(n, "priority", 100),
+		})
+	})
+	each("conditions", "condition", conditionKeys, func(n *node) {
+		w.Conditions = append(w.Conditions, workflow.Condition{
+			ID: id(n), Type: r.neededWord(n, "condition_type", "field_value", "time_based", "role_based", "expression"), Config: r.object(n, "condition_config"),
+		})
+	})
+	actions := map[string]bool{}
+	each("actions", "action", actionKeys, func(n *node) {
+		a := workflow.Action{ID: id(n), Type: r.needed(n, "action_type", "a kind, as webhook"), Config: r.object(n, "action_config"), Order: r.number(n, "order", 0)}
+		actions[a.ID] = true
+		w.Actions = append(w.Actions, a)
+	})
+	each("recipients", "recipient", recipientKeys, func(n *node) {
+		to := workflow.Recipient{
+			ID: id(n), Type: r.neededWord(n, "recipient_type", "user", "role", "group", "attribute"),
+			Value: r.needed(n, "recipient_id", "a user, role or group, or the name of a column"),
+		}
+		if action := r.id(n, "action_id"); action != "" {
+			to.ActionID = &action
+			if !actions[action] && (!draft || r.doc.Has["actions"]) {
+				at := n.get("action_id")
+				r.fail(at.line, at.column, "there is no action with the id %q in here; give one that id, or leave action_id out: then it is for all actions", action)
+			}
+		}
+		w.Recipients = append(w.Recipients, to)
+	})
+}
+
+// text reads a text. A number or a word that YAML takes for something else is one too.
+func (r *reader) text(of *node, key, missing string) string {
+	n := of.get(key)
+	switch {
+	case n == nil || n.kind == null:
+		return missing
+	case n.kind == list || n.kind == mapping:
+		r.fail(n.line, n.column, "%s is a text, not %s", key, n.kind)
+	}
+	return n.value
+}
+
+// needed reads a text that must be there.
+func (r *reader) needed(of *node, key, as string) string {
+	s := r.text(of, key, "")
+	if s == "" && (of.get(key) == nil || of.get(key).kind <= text) {
+		at := of
+		if n := of.get(key); n != nil {
+			at = n
+		}
+		r.fail(at.line, at.column, "%s is missing; it is %s", key, as)
+	}
+	return s
+}
+
+func (r *reader) id(of *node, key string) string {
+	s := r.text(of, key, "")
+	if strings.Contains(s, ".") || len([]rune(s)) > 64 {
+		r.fail(of.get(key).line, of.get(key).column, "%s %q is none: an id has at most 64 characters, and no dot", key, s)
+	}
+	return s
+}
+
+// word reads one of a few words; "" if it is not there.
+func (r *reader) word(of *node, key string, words ...string) string {
+	s := r.text(of, key, "")
+	if s == "" || slices.Contains(words, s) {
+		return s
+	}
+	mend := spelling.Mend(s, words)
+	if mend == "" {
+		mend = "it is one of " + strings.Join(words, ", ")
+	}
+	r.fail(of.get(key).line, of.get(key).column, "there is no %s %q; %s", key, s, mend)
+	return s
+}
+
+func (r *reader) neededWord(of *node, key string, words ...string) string {
+	s := r.word(of, key, words...)
+	if s == "" {
+		r.needed(of, key, "one of "+strings.Join(words, ", "))
+	}
+	return s
+}
+
+func (r *reader) number(of *node, key string, missing int32) int32 {
+	n := of.get(key)
+	if n == nil || n.kind == null {
+		return missing
+	}
+	v, err := strconv.ParseInt(n.value, 10, 32)
+	if n.kind != number || err != nil {
+		r.fail(n.line, n.column, "%s is a whole number", key)
+	}
+	return int32(v)
+}
+
+// object reads a mapping as JSON; {} if it is not there.
+func (r *reader) object(of *node, key string) json.RawMessage {
+	n := of.get(key)
+	if n == nil || n.kind == null {
+		return json.RawMessage("{}")
+	}
+	if n.kind != mapping {
+		r.fail(n.line, n.column, "%s is a mapping, not %s", key, n.kind)
+	}
+	return n.raw()
+}

@@ -1,0 +1,364 @@
+package definition
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// maxFile is how long a file may be: a document is no longer.
+const maxFile = 1 << 20
+
+// maxDepth bounds how deep a file may be nested.
+const maxDepth = 64
+
+// Problem is something in a file that can't be read.
+type Problem struct {
+	File         string
+	Line, Column int // from 1; 0 unknown
+	Message      string
+}
+
+func (p *Problem) Error() string {
+	place := p.File
+	if p.Line > 0 {
+		place += fmt.Sprintf(":%d:%d", p.Line, p.Column)
+	}
+	return place + ": " + p.Message
+}
+
+type nodeKind uint8
+
+const (
+	null nodeKind = iota
+	boolean
+	number
+	text
+	list
+	mapping
+)
+
+func (k nodeKind) String() string {
+	return [...]string{"nothing", "true or false", "a number", "a text", "a list", "a mapping"}[k]
+}
+
+// node is a value in a file, and where it stands.
+type node struct {
+	kind         nodeKind
+	line, column int
+	value        string // of a scalar: as in JSON, but a text without quotes
+	items        []*node
+	members      []member
+}
+
+type member struct {
+	key          string
+	line, column int
+	value        *node
+}
+
+func (n *node) get(key string) *node {
+	for _, m := range n.members {
+		if m.key == key {
+			return m.value
+		}
+	}
+	return nil
+}
+
+// json writes the value as JSON.
+func (n *node) json(b *bytes.Buffer) {
+	switch n.kind {
+	case null:
+		b.WriteString("null")
+	case boolean, number:
+		b.WriteString(n.value)
+	case text:
+		writeText(b, n.value)
+	case list:
+		b.WriteByte('[')
+		for i, item := range n.items {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			item.json(b)
+		}
+		b.WriteByte(']')
+	case mapping:
+		b.WriteByte('{')
+		for i, m := range n.members {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			writeText(b, m.key)
+			b.WriteByte(':')
+			m.value.json(b)
+		}
+		b.WriteByte('}')
+	}
+}
+
+// writeText writes a JSON text that keeps characters as they are.
+func writeText(b *bytes.Buffer, s string) {
+	enc := json.NewEncoder(b)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(s) // a string can always be written
+	b.Truncate(b.Len() - 1)
+}
+
+func (n *node) raw() json.RawMessage {
+	var b bytes.Buffer
+	n.json(&b)
+	return b.Bytes()
+}
+
+// parseJSON reads JSON into a tree. Returns a *Problem.
+func parseJSON(file string, data []byte) (*node, error) {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	p := &jsonParser{dec: dec, data: data, file: file}
+	n, err := p.value(0)
+	if err == nil {
+		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
+			err = p.problem("there is more behind the end of the document")
+		}
+	}
+	return n, err
+}
+
+type jsonParser struct {
+	dec  *json.Decoder
+	data []byte
+	file string
+}
+
+// place is where the next token starts, or the present one ends.
+func (p *jsonParser) place() (line, column int) {
+	i := int(p.dec.InputOffset())
+	for i < len(p.data) && strings.IndexByte(" \t\r\n,:", p.data[i]) >= 0 {
+		i++
+	}
+	return placeOf(p.data, i)
+}
+
+func placeOf(data []byte, i int) (line, column int) {
+	before := data[:min(i, len(data))]
+	start := bytes.LastIndexByte(before, '\n') + 1
+	return bytes.Count(before, []byte("\n")) + 1, utf8.RuneCount(before[start:]) + 1
+}
+
+func (p *jsonParser) problem(format string, args ...any) error {
+	line, column := p.place()
+	return &Problem{p.file, line, column, fmt.Sprintf(format, args...)}
+}
+
+func (p *jsonParser) token() (json.Token, error) {
+	t, err := p.dec.Token()
+	var syntax *json.SyntaxError
+	switch {
+	case err == nil:
+		return t, nil
+	case errors.As(err, &syntax):
+		line, column := placeOf(p.data, int(syntax.Offset)-1)
+		return nil, &Problem{p.file, line, column, "this is not JSON: " + syntax.Error()}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, p.problem("this is not JSON: it ends too early")
+	}
+	return nil, p.problem("this is not JSON: %v", err)
+}
+
+func (p *jsonParser) value(depth int) (*node, error) {
+	if depth > maxDepth {
+		return nil, p.problem("it is nested deeper than %d", maxDepth)
+	}
+	n := &node{}
+	n.line, n.column = p.place()
+	t, err := p.token()
+	if err != nil {
+		return nil, err
+	}
+	switch t := t.(type) {
+	case nil:
+	case bool:
+		n.kind, n.value = boolean, strconv.FormatBool(t)
+	case json.Number:
+		n.kind, n.value = number, t.String()
+	case string:
+		n.kind, n.value = text, t
+	case json.Delim:
+		n.kind = list
+		if t == '{' {
+			n.kind = mapping
+		}
+		for p.dec.More() {
+			var m member
+			if n.kind == mapping {
+				m.line, m.column = p.place()
+				key, err := p.token()
+				if err != nil {
+					return nil, err
+				}
+				m.key = key.(string) // the decoder allows nothing else there
+				if n.get(m.key) != nil {
+					return nil, &Problem{p.file, m.line, m.column, fmt.Sprintf("key %q stands there twice", m.key)}
+				}
+			}
+			if m.value, err = p.value(depth + 1); err != nil {
+				return nil, err
+			}
+			if n.kind == mapping {
+				n.members = append(n.members, m)
+			} else {
+				n.items = append(n.items, m.value)
+			}
+		}
+		if _, err := p.token(); err != nil {
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+// parseYAML reads YAML into a tree. Returns a *Problem.
+func parseYAML(file string, data []byte) (*node, error) {
+	doc, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		p := &Problem{File: file, Message: "this is not YAML: " + strings.TrimSpace(err.Error())}
+		var at yaml.Error
+		if errors.As(err, &at) {
+			p.Message = "this is not YAML: " + at.GetMessage()
+			if t := at.GetToken(); t != nil && t.Position != nil {
+				p.Line, p.Column = t.Position.Line, t.Position.Column
+			}
+		}
+		return nil, p
+	}
+	y := yamlParser{file}
+	var root ast.Node
+	for _, d := range doc.Docs {
+		if d.Body == nil || d.Body.Type() == ast.CommentType {
+			continue
+		}
+		if root != nil {
+			return nil, y.problem(d.Body, "there is a second document; a file holds one workflow")
+		}
+		root = d.Body
+	}
+	if root == nil {
+		return nil, &Problem{File: file, Message: "it is empty"}
+	}
+	return y.value(root, 0)
+}
+
+// numeric is a number in JSON.
+var numeric = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
+
+type yamlParser struct{ file string }
+
+func (y yamlParser) problem(n ast.Node, format string, args ...any) error {
+	p := &Problem{File: y.file, Message: fmt.Sprintf(format, args...)}
+	if t := n.GetToken(); t != nil && t.Position != nil {
+		p.Line, p.Column = t.Position.Line, t.Position.Column
+	}
+	return p
+}
+
+func (y yamlParser) value(from ast.Node, depth int) (*node, error) {
+	if depth > maxDepth {
+		return nil, y.problem(from, "it is nested deeper than %d", maxDepth)
+	}
+	n := &node{}
+	if t := from.GetToken(); t != nil && t.Position != nil {
+		n.line, n.column = t.Position.Line, t.Position.Column
+	}
+	switch from := from.(type) {
+	case *ast.NullNode:
+	case *ast.BoolNode:
+		n.kind, n.value = boolean, strconv.FormatBool(from.Value)
+	case *ast.IntegerNode, *ast.FloatNode:
+		n.kind, n.value = number, from.GetToken().Value
+		// Else 010 would be 8 to one reader and 10 to the next.
+		if !numeric.MatchString(n.value) {
+			return nil, y.problem(from, "%s is a number in one way and a text in another; write it in decimal digits, or in quotes", n.value)
+		}
+	case *ast.InfinityNode, *ast.NanNode:
+		return nil, y.problem(from, "%s is no number in JSON; put it in quotes", from.GetToken().Value)
+	case *ast.StringNode:
+		n.kind, n.value = text, from.Value
+		// 1e5 is a number by YAML's own schema, though not to the library.
+		if from.Token.Type == token.StringType && numeric.MatchString(from.Value) {
+			n.kind = number
+		}
+	case *ast.LiteralNode:
+		n.kind, n.value = text, from.Value.Value
+	case *ast.SequenceNode:
+		n.kind = list
+		for _, item := range from.Values {
+			v, err := y.value(item, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			n.items = append(n.items, v)
+		}
+	case *ast.MappingNode:
+		n.kind = mapping
+		for _, entry := range from.Values {
+			if err := y.entry(n, entry, depth); err != nil {
+				return nil, err
+			}
+		}
+		if len(n.members) > 0 { // a block has no token of its own: it starts with its first key
+			n.line, n.column = n.members[0].line, n.members[0].column
+		}
+	case *ast.MappingValueNode:
+		n.kind = mapping
+		if err := y.entry(n, from, depth); err != nil {
+			return nil, err
+		}
+		n.line, n.column = n.members[0].line, n.members[0].column
+	default:
+		return nil, y.problem(from, "%s is not understood in a workflow; write the value out", strings.ToLower(from.Type().String()))
+	}
+	if !utf8.ValidString(n.value) || strings.ContainsRune(n.value, 0) {
+		return nil, y.problem(from, "the text can't be stored: it holds a zero byte, or is no UTF-8")
+	}
+	return n, nil
+}
+
+func (y yamlParser) entry(into *node, entry *ast.MappingValueNode, depth int) error {
+	m := member{}
+	if t := entry.Key.GetToken(); t != nil && t.Position != nil {
+		m.line, m.column = t.Position.Line, t.Position.Column
+	}
+	key, ok := entry.Key.(ast.ScalarNode)
+	if !ok {
+		return y.problem(entry, "a key is a word")
+	}
+	if _, merge := entry.Key.(*ast.MergeKeyNode); merge {
+		return y.problem(entry.Key, "<< is not understood in a workflow; write the keys out")
+	}
+	m.key = key.GetToken().Value
+	if s, ok := entry.Key.(*ast.StringNode); ok {
+		m.key = s.Value
+	}
+	if into.get(m.key) != nil {
+		return y.problem(entry.Key, "key %q stands there twice", m.key)
+	}
+	var err error
+	if m.value, err = y.value(entry.Value, depth+1); err != nil {
+		return err
+	}
+	into.members = append(into.members, m)
+	return nil
+}

@@ -1,0 +1,350 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// WorkflowFilter chooses workflows.
+type WorkflowFilter struct {
+	Tenant *string         // nil: all; "" = operators' workflows
+	Status workflow.Status // "" all
+}
+
+// ListedWorkflow is a workflow in a list.
+type ListedWorkflow struct {
+	ID        string           `json:"id"`
+	TenantID  string           `json:"tenant_id,omitempty"` // "" = an operators' workflow
+	Name      string           `json:"name"`
+	Status    workflow.Status  `json:"status"`
+	Version   int32            `json:"version"`
+	Draft     bool             `json:"draft"` // there is one beside the live version
+	UpdatedAt time.Time        `json:"updated_at"`
+	Verdict   workflow.Verdict `json:"verdict,omitempty"` // of workflow_health; "" none for this version
+	Message   string           `json:"message,omitempty"`
+	Warnings  []string         `json:"warnings,omitempty"`
+}
+
+const listedColumns = `d.id, coalesce(d.tenant_id, ''), d.name, d.status, d.version, d.draft is not null, d.updated_at,
+	coalesce(h.verdict, ''), coalesce(h.message, ''), coalesce(h.warnings, '{}')`
+
+// What health says of another version than the latest says nothing of that.
+const withHealth = ` left join rowbell.workflow_health h on h.workflow_id = d.id and h.version = d.version and d.status = 'active'`
+
+// Workflows lists definitions by tenant and id, operators' first.
+func (s *Source) Workflows(ctx context.Context, f WorkflowFilter) ([]ListedWorkflow, error) {
+	const what = "list workflows"
+	rows, err := s.pool.Query(ctx, `select `+listedColumns+` from rowbell.workflow_definition d`+withHealth+`
+where ($1::text is null or coalesce(d.tenant_id, '') = $1) and ($2 = '' or d.status = $2)
+order by coalesce(d.tenant_id, '') collate "C", d.id collate "C"`, f.Tenant, f.Status)
+	if err != nil {
+		return nil, sourceError(what, err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[ListedWorkflow])
+	if err != nil {
+		return nil, sourceError(what, err)
+	}
+	return list, nil
+}
+
+// Definition is a workflow as it stands, with its draft.
+type Definition struct {
+	ListedWorkflow
+	Document json.RawMessage // of its latest version
+	// DraftText is the draft as it is stored; nil without one.
+	DraftText json.RawMessage
+	CreatedBy string
+	CreatedAt time.Time
+}
+
+const definitionQuery = `select ` + listedColumns + `, v.document, d.draft, d.created_by, d.created_at
+from rowbell.workflow_definition d` + withHealth + `
+join rowbell.workflow_version v on v.workflow_id = d.id and v.version = d.version`
+
+func scanDefinition(row pgx.CollectableRow) (Definition, error) {
+	var d Definition
+	var document, draft []byte
+	err := row.Scan(&d.ID, &d.TenantID, &d.Name, &d.Status, &d.Version, &d.Draft, &d.UpdatedAt, &d.Verdict, &d.Message, &d.Warnings,
+		&document, &draft, &d.CreatedBy, &d.CreatedAt)
+	d.Document, d.DraftText = document, draft
+	return d, err
+}
+
+// Definition reads one workflow. Returns ErrNotFound, which says whether it was deleted.
+func (s *Source) Definition(ctx context.Context, id string) (Definition, error) {
+	what := "read workflow " + id
+	rows, err := s.pool.Query(ctx, definitionQuery+` where d.id = $1`, id)
+	if err != nil {
+		return Definition{}, sourceError(what, err)
+	}
+	list, err := pgx.CollectRows(rows, scanDefinition)
+	if err != nil {
+		return Definition{}, sourceError(what, err)
+	}
+	if len(list) == 0 {
+		return Definition{}, s.noWorkflow(ctx, id)
+	}
+	return list[0], nil
+}
+
+// Definitions reads all workflows that the filter chooses, with documents and drafts.
+func (s *Source) Definitions(ctx context.Context, f WorkflowFilter) ([]Definition, error) {
+	const what = "read workflows"
+	rows, err := s.pool.Query(ctx, definitionQuery+`
+where ($1::text is null or coalesce(d.tenant_id, '') = $1) and ($2 = '' or d.status = $2)
+order by coalesce(d.tenant_id, '') collate "C", d.id collate "C"`, f.Tenant, f.Status)
+	if err != nil {
+		return nil, sourceError(what, err)
+	}
+	list, err := pgx.CollectRows(rows, scanDefinition)
+	if err != nil {
+		return nil, sourceError(what, err)
+	}
+	return list, nil
+}
+
+// noWorkflow is the error for an id that has no definition.
+func (s *Source) noWorkflow(ctx context.Context, id string) error {
+	var last int32
+	err := s.pool.QueryRow(ctx, `select coalesce(max(version), 0) from rowbell.workflow_version where workflow_id = $1`, id).Scan(&last)
+	if err != nil {
+		return sourceError("look for versions of workflow "+id, err)
+	}
+	if last > 0 {
+		return fmt.Errorf("workflow %s was deleted, as its version %d says; its versions are still there: %w", id, last, workflow.ErrNotFound)
+	}
+	return fmt.Errorf("there is no workflow %s: %w", id, workflow.ErrNotFound)
+}
+
+// VersionInfo is a row of workflow_version with who wrote it.
+type VersionInfo struct {
+	workflow.Version
+	DBUser    string
+	CreatedBy string
+	CreatedAt time.Time
+}
+
+// History reads all versions of a workflow, the latest first. Returns ErrNotFound if
+// there never was one.
+func (s *Source) History(ctx context.Context, id string) ([]VersionInfo, error) {
+	what := "read the versions of workflow " + id
+	rows, err := s.pool.Query(ctx, `select `+versionColumns+`, db_user, created_by, created_at
+from rowbell.workflow_version where workflow_id = $1 order by version desc`, id)
+	if err != nil {
+		return nil, sourceError(what, err)
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (VersionInfo, error) {
+		var v VersionInfo
+		var document []byte
+		err := row.Scan(&v.WorkflowID, &v.Version.Version, &v.TenantID, &v.Status, &document, &v.DBUser, &v.CreatedBy, &v.CreatedAt)
+		v.Document = document
+		return v, err
+	})
+	if err != nil {
+		return nil, sourceError(what, err)
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("there is no workflow %s: %w", id, workflow.ErrNotFound)
+	}
+	return list, nil
+}
+
+// Edit is a change of a workflow that somebody makes through the command line or an API.
+type Edit struct {
+	WorkflowID string
+	Actor      string // for created_by and audit_log; "" = the database user
+	// Action is what audit_log calls it: workflow.activate.
+	Action string
+	Detail map[string]any // for audit_log
+	// Version and Draft are what the change was decided by. If the workflow has another
+	// version or draft meanwhile, it is refused by ErrConflict. Draft nil: there was none.
+	Version int32
+	Draft   json.RawMessage
+}
+
+// edit does f in a transaction that holds the workflow. What f changes is one version.
+func (s *Source) edit(ctx context.Context, e Edit, f func(tx pgx.Tx, tenantID string) error) (version int32, err error) {
+	what := fmt.Sprintf("%s of workflow %s", e.Action, e.WorkflowID)
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `set local lock_timeout = '2s'`); err != nil {
+			return err
+		}
+		if e.Actor != "" {
+			if _, err := tx.Exec(ctx, `select rowbell.set_actor($1)`, e.Actor); err != nil {
+				return err
+			}
+		}
+		var tenant string
+		var same bool
+		err := tx.QueryRow(ctx, `select coalesce(tenant_id, ''), version = $2 and draft is not distinct from $3::jsonb
+from rowbell.workflow_definition where id = $1 for no key update`, e.WorkflowID, e.Version, e.Draft).Scan(&tenant, &same)
+		if err != nil {
+			return err
+		}
+		if !same {
+			return fmt.Errorf("somebody else has changed it just now; look at it again: %w", workflow.ErrConflict)
+		}
+		if err := f(tx, tenant); err != nil {
+			return err
+		}
+		detail := e.Detail
+		if detail == nil {
+			detail = map[string]any{}
+		}
+		if _, err := tx.Exec(ctx, `insert into rowbell.audit_log (tenant_id, action, object_type, object_id, detail)
+values (nullif($1, ''), $2, 'workflow', $3, $4)`, tenant, e.Action, e.WorkflowID, detail); err != nil {
+			return err
+		}
+		// Now, so that what the version trigger has to say comes with what was done.
+		if _, err := tx.Exec(ctx, `set constraints all immediate`); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, `select version from rowbell.workflow_definition where id = $1`, e.WorkflowID).Scan(&version)
+	})
+	if err != nil {
+		return 0, sourceError(what, err)
+	}
+	return version, nil
+}
+
+// SetDraft puts a draft beside the live version; nil discards the one that is there.
+// Plain secrets in it move to table secret.
+func (s *Source) SetDraft(ctx context.Context, e Edit, draft json.RawMessage) error {
+	_, err := s.edit(ctx, e, func(tx pgx.Tx, _ string) error {
+		_, err := tx.Exec(ctx, `update rowbell.workflow_definition set draft = $2 where id = $1`, e.WorkflowID, draft)
+		return err
+	})
+	return err
+}
+
+// SetStatus changes the status, and returns the version that came of it.
+func (s *Source) SetStatus(ctx context.Context, e Edit, status workflow.Status) (int32, error) {
+	return s.edit(ctx, e, func(tx pgx.Tx, _ string) error {
+		_, err := tx.Exec(ctx, `update rowbell.workflow_definition set status = $2 where id = $1 and status <> $2`, e.WorkflowID, status)
+		return err
+	})
+}
+
+// Publish makes w, but for its id and tenant, what the workflow is, with its status, and
+// takes the draft away: one version comes of it, whose number is returned. Parts keep
+// their ids. Returns ErrConflict if an id is one of another workflow's parts.
+func (s *Source) Publish(ctx context.Context, e Edit, w *workflow.Workflow) (int32, error) {
+	return s.edit(ctx, e, func(tx pgx.Tx, _ string) error {
+		var b pgx.Batch
+		b.Queue(`update rowbell.workflow_definition set name = $2, description = $3, status = $4, settings = $5, draft = null where id = $1`,
+			e.WorkflowID, w.Name, w.Description, w.Status, object(w.Settings))
+		// Recipients go first and come last, since they refer to actions.
+		remove := func(table string, ids []string) {
+			b.Queue(`delete from rowbell.`+table+` where workflow_id = $1 and id <> all ($2)`, e.WorkflowID, ids)
+		}
+		remove("workflow_recipient", ids(w.Recipients, func(r workflow.Recipient) string { return r.ID }))
+		remove("workflow_trigger", ids(w.Triggers, func(t workflow.Trigger) string { return t.ID }))
+		remove("workflow_condition", ids(w.Conditions, func(c workflow.Condition) string { return c.ID }))
+		remove("workflow_action", ids(w.Actions, func(a workflow.Action) string { return a.ID }))
+		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+			return err
+		}
+		put := func(what, id, sql string, args ...any) error {
+			tag, err := tx.Exec(ctx, sql, append([]any{id, e.WorkflowID}, args...)...)
+			if err == nil && tag.RowsAffected() == 0 {
+				err = fmt.Errorf("%s %s is a part of another workflow; leave its id out, then it gets one of its own: %w", what, id, workflow.ErrConflict)
+			}
+			return err
+		}
+		for _, t := range w.Triggers {
+			if err := put("trigger", t.ID, `insert into rowbell.workflow_trigger as p (id, workflow_id, entity_type, operation, field_conditions, priority)
+values ($1, $2, $3, $4, $5, $6) on conflict (id) do update
+set entity_type = excluded.entity_type, operation = excluded.operation, field_conditions = excluded.field_conditions, priority = excluded.priority
+where p.workflow_id = excluded.workflow_id`, t.EntityType, t.Operation, object(t.FieldConditions), t.Priority); err != nil {
+				return err
+			}
+		}
+		for _, c := range w.Conditions {
+			if err := put("condition", c.ID, `insert into rowbell.workflow_condition as p (id, workflow_id, condition_type, condition_config)
+values ($1, $2, $3, $4) on conflict (id) do update
+set condition_type = excluded.condition_type, condition_config = excluded.condition_config
+where p.workflow_id = excluded.workflow_id`, c.Type, object(c.Config)); err != nil {
+				return err
+			}
+		}
+		for _, a := range w.Actions {
+			if err := put("action", a.ID, `insert into rowbell.workflow_action as p (id, workflow_id, action_type, action_config, "order")
+values ($1, $2, $3, $4, $5) on conflict (id) do update
+set action_type = excluded.action_type, action_config = excluded.action_config, "order" = excluded."order"
+where p.workflow_id = excluded.workflow_id`, a.Type, object(a.Config), a.Order); err != nil {
+				return err
+			}
+		}
+		for _, r := range w.Recipients {
+			if err := put("recipient", r.ID, `insert into rowbell.workflow_recipient as p (id, workflow_id, action_id, recipient_type, recipient_id)
+values ($1, $2, $3, $4, $5) on conflict (id) do update
+set action_id = excluded.action_id, recipient_type = excluded.recipient_type, recipient_id = excluded.recipient_id
+where p.workflow_id = excluded.workflow_id`, r.ActionID, r.Type, r.Value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func ids[P any](parts []P, id func(P) string) []string {
+	list := make([]string, len(parts))
+	for i, p := range parts {
+		list[i] = id(p)
+	}
+	return list
+}
+
+// object is a JSON object, the empty one for nothing.
+func object(raw json.RawMessage) json.RawMessage {
+	if len(raw) == 0 || string(raw) == "null" {
+		return json.RawMessage("{}")
+	}
+	return raw
+}
+
+// CapturedTables reads what is captured now, by label.
+func (s *Source) CapturedTables(ctx context.Context) ([]workflow.Table, error) {
+	const what = "read captured tables"
+	rows, err := s.pool.Query(ctx, `select `+tableColumns+` from (
+	select distinct on (schema_name, table_name) * from rowbell.captured_table order by schema_name, table_name, version desc
+) t where not released order by label`)
+	if err != nil {
+		return nil, sourceError(what, err)
+	}
+	tables, err := pgx.CollectRows(rows, scanTable)
+	if err != nil {
+		return nil, sourceError(what, err)
+	}
+	return tables, nil
+}
+
+// TableLabels lists the application's tables by the labels that they would have, and the
+// column that would be their tenant column where they have it.
+func (s *Source) TableLabels(ctx context.Context) (labels []string, tenantColumn string, err error) {
+	const what = "list tables"
+	rows, err := s.pool.Query(ctx, `select n.nspname::text, c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p') and n.nspname not in ('rowbell', 'pg_catalog', 'information_schema') and n.nspname not like 'pg\_t%' order by 1, 2`)
+	if err != nil {
+		return nil, "", sourceError(what, err)
+	}
+	labels, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (string, error) {
+		var schema, name string
+		err := row.Scan(&schema, &name)
+		return change.TableLabel(schema, name), err
+	})
+	if err == nil {
+		err = s.pool.QueryRow(ctx, `select tenant_column from rowbell.setting`).Scan(&tenantColumn)
+	}
+	if err != nil {
+		return nil, "", sourceError(what, err)
+	}
+	return labels, tenantColumn, nil
+}
