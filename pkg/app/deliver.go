@@ -18,9 +18,9 @@ import (
 	"github.com/rowbell/rowbell/pkg/store"
 )
 
-// prepareDelivery makes what deliveries need: the guarded client, the action kinds, the
-// key for secrets, and the executor.
-func (a *App) prepareDelivery(version string) error {
+// prepareKinds makes what is needed to read actions: the guarded client, the action
+// kinds, and the key for secrets.
+func (a *App) prepareKinds(version string) error {
 	var err error
 	if len(a.cfg.SecretKey) > 0 {
 		if a.key, err = secret.NewKey(a.cfg.SecretKey); err != nil {
@@ -31,9 +31,16 @@ func (a *App) prepareDelivery(version string) error {
 		return err
 	}
 	a.registry, err = actions.NewRegistry(webhook.Kind(a.egress, version), notification.Kind(a.state), log.Kind())
-	if err != nil {
+	return err
+}
+
+// prepareDelivery makes what deliveries need besides: where they are redirected to, and
+// the executor.
+func (a *App) prepareDelivery(version string) error {
+	if err := a.prepareKinds(version); err != nil {
 		return err
 	}
+	var err error
 	if to := a.cfg.Delivery.Redirect(); to != "" {
 		// Where the operator sends all is the operator's to choose.
 		if a.redirectEgress, err = egress.New(egress.Config{Allow: everywhere}); err != nil {

@@ -13,24 +13,36 @@ var later = []string{"chat", "email", "function", "publish"}
 
 // judge says what recording must know of a workflow's actions, or what is wrong with them.
 func (a *App) judge(w *workflow.Workflow) ([]workflow.Route, error) {
+	routes, secrets, err := a.routes(w)
+	if err == nil && secrets != "" && a.key == nil {
+		err = fmt.Errorf("%s: it has a secret, and this worker has no key to keep it with; set ROWBELL_SECRET_KEY (make one with: openssl rand -base64 32) and start it again", secrets)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return routes, nil
+}
+
+// routes judges the actions, but for the key of this process. secrets names the first
+// one that has any.
+func (a *App) routes(w *workflow.Workflow) (routes []workflow.Route, secrets string, err error) {
 	for i, action := range w.Actions {
 		if slices.Contains(later, action.Type) {
-			return nil, fmt.Errorf("action %d: not supported by this version yet: actions of kind %s", i+1, action.Type)
+			return nil, "", fmt.Errorf("action %d: not supported by this version yet: actions of kind %s", i+1, action.Type)
 		}
 	}
 	plan, err := a.registry.Plan(w)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	routes := make([]workflow.Route, len(plan.Steps))
+	routes = make([]workflow.Route, len(plan.Steps))
 	for i, s := range plan.Steps {
-		if len(s.Runner.Secrets()) > 0 && a.key == nil {
-			return nil, fmt.Errorf("action %d (%s): it has a secret, and this worker has no key to keep it with; set ROWBELL_SECRET_KEY (make one with: openssl rand -base64 32) and start it again",
-				i+1, s.Kind.Name)
+		if len(s.Runner.Secrets()) > 0 && secrets == "" {
+			secrets = fmt.Sprintf("action %d (%s)", i+1, s.Kind.Name)
 		}
 		routes[i] = workflow.Route{Lane: s.Lane, Addressed: !s.Kind.Recipients}
 	}
-	return routes, nil
+	return routes, secrets, nil
 }
 
 // plan is what the executor runs: what the workflow says, or the same sent elsewhere.

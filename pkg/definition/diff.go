@@ -9,8 +9,8 @@ import (
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
-// context is how many lines of a diff stand before and behind a change.
-const context = 3
+// around is how many lines of a diff stand before and behind a change.
+const around = 3
 
 // maxTable bounds the work of a comparison: beyond it, all lines between the first and
 // the last difference are taken as changed.
@@ -30,9 +30,9 @@ func unified(fromName, toName, from, to string) string {
 			start++
 			continue
 		}
-		first := max(0, start-context)
+		first := max(0, start-around)
 		end, same := start, 0
-		for end < len(edits) && same <= 2*context {
+		for end < len(edits) && same <= 2*around {
 			if edits[end].mark == ' ' {
 				same++
 			} else {
@@ -40,7 +40,7 @@ func unified(fromName, toName, from, to string) string {
 			}
 			end++
 		}
-		last := end - max(0, same-context)
+		last := end - max(0, same-around)
 		hunk(&out, edits[first:last])
 		start = last
 	}

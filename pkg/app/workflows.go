@@ -1,0 +1,32 @@
+package app
+
+import (
+	"context"
+
+	"github.com/rowbell/rowbell/cdc"
+	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/definition"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// Workflows is the service behind rowbell workflow and the API. It judges as a worker
+// does, but for the key of secrets, which is the worker's own.
+func (o *Operator) Workflows() (*definition.Service, error) {
+	if err := o.app.prepareKinds(""); err != nil {
+		return nil, err
+	}
+	return o.app.definitions(), nil
+}
+
+func (a *App) definitions() *definition.Service {
+	return &definition.Service{
+		Source: a.source, Registry: a.registry,
+		Judge: func(w *workflow.Workflow) ([]workflow.Route, error) {
+			routes, _, err := a.routes(w)
+			return routes, err
+		},
+		Describe: func(ctx context.Context, schema, name string) (*change.Relation, error) {
+			return cdc.Describe(ctx, a.sourcePool, schema, name)
+		},
+	}
+}

@@ -1,0 +1,230 @@
+package definition
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rowbell/rowbell/actions"
+	"github.com/rowbell/rowbell/engine/match"
+	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/spelling"
+	"github.com/rowbell/rowbell/pkg/store"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// catalog is what the source has of tables, each looked up once.
+type catalog struct {
+	service      *Service
+	captured     []workflow.Table
+	labels       []string // of all tables of the application
+	tenantColumn string   // of tables that have it and aren't captured
+	known        map[string]described
+}
+
+type described struct {
+	table *workflow.Table
+	rel   *change.Relation
+	err   error
+}
+
+func (s *Service) catalog(ctx context.Context) (*catalog, error) {
+	captured, err := s.Source.CapturedTables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	labels, tenantColumn, err := s.Source.TableLabels(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &catalog{service: s, captured: captured, labels: labels, tenantColumn: tenantColumn, known: make(map[string]described)}, nil
+}
+
+// failure is an error of the database, which says nothing about a workflow.
+type failure struct{ err error }
+
+func (f failure) Error() string { return f.err.Error() }
+
+// lookup finds a table by its label: as it is captured, or as it would be.
+func (c *catalog) lookup(ctx context.Context, label string) (*workflow.Table, *change.Relation, error) {
+	d, ok := c.known[label]
+	if !ok {
+		d.table, d.rel, d.err = c.find(ctx, label)
+		c.known[label] = d
+	}
+	return d.table, d.rel, d.err
+}
+
+func (c *catalog) find(ctx context.Context, label string) (*workflow.Table, *change.Relation, error) {
+	var table *workflow.Table
+	schema, name := "public", label
+	if i := slices.IndexFunc(c.captured, func(t workflow.Table) bool { return t.Label == label }); i >= 0 {
+		table = &c.captured[i]
+		schema, name = table.Schema, table.Name
+	} else if before, after, ok := strings.Cut(label, "."); ok {
+		schema, name = before, after
+	}
+	rel, err := c.service.Describe(ctx, schema, name)
+	switch {
+	case err != nil:
+		return nil, nil, failure{err}
+	case rel == nil && table != nil:
+		return nil, nil, fmt.Errorf("table %s was captured, and is not there any more: it was dropped or renamed; make it again, or name another table", label)
+	case rel == nil:
+		return nil, nil, c.noTable(label)
+	case table != nil:
+		return table, rel, nil
+	}
+	table = &workflow.Table{Schema: schema, Name: name, Label: label}
+	if rel.Column(c.tenantColumn) >= 0 {
+		table.TenantColumn = c.tenantColumn
+	}
+	table.InsertOnly = !slices.ContainsFunc(rel.Columns, func(col change.Column) bool { return col.Key })
+	return table, rel, nil
+}
+
+func (c *catalog) noTable(label string) error {
+	known := slices.Clone(c.labels)
+	for _, t := range c.captured {
+		known = append(known, t.Label)
+	}
+	mend := spelling.Mend(label, known)
+	if mend == "" {
+		mend = "make it first, or name one that there is"
+	}
+	return fmt.Errorf("there is no table %s; %s", label, mend)
+}
+
+// Check says what the worker would say of a workflow if it were active, and what its
+// actions lack of the tables it is about. The error is one of the database.
+func (s *Service) Check(ctx context.Context, w *workflow.Workflow) (match.Report, error) {
+	c, err := s.catalog(ctx)
+	if err != nil {
+		return match.Report{}, err
+	}
+	return c.check(ctx, w)
+}
+
+func (c *catalog) check(ctx context.Context, w *workflow.Workflow) (match.Report, error) {
+	var broken error
+	r := match.Check(w, func(label string) (*workflow.Table, *change.Relation, error) {
+		table, rel, err := c.lookup(ctx, label)
+		if f, ok := err.(failure); ok { //nolint:errorlint // never wrapped
+			broken = f.err
+		}
+		return table, rel, err
+	}, c.service.Judge)
+	if broken != nil {
+		return match.Report{}, broken
+	}
+	plan, err := c.service.Registry.Plan(w)
+	if err != nil {
+		return r, nil // Judge has said so
+	}
+	c.lacks(ctx, w, plan, &r)
+	if len(r.Errors) > 0 && (r.Verdict == workflow.OK || r.Verdict == workflow.NotCaptured) {
+		r.Verdict = workflow.Broken
+	}
+	return r, nil
+}
+
+// lacks adds what the actions will not get. A text that has a gap for one of several
+// triggers may be meant so, unless the column isn't there at all.
+func (c *catalog) lacks(ctx context.Context, w *workflow.Workflow, plan *actions.Plan, r *match.Report) {
+	type found struct {
+		lack actions.Lack
+		n    int
+	}
+	var list []*found
+	judged := 0
+	for _, t := range w.Triggers {
+		if t.Domain() {
+			continue
+		}
+		op, ok := change.ParseOp(t.Operation)
+		table, rel, err := c.lookup(ctx, t.EntityLabel())
+		if err != nil || !ok {
+			continue
+		}
+		judged++
+		for _, l := range plan.Lacking(w, rel, table, op) {
+			i := slices.IndexFunc(list, func(f *found) bool { return f.lack == l })
+			if i < 0 {
+				i, list = len(list), append(list, &found{lack: l})
+			}
+			list[i].n++
+		}
+	}
+	for _, f := range list {
+		p := match.Problem{
+			Where:   fmt.Sprintf("action %d (%s), %s", f.lack.Action+1, f.lack.Kind, f.lack.Where),
+			Message: f.lack.Message, Mend: f.lack.Mend,
+		}
+		switch {
+		case f.lack.Blocks:
+			r.Errors = append(r.Errors, p)
+		case f.lack.Unknown || f.n == judged:
+			r.Warnings = append(r.Warnings, p)
+		}
+	}
+}
+
+// Checked is what Check says of a workflow.
+type Checked struct {
+	ID, Name string
+	Status   workflow.Status
+	Of       string // version 3; draft
+	Report   match.Report
+}
+
+// CheckAll checks the workflows that a filter chooses, and their drafts.
+func (s *Service) CheckAll(ctx context.Context, f store.WorkflowFilter) ([]Checked, error) {
+	defs, err := s.Source.Definitions(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	return s.checkDefinitions(ctx, defs)
+}
+
+// CheckOne checks a workflow and its draft.
+func (s *Service) CheckOne(ctx context.Context, id string) ([]Checked, error) {
+	d, err := s.Source.Definition(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return s.checkDefinitions(ctx, []store.Definition{d})
+}
+
+func (s *Service) checkDefinitions(ctx context.Context, defs []store.Definition) ([]Checked, error) {
+	c, err := s.catalog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []Checked
+	for _, d := range defs {
+		show, draftErr := shown(d)
+		if show == nil {
+			return nil, draftErr
+		}
+		checked := Checked{ID: d.ID, Name: d.Name, Status: d.Status, Of: fmt.Sprintf("version %d", d.Version)}
+		if checked.Report, err = c.check(ctx, show.Workflow); err != nil {
+			return nil, err
+		}
+		list = append(list, checked)
+		if d.DraftText == nil {
+			continue
+		}
+		checked.Of = "draft"
+		switch {
+		case draftErr != nil:
+			checked.Report = match.Report{Verdict: workflow.Broken, Errors: []match.Problem{{Message: draftErr.Error()}}}
+		default:
+			if checked.Report, err = c.check(ctx, show.Next); err != nil {
+				return nil, err
+			}
+		}
+		list = append(list, checked)
+	}
+	return list, nil
+}

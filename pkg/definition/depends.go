@@ -1,0 +1,222 @@
+package definition
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rowbell/rowbell/engine/match"
+	"github.com/rowbell/rowbell/pkg/spelling"
+	"github.com/rowbell/rowbell/pkg/store"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// Use is one way in which a workflow depends on a table or a column.
+type Use struct {
+	How    string `json:"how"`              // trigger, condition, any_changed, recipient, template, tenant column, key column
+	Where  string `json:"where"`            // trigger 1 (orders update), field_conditions
+	Column string `json:"column,omitempty"` // of the table
+	Reads  string `json:"reads,omitempty"`  // new.status
+}
+
+// Dependent is a workflow, as it is live or as its draft would make it, that depends on a
+// table or a column; or of which that can't be said.
+type Dependent struct {
+	ID       string          `json:"id"`
+	TenantID string          `json:"tenant_id,omitempty"`
+	Name     string          `json:"name"`
+	Status   workflow.Status `json:"status"`
+	Of       string          `json:"of"` // version 3; draft
+	Uses     []Use           `json:"uses"`
+	Unjudged []string        `json:"unjudged,omitempty"` // what can't be judged, and why
+}
+
+// Dependents is the answer to Depends.
+type Dependents struct {
+	Table     string      `json:"table"`
+	Column    string      `json:"column,omitempty"` // "" the whole table
+	Workflows []Dependent `json:"workflows"`
+}
+
+// Depends finds what depends on a table, "orders" or "sales.orders", or on a column of
+// it, "orders.status". Returns workflow.ErrNotFound, with what may have been meant, if
+// there is no such table or column.
+func (s *Service) Depends(ctx context.Context, what string) (*Dependents, error) {
+	c, err := s.catalog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defs, err := s.Source.Definitions(ctx, store.WorkflowFilter{})
+	if err != nil {
+		return nil, err
+	}
+	d := &dependents{catalog: c}
+	for _, def := range defs {
+		show, draftErr := shown(def)
+		if show == nil {
+			return nil, draftErr
+		}
+		d.states = append(d.states, state{show, show.Workflow, fmt.Sprintf("version %d", def.Version), nil})
+		if def.DraftText != nil {
+			d.states = append(d.states, state{show, show.Next, "draft", draftErr})
+		}
+	}
+	table, column := strings.TrimPrefix(what, "public."), ""
+	known, err := d.knows(ctx, table)
+	if err == nil && !known {
+		if i := strings.LastIndexByte(table, '.'); i > 0 {
+			before := table[:i]
+			if known, err = d.knows(ctx, before); known {
+				table, column = before, table[i+1:]
+			}
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !known {
+		_, _, err := c.lookup(ctx, table)
+		if before, _, ok := strings.Cut(table, "."); ok { // the table of table.column, most often
+			if _, _, near := c.lookup(ctx, before); near != nil && strings.Contains(near.Error(), "did you mean") {
+				err = near
+			}
+		}
+		return nil, fmt.Errorf("%w: %w", err, workflow.ErrNotFound)
+	}
+	answer := &Dependents{Table: table, Column: column, Workflows: []Dependent{}}
+	for _, st := range d.states {
+		if dep := d.of(ctx, st, table, column); len(dep.Uses) > 0 || len(dep.Unjudged) > 0 {
+			answer.Workflows = append(answer.Workflows, dep)
+		}
+	}
+	_, rel, err := c.lookup(ctx, table)
+	if column != "" && err == nil && rel.Column(column) < 0 && !slices.ContainsFunc(answer.Workflows, func(d Dependent) bool { return len(d.Uses) > 0 }) {
+		var names []string
+		for _, col := range rel.Columns {
+			names = append(names, col.Name)
+		}
+		mend := spelling.Mend(column, names)
+		if mend == "" {
+			mend = "it has " + strings.Join(names[:min(len(names), 20)], ", ")
+		}
+		return nil, fmt.Errorf("table %s has no column %s; %s: %w", table, column, mend, workflow.ErrNotFound)
+	}
+	return answer, nil
+}
+
+type dependents struct {
+	*catalog
+	states []state
+}
+
+// state is a workflow as it is, or as its draft would make it.
+type state struct {
+	show     *Shown
+	workflow *workflow.Workflow // nil: it can't be read
+	of       string
+	err      error
+}
+
+// knows says that there is such a table, or was: a workflow names it.
+func (d *dependents) knows(ctx context.Context, label string) (bool, error) {
+	_, _, err := d.lookup(ctx, label)
+	if f, ok := err.(failure); ok { //nolint:errorlint // never wrapped
+		return false, f.err
+	}
+	if err == nil || slices.ContainsFunc(d.captured, func(t workflow.Table) bool { return t.Label == label }) {
+		return true, nil
+	}
+	return slices.ContainsFunc(d.states, func(s state) bool {
+		return s.workflow != nil && slices.ContainsFunc(s.workflow.Triggers, func(t workflow.Trigger) bool { return !t.Domain() && t.EntityLabel() == label })
+	}), nil
+}
+
+// of finds how one workflow depends on the table or the column.
+func (d *dependents) of(ctx context.Context, st state, table, column string) Dependent {
+	dep := Dependent{ID: st.show.ID, TenantID: st.show.TenantID, Name: st.show.Name, Status: st.show.Status, Of: st.of, Uses: []Use{}}
+	if st.err != nil {
+		dep.Unjudged = []string{st.err.Error()}
+		return dep
+	}
+	w := st.workflow
+	use := func(how, where, col, reads string) {
+		u := Use{how, where, col, reads}
+		if (column == "" || col == column) && !slices.Contains(dep.Uses, u) {
+			dep.Uses = append(dep.Uses, u)
+		}
+	}
+	unjudged := func(err string) {
+		if !slices.Contains(dep.Unjudged, err) {
+			dep.Unjudged = append(dep.Unjudged, err)
+		}
+	}
+	about := false
+	for i, t := range w.Triggers {
+		if t.Domain() || t.EntityLabel() != table {
+			continue
+		}
+		about = true
+		name := fmt.Sprintf("trigger %d (%s %s)", i+1, t.EntityType, t.Operation)
+		use("trigger", name, "", "")
+		anyChanged(t.FieldConditions, func(col string) { use("any_changed", name+", field_conditions.any_changed", col, "changed."+col) })
+		captured, rel, err := d.lookup(ctx, table)
+		if err != nil {
+			unjudged(err.Error())
+			continue
+		}
+		if st.show.TenantID != "" && captured.TenantColumn != "" {
+			use("tenant column", name, captured.TenantColumn, "")
+		}
+		for _, key := range captured.KeyColumns {
+			use("key column", name, key, "")
+		}
+		for _, r := range match.Reads(w, i, captured, rel) {
+			if r.Err != nil {
+				unjudged(r.Where + ": " + r.Err.Error())
+			}
+			for _, read := range r.Columns {
+				_, col, _ := strings.Cut(read, ".")
+				use("condition", r.Where, col, read)
+			}
+		}
+	}
+	if !about {
+		return dep
+	}
+	for n, c := range w.Conditions {
+		anyChanged(c.Config, func(col string) {
+			use("any_changed", fmt.Sprintf("condition %d (%s), any_changed", n+1, c.Type), col, "changed."+col)
+		})
+	}
+	plan, err := d.service.Registry.Plan(w)
+	if err != nil {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			unjudged(line)
+		}
+		return dep
+	}
+	for _, u := range plan.Columns(w) {
+		where := fmt.Sprintf("action %d (%s), %s", u.Action+1, u.Kind, u.Where)
+		if u.Recipient {
+			use("recipient", where, u.Column, "")
+		} else {
+			use("template", where, u.Column, u.Variable)
+		}
+	}
+	return dep
+}
+
+// anyChanged calls f with the columns of the key any_changed.
+func anyChanged(form json.RawMessage, f func(column string)) {
+	var keys struct {
+		AnyChanged []string `json:"any_changed"`
+	}
+	if len(form) == 0 || json.Unmarshal(form, &keys) != nil {
+		return
+	}
+	for _, c := range keys.AnyChanged {
+		f(c)
+	}
+}

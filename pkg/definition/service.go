@@ -1,0 +1,575 @@
+package definition
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/rowbell/rowbell/actions"
+	"github.com/rowbell/rowbell/engine/match"
+	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/store"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// ErrBlocked says that a workflow was not activated since the worker would find it
+// broken. It comes as a *BlockedError.
+var ErrBlocked = errors.New("not activated")
+
+// BlockedError has what keeps a workflow from being activated.
+type BlockedError struct {
+	WorkflowID string
+	Report     match.Report
+}
+
+func (e *BlockedError) Error() string {
+	return fmt.Sprintf("workflow %s is not activated: %s to mend first", e.WorkflowID, counted(len(e.Report.Errors), "error is", "errors are"))
+}
+
+// Is makes it ErrBlocked.
+func (e *BlockedError) Is(target error) bool { return target == ErrBlocked }
+
+func counted(n int, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + several
+}
+
+// Service does what the command line and the API ask for. Its methods may be called from
+// any goroutine.
+type Service struct {
+	Source *store.Source
+	// Registry plans the actions, to find what they read.
+	Registry *actions.Registry
+	// Judge is the worker's, but for what depends on its own environment.
+	Judge match.Judge
+	// Describe looks a table up in the catalog; nil if there is none.
+	Describe func(ctx context.Context, schema, name string) (*change.Relation, error)
+	// Changes says in words what is different; nil: Summary does.
+	Changes func(before, after *workflow.Workflow) []string
+}
+
+// Shown is one workflow.
+type Shown struct {
+	store.Definition
+	Workflow *workflow.Workflow // as it is live
+	Next     *workflow.Workflow // as it would be with the draft; nil without one
+	Base     int32              // the version that the draft was made from; 0 unknown
+	By       string             // who made the draft; "" unknown
+}
+
+// List lists workflows by tenant and id.
+func (s *Service) List(ctx context.Context, f store.WorkflowFilter) ([]store.ListedWorkflow, error) {
+	return s.Source.Workflows(ctx, f)
+}
+
+// Show reads a workflow with its draft. Returns workflow.ErrNotFound. A draft that can't
+// be read is an error that says why; with it comes the rest.
+func (s *Service) Show(ctx context.Context, id string) (*Shown, error) {
+	d, err := s.Source.Definition(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return shown(d)
+}
+
+func shown(d store.Definition) (*Shown, error) {
+	w, err := workflow.Parse(d.Document)
+	if err != nil {
+		return nil, fmt.Errorf("workflow %s, version %d: %w", d.ID, d.Version, err)
+	}
+	show := &Shown{Definition: d, Workflow: w}
+	if d.DraftText == nil {
+		return show, nil
+	}
+	draft, err := readDraft(d.ID, d.DraftText)
+	if err != nil {
+		return show, err
+	}
+	show.Base, show.By = draft.base, draft.by
+	show.Next = draft.over(w)
+	return show, nil
+}
+
+// over is the live workflow with what the document has in its place.
+func (d *Document) over(live *workflow.Workflow) *workflow.Workflow {
+	w, from := *live, &d.Workflow
+	if d.Has["name"] {
+		w.Name = from.Name
+	}
+	if d.Has["description"] {
+		w.Description = from.Description
+	}
+	if d.Has["settings"] {
+		w.Settings = from.Settings
+	}
+	if d.Has["triggers"] {
+		w.Triggers = from.Triggers
+	}
+	if d.Has["conditions"] {
+		w.Conditions = from.Conditions
+	}
+	if d.Has["actions"] {
+		w.Actions = from.Actions
+	}
+	if d.Has["recipients"] {
+		w.Recipients = from.Recipients
+	}
+	return &w
+}
+
+// Entry is a version in the history of a workflow.
+type Entry struct {
+	Version   int32           `json:"version"`
+	Status    workflow.Status `json:"status"`
+	At        time.Time       `json:"at"`
+	CreatedBy string          `json:"created_by"`
+	DBUser    string          `json:"db_user"`
+	Changes   []string        `json:"changes"` // against the version before
+}
+
+// History lists the versions of a workflow, the latest first. Returns
+// workflow.ErrNotFound if there never was one.
+func (s *Service) History(ctx context.Context, id string) ([]Entry, error) {
+	versions, err := s.Source.History(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Entry, len(versions))
+	var before *workflow.Workflow
+	for i, v := range slices.Backward(versions) {
+		after, err := documentOf(v.Version)
+		if err != nil {
+			return nil, err
+		}
+		list[i] = Entry{Version: v.Version.Version, Status: v.Status, At: v.CreatedAt, CreatedBy: v.CreatedBy, DBUser: v.DBUser, Changes: Summary(before, after)}
+		before = after
+	}
+	return list, nil
+}
+
+// documentOf reads a version's document; nil for one that says it was deleted.
+func documentOf(v workflow.Version) (*workflow.Workflow, error) {
+	if v.Status == workflow.Deleted {
+		return nil, nil
+	}
+	w, err := workflow.Parse(v.Document)
+	if err != nil {
+		return nil, fmt.Errorf("workflow %s, version %d: %w", v.WorkflowID, v.Version, err)
+	}
+	return w, nil
+}
+
+// Diff is what is different between two states of a workflow.
+type Diff struct {
+	From  string   `json:"from"` // version 3; draft
+	To    string   `json:"to"`
+	Words []string `json:"words"`
+	YAML  string   `json:"yaml"` // as diff -u has it; "" if nothing is different
+}
+
+// Diff compares two states of a workflow: numbers of versions, live, or draft. Both "" are
+// the live version with the draft if there is one, else with the version before it; only
+// to "" is the live version. Returns workflow.ErrNotFound.
+func (s *Service) Diff(ctx context.Context, id, from, to string) (*Diff, error) {
+	versions, err := s.Source.History(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var show *Shown
+	d, err := s.Source.Definition(ctx, id)
+	if err == nil {
+		show, err = shown(d)
+		if show != nil && from != "draft" && to != "draft" && from != "" {
+			err = nil // a draft that can't be read is not asked for
+		}
+	} else if errors.Is(err, workflow.ErrNotFound) {
+		err = nil // deleted: its versions can be compared
+	}
+	if err != nil {
+		return nil, err
+	}
+	latest := versions[0].Version.Version
+	if from == "" && to == "" {
+		switch {
+		case show != nil && show.Next != nil:
+			from, to = "live", "draft"
+		case latest > 1:
+			from, to = strconv.Itoa(int(latest-1)), strconv.Itoa(int(latest))
+		default:
+			return nil, fmt.Errorf("workflow %s has one version and no draft, so there is nothing to compare: %w", id, workflow.ErrNotFound)
+		}
+	}
+	to = cmp.Or(to, "live")
+	state := func(ref string) (name string, w *workflow.Workflow, err error) {
+		switch ref {
+		case "draft":
+			if show == nil || show.Next == nil {
+				return "", nil, fmt.Errorf("workflow %s has no draft: %w", id, workflow.ErrNotFound)
+			}
+			return "draft", show.Next, nil
+		case "live":
+			ref = strconv.Itoa(int(latest))
+		}
+		n, err := ParseVersion(ref)
+		if err != nil {
+			return "", nil, err
+		}
+		for _, v := range versions {
+			if v.Version.Version == n {
+				w, err = documentOf(v.Version)
+				return fmt.Sprintf("version %d", n), w, err
+			}
+		}
+		return "", nil, noVersion(id, n, latest)
+	}
+	diff := &Diff{}
+	var before, after *workflow.Workflow
+	if diff.From, before, err = state(from); err != nil {
+		return nil, err
+	}
+	if diff.To, after, err = state(to); err != nil {
+		return nil, err
+	}
+	diff.Words = s.changes(before, after)
+	var texts [2]string
+	for i, w := range []*workflow.Workflow{before, after} {
+		if w == nil {
+			continue
+		}
+		text, err := YAML(w)
+		if err != nil {
+			return nil, err
+		}
+		texts[i] = string(text)
+	}
+	diff.YAML = unified(diff.From, diff.To, texts[0], texts[1])
+	return diff, nil
+}
+
+func (s *Service) changes(before, after *workflow.Workflow) []string {
+	if s.Changes == nil || before == nil || after == nil {
+		return Summary(before, after)
+	}
+	return s.Changes(before, after)
+}
+
+func noVersion(id string, n, latest int32) error {
+	return fmt.Errorf("workflow %s has no version %d; it has 1 to %d: %w", id, n, latest, workflow.ErrNotFound)
+}
+
+// ParseVersion reads the number of a version.
+func ParseVersion(s string) (int32, error) {
+	n, err := strconv.ParseInt(s, 10, 32)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("%q is no version; give its number, live, or draft", s)
+	}
+	return int32(n), nil
+}
+
+// Restore makes an earlier version the draft. Unless force, it returns
+// workflow.ErrConflict if there is another draft already. same says that there was
+// nothing to do.
+func (s *Service) Restore(ctx context.Context, id string, version int32, actor string, force bool) (same bool, err error) {
+	d, err := s.Source.Definition(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	versions, err := s.Source.Versions(ctx, []store.VersionRef{{ID: id, Version: version}})
+	if errors.Is(err, workflow.ErrNotFound) {
+		err = noVersion(id, version, d.Version)
+	}
+	if err != nil {
+		return false, err
+	}
+	w, err := documentOf(versions[0])
+	if err != nil {
+		return false, err
+	}
+	if w == nil {
+		return false, fmt.Errorf("version %d says that workflow %s was deleted; restore an earlier one: %w", version, id, workflow.ErrNotFound)
+	}
+	draft, err := draftJSON(w, d.Version, actor)
+	if err != nil {
+		return false, err
+	}
+	if d.DraftText != nil {
+		if sameDraft(d.DraftText, draft) {
+			return true, nil
+		}
+		if !force {
+			return false, fmt.Errorf("workflow %s has a draft%s, which this would overwrite; look at it (rowbell workflow diff %[1]s live draft), then discard it, or say --force: %[3]w", id, madeBy(d), workflow.ErrConflict)
+		}
+	}
+	return false, s.Source.SetDraft(ctx, s.edit(d, "workflow.restore", actor, map[string]any{"version": version}), draft)
+}
+
+// madeBy names who made the draft, if that is known.
+func madeBy(d store.Definition) string {
+	var draft struct {
+		By string `json:"by"`
+	}
+	if json.Unmarshal(d.DraftText, &draft) != nil || draft.By == "" {
+		return ""
+	}
+	return " of " + draft.By
+}
+
+func (s *Service) edit(d store.Definition, action, actor string, detail map[string]any) store.Edit {
+	return store.Edit{WorkflowID: d.ID, Actor: actor, Action: action, Detail: detail, Version: d.Version, Draft: d.DraftText}
+}
+
+// draftJSON is what workflow_definition.draft holds.
+func draftJSON(w *workflow.Workflow, base int32, by string) (json.RawMessage, error) {
+	return json.Marshal(struct {
+		Base        int32                `json:"base"`
+		By          string               `json:"by,omitempty"`
+		Name        string               `json:"name"`
+		Description string               `json:"description"`
+		Settings    json.RawMessage      `json:"settings"`
+		Triggers    []workflow.Trigger   `json:"triggers"`
+		Conditions  []workflow.Condition `json:"conditions"`
+		Actions     []workflow.Action    `json:"actions"`
+		Recipients  []workflow.Recipient `json:"recipients"`
+	}{base, by, w.Name, w.Description, w.Settings, some(w.Triggers), some(w.Conditions), some(w.Actions), some(w.Recipients)})
+}
+
+func some[P any](list []P) []P {
+	if list == nil {
+		return []P{}
+	}
+	return list
+}
+
+// sameDraft compares drafts whoever made them, from whatever.
+func sameDraft(a, b json.RawMessage) bool {
+	var x, y map[string]json.RawMessage
+	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
+		return false
+	}
+	for _, m := range []map[string]json.RawMessage{x, y} {
+		delete(m, "base")
+		delete(m, "by")
+	}
+	if len(x) != len(y) {
+		return false
+	}
+	for key, v := range x {
+		if other, ok := y[key]; !ok || !samePart(v, other) {
+			return false
+		}
+	}
+	return true
+}
+
+// PutDraft makes a document the draft of a workflow. Unless force, it returns
+// workflow.ErrConflict if the draft that is there is somebody else's.
+func (s *Service) PutDraft(ctx context.Context, id string, doc *Document, actor string, force bool) error {
+	d, err := s.Source.Definition(ctx, id)
+	if err != nil {
+		return err
+	}
+	show, err := shown(d)
+	if show == nil {
+		return err // of the draft that is overwritten it doesn't matter
+	}
+	w := doc.Workflow
+	switch {
+	case w.ID != "" && w.ID != id:
+		return &Problem{doc.file, doc.places["id"].line, doc.places["id"].column, fmt.Sprintf("it is workflow %s, not %s", w.ID, id)}
+	case doc.Has["tenant_id"] && value(w.TenantID) != d.TenantID:
+		return &Problem{doc.file, doc.places["tenant_id"].line, doc.places["tenant_id"].column,
+			fmt.Sprintf("the tenant of workflow %s is %q and can't be changed; leave tenant_id out, or make another workflow", id, d.TenantID)}
+	}
+	if d.DraftText != nil && !force {
+		var draft struct {
+			By string `json:"by"`
+		}
+		if err := json.Unmarshal(d.DraftText, &draft); err != nil || draft.By != actor {
+			return fmt.Errorf("workflow %s has a draft%s, which this would overwrite; look at it (rowbell workflow diff %[1]s live draft), then discard it, or say --force: %[3]w", id, madeBy(d), workflow.ErrConflict)
+		}
+	}
+	next := doc.whole()
+	keepIDs(next, show)
+	draft, err := draftJSON(next, d.Version, actor)
+	if err != nil {
+		return err
+	}
+	return s.Source.SetDraft(ctx, s.edit(d, "workflow.draft", actor, nil), draft)
+}
+
+func value(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// whole is a copy of the document's workflow.
+func (d *Document) whole() *workflow.Workflow {
+	w := d.Workflow
+	w.Triggers, w.Conditions = slices.Clone(w.Triggers), slices.Clone(w.Conditions)
+	w.Actions, w.Recipients = slices.Clone(w.Actions), slices.Clone(w.Recipients)
+	return &w
+}
+
+// keepIDs gives parts without an id that of the part which they stand for, or a new one.
+func keepIDs(w *workflow.Workflow, show *Shown) {
+	live := show.Workflow
+	if show.Next != nil { // what was put before may have given new parts their ids
+		live = show.Next
+	}
+	keep(w.Triggers, live.Triggers, func(t *workflow.Trigger) *string { return &t.ID },
+		func(a, b *workflow.Trigger) bool {
+			return a.EntityLabel() == b.EntityLabel() && a.Operation == b.Operation
+		})
+	keep(w.Conditions, live.Conditions, func(c *workflow.Condition) *string { return &c.ID },
+		func(a, b *workflow.Condition) bool { return a.Type == b.Type })
+	keep(w.Actions, live.Actions, func(a *workflow.Action) *string { return &a.ID },
+		func(a, b *workflow.Action) bool { return a.Type == b.Type })
+	keep(w.Recipients, live.Recipients, func(r *workflow.Recipient) *string { return &r.ID },
+		func(a, b *workflow.Recipient) bool { return a.Type == b.Type && a.Value == b.Value })
+}
+
+func keep[P any](list, live []P, id func(*P) *string, like func(a, b *P) bool) {
+	taken := make(map[string]bool)
+	for i := range list {
+		taken[*id(&list[i])] = true
+	}
+	equal := func(a, b *P) bool {
+		c := *b
+		*id(&c) = ""
+		return samePart(*a, c)
+	}
+	for _, matches := range []func(a, b *P) bool{equal, like} {
+		for i := range list {
+			for k := range live {
+				if candidate := *id(&live[k]); *id(&list[i]) == "" && !taken[candidate] && matches(&list[i], &live[k]) {
+					*id(&list[i]), taken[candidate] = candidate, true
+				}
+			}
+		}
+	}
+	for i := range list {
+		if p := id(&list[i]); *p == "" {
+			*p = ulid.Make().String()
+		}
+	}
+}
+
+// Discard takes the draft away. Returns workflow.ErrNotFound if there is none.
+func (s *Service) Discard(ctx context.Context, id, actor string) error {
+	d, err := s.Source.Definition(ctx, id)
+	if err != nil {
+		return err
+	}
+	if d.DraftText == nil {
+		return fmt.Errorf("workflow %s has no draft: %w", id, workflow.ErrNotFound)
+	}
+	var of struct {
+		Base int32  `json:"base"`
+		By   string `json:"by"`
+	}
+	_ = json.Unmarshal(d.DraftText, &of) // whatever it was, it goes
+	return s.Source.SetDraft(ctx, s.edit(d, "workflow.discard", actor, map[string]any{"base": of.Base, "by": of.By}), nil)
+}
+
+// Activated is what came of an activation.
+type Activated struct {
+	Version int32        `json:"version"`
+	Draft   bool         `json:"draft"` // a draft was published
+	Same    bool         `json:"same"`  // it was active already, and had no draft
+	Report  match.Report `json:"-"`     // warnings, which don't block
+}
+
+// Activate publishes the draft, if there is one, and makes the workflow active: one
+// version. Returns a *BlockedError if the worker would find it broken, and, unless force,
+// workflow.ErrConflict if the live workflow has changed since the draft was made.
+func (s *Service) Activate(ctx context.Context, id, actor string, force bool) (*Activated, error) {
+	show, err := s.Show(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	w, draft := show.Workflow, show.Next != nil
+	if draft {
+		w = show.Next
+		if err := s.sinceBase(ctx, show, force); err != nil {
+			return nil, err
+		}
+	}
+	report, err := s.Check(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	if len(report.Errors) > 0 {
+		return nil, &BlockedError{id, report}
+	}
+	result := &Activated{Version: show.Version, Draft: draft, Report: report}
+	if !draft && show.Status == workflow.Active {
+		result.Same = true
+		return result, nil
+	}
+	e := s.edit(show.Definition, "workflow.activate", actor, map[string]any{"draft": draft})
+	if draft {
+		next := *w
+		next.Status = workflow.Active
+		keepIDs(&next, show) // a draft that was written by SQL may lack some
+		result.Version, err = s.Source.Publish(ctx, e, &next)
+	} else {
+		result.Version, err = s.Source.SetStatus(ctx, e, workflow.Active)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return result, nil
+}
+
+// sinceBase refuses a draft if what it was made from is not what is live, whatever the
+// status.
+func (s *Service) sinceBase(ctx context.Context, show *Shown, force bool) error {
+	if force || show.Base == 0 || show.Base == show.Version {
+		return nil
+	}
+	conflict := fmt.Errorf("the draft of workflow %s was made from version %d, and version %d is live: somebody has changed it since. See rowbell workflow diff %[1]s %[2]d %[3]d and take over what you want; --force replaces it by the draft as it is: %[4]w",
+		show.ID, show.Base, show.Version, workflow.ErrConflict)
+	versions, err := s.Source.Versions(ctx, []store.VersionRef{{ID: show.ID, Version: show.Base}})
+	if errors.Is(err, workflow.ErrNotFound) {
+		return conflict
+	}
+	if err != nil {
+		return err
+	}
+	base, err := documentOf(versions[0])
+	if err != nil {
+		return err
+	}
+	if base == nil {
+		return conflict
+	}
+	base.Status = show.Workflow.Status
+	if !samePart(base, show.Workflow) {
+		return conflict
+	}
+	return nil
+}
+
+// Deactivate turns a workflow off. same says that it was.
+func (s *Service) Deactivate(ctx context.Context, id, actor string) (version int32, same bool, err error) {
+	d, err := s.Source.Definition(ctx, id)
+	if err != nil {
+		return 0, false, err
+	}
+	if d.Status == workflow.Inactive {
+		return d.Version, true, nil
+	}
+	version, err = s.Source.SetStatus(ctx, s.edit(d, "workflow.deactivate", actor, nil), workflow.Inactive)
+	return version, false, err
+}
