@@ -93,7 +93,7 @@ func Check(w *workflow.Workflow, lookup Lookup, judge Judge) Report {
 	if r.Verdict == workflow.OK {
 		var missing []string
 		for _, label := range compiled.labels() {
-			if t := c.tables[label]; t.table != nil && t.table.Version == 0 {
+			if t := c.tables[label]; t.table != nil && t.table.Version == 0 && !strings.HasPrefix(label, workflow.DomainPrefix) {
 				missing = append(missing, label)
 			}
 		}
@@ -142,7 +142,11 @@ func (c *checker) add(p Problem) {
 func (c *checker) table(label string) lookedUp {
 	t, ok := c.tables[label]
 	if !ok {
-		t.table, t.rel, t.err = c.lookup(label)
+		if name, domain := strings.CutPrefix(label, workflow.DomainPrefix); domain {
+			t.table, t.rel = domainTable(name), condition.DomainRelation(name)
+		} else {
+			t.table, t.rel, t.err = c.lookup(label)
+		}
 		c.tables[label] = t
 	}
 	return t
@@ -212,26 +216,28 @@ func (c *checker) judge(i int, t workflow.Trigger, conditions []workflow.Conditi
 		c.texts = append(c.texts, name+": "+err.Error())
 		tell(problemOf(err))
 	}
-	parsed, err := parseTrigger(i, t, conditions)
+	parsed, err := c.parse(i, t, conditions)
 	if err != nil {
 		fail(err)
 		return false
-	}
-	if t.Domain() {
-		return true // it is about no table; Compile has said all
 	}
 	at := c.table(parsed.label)
 	if at.err != nil {
 		fail(at.err)
 		return false
 	}
-	r, err := newTable(nil, at.rel, at.table).rule(c.compiled(parsed), parsed, &c.programs)
-	if err != nil {
+	if _, err := newTable(nil, at.rel, at.table).rule(c.compiled(parsed), parsed, &c.programs); err != nil {
 		fail(err)
 		return false
 	}
-	_ = r // what the bound condition warns of belongs into c.warnings
 	return true
+}
+
+// parse is what Compile does with a trigger. A firing mode that there isn't is told of by
+// itself.
+func (c *checker) parse(i int, t workflow.Trigger, conditions []workflow.Condition) (trigger, error) {
+	firing, _ := c.workflow.Firing()
+	return (&Compiled{OncePerRow: firing == workflow.OncePerRow}).parseTrigger(i, t, conditions, firing)
 }
 
 // compiled is the workflow with one trigger.
@@ -246,12 +252,19 @@ func (c *checker) whole(compiled *Compiled) string {
 	}
 	for _, label := range compiled.labels() {
 		at := c.table(label)
-		if at.err != nil || at.table == nil || strings.HasPrefix(label, workflow.DomainPrefix) {
+		if at.err != nil || at.table == nil {
 			continue // told of its trigger
 		}
-		if _, err := newTable(nil, at.rel, at.table).compile(compiled, &c.programs); err != nil {
+		rules, err := newTable(nil, at.rel, at.table).compile(compiled, &c.programs)
+		if err != nil {
 			return err.Error()
 		}
+		for _, w := range warnings(rules) {
+			c.warnings = append(c.warnings, problemOf(w))
+		}
+	}
+	for _, text := range compiled.Health.Warnings {
+		c.warnings = append(c.warnings, locate(text))
 	}
 	return ""
 }
@@ -302,7 +315,7 @@ func Reads(w *workflow.Workflow, i int, table *workflow.Table, rel *change.Relat
 	c := &checker{workflow: w}
 	var list []Reading
 	read := func(where string, t workflow.Trigger, conditions []workflow.Condition) {
-		parsed, err := parseTrigger(i, t, conditions)
+		parsed, err := c.parse(i, t, conditions)
 		var bound *rule
 		if err == nil {
 			bound, err = newTable(nil, rel, table).rule(c.compiled(parsed), parsed, &c.programs)

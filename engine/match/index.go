@@ -233,11 +233,11 @@ func (ix *Index) bind(t *Table, e *entry) {
 		e.problems[t.captured.Label] = err.Error()
 		return
 	}
-	if w := warnings(rules); w != nil {
+	for _, w := range warnings(rules) {
 		if e.warnings == nil {
 			e.warnings = make(map[string][]string)
 		}
-		e.warnings[t.captured.Label] = w
+		e.warnings[t.captured.Label] = append(e.warnings[t.captured.Label], w.Error())
 	}
 	for _, r := range rules {
 		t.insert(r, &ix.programs)

@@ -135,12 +135,12 @@ func (t *Table) compile(c *Compiled, programs *condition.Cache) ([]*rule, error)
 }
 
 // warnings returns what is worth knowing of a workflow's rules, each once.
-func warnings(rules []*rule) []string {
-	var list []string
+func warnings(rules []*rule) []*condition.Error {
+	var list []*condition.Error
 	for _, r := range rules {
 		for _, w := range r.full.Warnings() {
-			if text := w.Error(); !slices.Contains(list, text) {
-				list = append(list, text)
+			if !slices.ContainsFunc(list, func(x *condition.Error) bool { return *x == *w }) {
+				list = append(list, w)
 			}
 		}
 	}
