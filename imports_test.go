@@ -40,9 +40,10 @@ var directions = []struct {
 	{"engine/condition", nil},
 	{"engine/condition/truthtest", nil}, // tests only
 	{"engine/match", []string{"engine/condition"}},
+	{"engine/sentence", []string{"engine/condition"}},
 	{"engine/executor", []string{"actions", "pkg/directory"}},
 	// What would happen: it cannot send, for it has neither egress nor executor.
-	{"engine/trial", []string{"engine/match", "engine/condition", "pkg/template", "pkg/directory"}},
+	{"engine/trial", []string{"engine/match", "engine/condition", "engine/sentence", "pkg/template", "pkg/directory"}},
 	{"engine", []string{"engine/match", "engine/condition", "engine/executor", "engine/checkpoint"}},
 
 	{"actions", nil},
@@ -55,7 +56,7 @@ var directions = []struct {
 	{"pkg/directory", nil},
 	{"pkg/template", nil},
 	{"pkg/egress", nil},
-	{"pkg/admin/...", []string{"pkg/admin/...", "pkg/definition", "pkg/store", "engine/trial", "actions", "pkg/template", "pkg/directory"}},
+	{"pkg/admin/...", []string{"pkg/admin/...", "pkg/definition", "pkg/store", "engine/trial", "engine/sentence", "actions", "pkg/template", "pkg/directory"}},
 
 	{"pkg/localpg", nil},
 	{"pkg/secret", nil},
@@ -186,6 +187,7 @@ func TestDirectionsRefuse(t *testing.T) {
 		{"engine/trial", "pkg/egress"},
 		{"engine/trial", "engine/executor"},
 		{"pkg/definition", "pkg/egress"},
+		{"engine/sentence", "pkg/store"},
 		{"pkg/change", "pkg/workflow"},
 		{"pkg/store", "engine"},
 		{"actions/webhook", "pkg/store"},

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
+	"github.com/rowbell/rowbell/engine/sentence"
 	"github.com/rowbell/rowbell/examples"
 	"github.com/rowbell/rowbell/pkg/localpg"
 	"github.com/rowbell/rowbell/pkg/store"
@@ -177,11 +178,38 @@ func (d *show) prepare(ctx context.Context) error {
 		return err
 	}
 	s.line("")
-	for _, w := range list {
-		s.line("  %s %s", s.paint(cyan, pad(strings.TrimSuffix(w.File, ".sql"), 22)), w.Title)
+	if err := d.tellWorkflows(ctx); err != nil {
+		return err
 	}
 	s.line("")
 	return nil
+}
+
+// tellWorkflows says in a sentence each what the workflows do, as their versions have it.
+func (d *show) tellWorkflows(ctx context.Context) error {
+	const idWidth = 20
+	return d.withConn(ctx, func(conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, "select document::text from rowbell.workflow_version order by created_at, workflow_id")
+		if err != nil {
+			return fmt.Errorf("read rowbell.workflow_version: %w", err)
+		}
+		documents, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return fmt.Errorf("read rowbell.workflow_version: %w", err)
+		}
+		for _, document := range documents {
+			w, err := workflow.Parse([]byte(document))
+			if err != nil {
+				return err
+			}
+			label := d.screen.paint(cyan, pad(w.ID, idWidth))
+			for _, line := range wrapWords(sentence.Of(w), max(40, d.screen.columns()-idWidth-3)) {
+				d.screen.line("  %s %s", label, line)
+				label = strings.Repeat(" ", idWidth)
+			}
+		}
+		return nil
+	})
 }
 
 // faults are how the receiver fails: not at all where one change is to come through.

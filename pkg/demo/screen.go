@@ -165,3 +165,21 @@ func wrap(text string, width, most int) (lines []string) {
 	}
 	return lines
 }
+
+// wrapWords breaks a text between words into lines of a number of characters; a word that
+// is longer than that has a line of its own.
+func wrapWords(text string, width int) (lines []string) {
+	line, n := "", 0
+	for word := range strings.FieldsSeq(text) {
+		w := utf8.RuneCountInString(word)
+		if n > 0 && n+1+w > width {
+			lines = append(lines, line)
+			line, n = "", 0
+		}
+		if n > 0 {
+			line, n = line+" ", n+1
+		}
+		line, n = line+word, n+w
+	}
+	return append(lines, line)
+}

@@ -69,6 +69,16 @@ func TestStatusLine(t *testing.T) {
 	}
 }
 
+func TestWrapWords(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "one": "one", "one two three four": "one two|three|four", "a verylongword b": "a|verylongword|b", "ä ö ü ß é": "ä ö ü ß|é",
+	} {
+		if got := strings.Join(wrapWords(text, 7), "|"); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestWrap(t *testing.T) {
 	for most, want := range map[int]string{1: "abcdefg…", 2: "abcdefgh|ijklmno…", 4: "abcdefgh|ijklmnop|qr"} {
 		if got := strings.Join(wrap("abcdefghijklmnopqr", 8, most), "|"); got != want {

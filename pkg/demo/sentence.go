@@ -25,8 +25,8 @@ var telling = map[string][]string{
 	"invoices":  {"amount", "status"},
 }
 
-// sentence says a change so that people read it: "order 42 of acme: status new → approved".
-func sentence(r *store.FeedRow) string {
+// sayChange says a change so that people read it: "order 42 of acme: status new → approved".
+func sayChange(r *store.FeedRow) string {
 	subject := fmt.Sprintf("%s %s", strings.TrimSuffix(r.Table, "s"), r.RowKey)
 	var d rowData
 	dec := json.NewDecoder(bytes.NewReader(r.Data))

@@ -39,7 +39,7 @@ func TestSentence(t *testing.T) {
 		{store.FeedRow{Table: "parcels", Operation: "create", RowKey: "1", Data: []byte(`{"new": {"tenant_id": "acme", "a": 1}}`)}, "parcel 1 of acme: created, no details"},
 		{store.FeedRow{Table: "orders", Operation: "update", RowKey: "1"}, "order 1: update"},
 	} {
-		if got := sentence(&c.row); got != c.want {
+		if got := sayChange(&c.row); got != c.want {
 			t.Errorf("got  %s\nwant %s", got, c.want)
 		}
 	}

@@ -82,7 +82,7 @@ func (t *teller) tell(n *news) {
 		}
 		t.seen[e.ExecutionID] = true
 		name := cut("→ "+clean(e.WorkflowName), workflowWidth)
-		text := cut(clean(sentence(e)), max(changeWidth, width-indent-2-utf8.RuneCountInString(name)))
+		text := cut(clean(sayChange(e)), max(changeWidth, width-indent-2-utf8.RuneCountInString(name)))
 		s.line("%s  %s  %s",
 			s.paint(dim, at.Local().Format("15:04:05")),
 			s.paint(colour, pad(text, max(changeWidth, utf8.RuneCountInString(text)))),

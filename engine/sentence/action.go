@@ -1,0 +1,220 @@
+package sentence
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+const maxActions = 6
+
+// Action says one action in the infinitive, with those of the recipients that are its
+// own or everybody's: "notify maria and the row's account manager".
+func Action(a workflow.Action, recipients []workflow.Recipient) string {
+	return action(a, recipients, "row")
+}
+
+// action speaks of the columns of what it is about by the noun given.
+func action(a workflow.Action, recipients []workflow.Recipient, of string) string {
+	j, err := parse(a.Config)
+	config, ok := j.(object)
+	broken := ""
+	if err != nil || !ok && j != nil {
+		broken = " (its configuration can't be read)"
+	}
+	whom := audience(a, recipients, of)
+	switch a.Type {
+	case "webhook":
+		return "send a webhook" + webhookTo(config, broken)
+	case "log":
+		return "record it" + broken
+	case "notification":
+		return "notify " + cmp.Or(whom, "nobody yet") + broken
+	case "email":
+		return "email " + cmp.Or(whom, "nobody yet") + broken
+	case "chat":
+		said := "post a chat message"
+		if to := texts(config, "channel", "room"); to != "" {
+			said += " to " + channel(to)
+		} else if host := host(config); host != "" {
+			said += " to " + host
+		}
+		if whom != "" {
+			said += " for " + whom
+		}
+		return said + broken
+	case "function":
+		said := "call a function"
+		if f := texts(config, "function", "name"); f != "" {
+			said = "call the function " + channel(f)
+		}
+		return said + broken
+	case "publish":
+		said := "publish a message"
+		if to := texts(config, "topic", "subject", "channel", "stream", "queue", "exchange"); to != "" {
+			said += " to " + channel(to)
+		}
+		return said + broken
+	case "":
+		return "run an action without a kind" + broken
+	}
+	said := "run the action " + word(a.Type)
+	if whom != "" {
+		said += " for " + whom
+	}
+	return said + broken
+}
+
+func webhookTo(config object, broken string) string {
+	if broken != "" {
+		return broken
+	}
+	if h := host(config); h != "" {
+		return " to " + h
+	}
+	switch v, _ := config.get("url"); v.(type) {
+	case nil:
+		return " (it has no URL yet)"
+	case object:
+		return " to a URL that is kept secret"
+	}
+	return " (its URL can't be read)"
+}
+
+// host is that of the configuration's url, without its path: that may hold a token.
+func host(config object) string {
+	v, _ := config.get("url")
+	s, ok := v.(string)
+	if !ok {
+		return ""
+	}
+	u, err := url.Parse(strings.TrimSpace(s))
+	if err != nil || u.Hostname() == "" {
+		return ""
+	}
+	if !plainHost.MatchString(u.Host) {
+		return quote(u.Host, maxName)
+	}
+	return u.Host
+}
+
+var plainHost = regexp.MustCompile(`^[\pL\pN.:\[\]_-]{1,100}$`)
+
+// texts is the first of the keys that holds a text.
+func texts(config object, keys ...string) string {
+	for _, k := range keys {
+		if v, ok := config.get(k); ok {
+			if s, ok := v.(string); ok && s != "" {
+				return s
+			}
+		}
+	}
+	return ""
+}
+
+var plainChannel = regexp.MustCompile(`^[#@]?[\pL\pN][\pL\pN._:/-]{0,62}$`)
+
+func channel(s string) string {
+	if plainChannel.MatchString(s) {
+		return s
+	}
+	return quote(s, maxName)
+}
+
+// audience says who gets an action's messages; "" nobody.
+func audience(a workflow.Action, recipients []workflow.Recipient, of string) string {
+	var list []string
+	for _, r := range recipients {
+		if r.ActionID != nil && *r.ActionID != a.ID {
+			continue
+		}
+		if said := recipient(r, of); !slices.Contains(list, said) {
+			list = append(list, said)
+		}
+	}
+	return some(list, "and")
+}
+
+func recipient(r workflow.Recipient, of string) string {
+	switch r.Type {
+	case "user":
+		return word(r.Value)
+	case "role":
+		return "everyone with role " + word(r.Value)
+	case "group":
+		return "the group " + word(r.Value)
+	case "attribute":
+		return "the " + of + "'s " + column(r.Value)
+	}
+	return "the " + word(cmp.Or(r.Type, "recipient")) + " " + word(r.Value)
+}
+
+// does says all actions in their order, in the infinitive: "send a webhook to
+// hooks.example.com and record it, then notify maria". "" if there is none.
+func does(w *workflow.Workflow, of string) string {
+	list := slices.Clone(w.Actions)
+	slices.SortStableFunc(list, func(a, b workflow.Action) int { return cmp.Compare(a.Order, b.Order) })
+	var b strings.Builder
+	previous := 0
+	for start := 0; start < len(list); {
+		if start >= maxActions {
+			fmt.Fprintf(&b, ", then do %s", count(len(list)-start, "more thing"))
+			break
+		}
+		end := start
+		for end < len(list) && list[end].Order == list[start].Order {
+			end++
+		}
+		if start > 0 {
+			b.WriteString(", then" + evenIf(w, list[previous:start]) + " ")
+		}
+		var said []string
+		for i, a := range list[start:end] {
+			if start+i >= maxActions && end-start-i > 1 {
+				said = append(said, fmt.Sprintf("do %s", count(end-start-i, "more thing")))
+				break
+			}
+			if one := action(a, w.Recipients, of); !slices.Contains(said, one) {
+				said = append(said, one)
+			} else {
+				said = append(said, one+" once more")
+			}
+		}
+		b.WriteString(join(said, "and"))
+		previous, start = start, end
+	}
+	return b.String()
+}
+
+// evenIf says which of the actions may fail without an end to what comes after them:
+// those whose on_failure is "continue", by their own or by the workflow's settings.
+func evenIf(w *workflow.Workflow, before []workflow.Action) string {
+	settings := onFailure(w.Settings)
+	var may []string
+	for _, a := range before {
+		if kind := "the " + word(cmp.Or(a.Type, "action")); cmp.Or(onFailure(a.Config), settings) == "continue" {
+			may = append(may, kind)
+		}
+	}
+	switch len(may) {
+	case 0:
+		return ""
+	case len(before):
+		return ", even if that fails,"
+	}
+	return ", even if " + some(slices.Compact(may), "or") + " fails,"
+}
+
+func onFailure(raw []byte) string {
+	j, err := parse(raw)
+	o, ok := j.(object)
+	if err != nil || !ok {
+		return ""
+	}
+	return texts(o, "on_failure")
+}
