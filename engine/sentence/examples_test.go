@@ -1,6 +1,9 @@
 package sentence_test
 
 import (
+	"maps"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,8 +25,28 @@ func TestExamples(t *testing.T) {
 		"large-order":       `When an order is created and its total is at least 1000.00, notify lena and karl.`,
 		"credit-raised":     `When a customer is updated and its credit limit increases, send a webhook to 127.0.0.1:8000, then notify the row's account manager.`,
 		"order-deleted":     `When an order is deleted and its status is neither cancelled nor delivered, record it.`,
-		"invoice-attention": `For all tenants, when an invoice is updated and its status is overdue, or when one is created and its status is open, and its amount is either between 2000 and 100000, or at most 0, notify the row's account manager.`,
+		"invoice-attention": `For all tenants, when an invoice is updated and its status is overdue, or when one is created and its status is open, and its amount is either between 2000 and 100000 or at most 0, notify the row's account manager.`,
 	}
+	// What the manual quotes is what they are.
+	manual, err := os.ReadFile("../../docs/workflows-in-sql.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(manual), "\n## In a sentence\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	quoted := 0
+	for line := range strings.Lines(section) {
+		if text, ok := strings.CutPrefix(strings.TrimSpace(line), "> "); ok {
+			quoted++
+			if !slices.Contains(slices.Collect(maps.Values(want)), text) {
+				t.Errorf("the manual quotes %s", text)
+			}
+		}
+	}
+	if quoted == 0 {
+		t.Error("the manual quotes no sentence")
+	}
+
 	db := pgtest.DB(t)
 	if err := store.Migrate(t.Context(), db.URL, db.URL); err != nil {
 		t.Fatal(err)

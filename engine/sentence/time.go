@@ -35,7 +35,7 @@ func timed(raw json.RawMessage) (when string, of *clause) {
 	days, hasDays := "", false
 	for _, m := range o {
 		text, isText := m.value.(string)
-		good := true
+		var good bool
 		switch m.key {
 		case "zone":
 			zone, good = zoneName(text), isText && text != ""

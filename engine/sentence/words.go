@@ -135,8 +135,12 @@ func join(parts []string, conjunction string) string {
 	return strings.Join(parts[:len(parts)-1], ", ") + last + parts[len(parts)-1]
 }
 
-// compound says that a part holds a comma or conjunction outside quotes and parentheses.
+var betweenTwo = regexp.MustCompile(`between (“[^”]*”|[^ ,]+) and (“[^”]*”|[^ ,]+)`)
+
+// compound says that a part holds a comma or conjunction outside quotes and parentheses,
+// but for that of "between 1 and 2".
 func compound(s string) bool {
+	s = betweenTwo.ReplaceAllString(s, "between")
 	if strings.HasPrefix(s, "(") {
 		return true
 	}
