@@ -281,7 +281,10 @@ func (v voice) null(o operand) *clause {
 	default:
 		c = leaf(o.it, "has no "+o.name, "has "+article(o.name))
 	}
-	c.column = o.column
+	c.column, c.kind, c.value = o.column, equals, value(nil)
+	if o.old {
+		c.kind = was
+	}
 	return c
 }
 

@@ -106,7 +106,10 @@ func conditions(list []workflow.Condition) common {
 	var when, by []string
 	var kids []*clause
 	for i, cond := range list {
-		what := fmt.Sprintf("condition %d", i+1)
+		what := "it"
+		if len(list) > 1 {
+			what = fmt.Sprintf("condition %d", i+1)
+		}
 		switch cond.Type {
 		case "field_value":
 			if k := ofRow.form(what, cond.Config); k != nil {
@@ -358,7 +361,7 @@ func becoming(events []event, rest common) string {
 func once(events []event, rest common) string {
 	single := !slices.ContainsFunc(events, func(e event) bool { return e.entity != events[0].entity })
 	if slices.ContainsFunc(events, func(e event) bool { return e.domain }) {
-		return "when " + every(events, rest)
+		return "when " + every(events, rest) + ", once for each row"
 	}
 	row, subject := "row", one(events)
 	if single {
