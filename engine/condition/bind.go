@@ -21,6 +21,7 @@ import (
 	"github.com/expr-lang/expr/vm"
 
 	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/fault"
 	"github.com/rowbell/rowbell/pkg/spelling"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
@@ -974,6 +975,9 @@ func typeName(t change.Type) string {
 // column's type.
 func (b *binder) set(l *leaf, column operand, values []operand) {
 	c := &b.rel.Columns[column.column.column]
+	if len(values) > 1 && fault.On("in_drops_last") {
+		values = values[:len(values)-1]
+	}
 	for _, v := range values {
 		if err := l.add(c, v); err != nil {
 			b.fail(v.loc, err.Error(), "")

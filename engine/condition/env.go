@@ -10,6 +10,7 @@ import (
 	"github.com/expr-lang/expr/vm"
 
 	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/fault"
 )
 
 // Context is what conditions can read of an event besides its rows.
@@ -121,7 +122,7 @@ func (e *Env) Text(column int) ([]byte, change.State) {
 
 // seen is the row that a condition sees when it reads that of side.
 func (e *Env) seen(side rowSide) rowSide {
-	if e.before {
+	if e.before && !fault.On("before_reads_new") {
 		return oldRow
 	}
 	return side
@@ -152,6 +153,9 @@ func (e *Env) find(side rowSide, column int) ([]byte, change.State) {
 			return nil, change.Null
 		}
 		text, state := ev.New.Column(column)
+		if state == change.NotInWAL && fault.On("toast_as_null") {
+			return nil, change.Null
+		}
 		if state == change.NotInWAL && haveOld {
 			return ev.Old.Column(column)
 		}
@@ -159,6 +163,8 @@ func (e *Env) find(side rowSide, column int) ([]byte, change.State) {
 	}
 	switch {
 	case e.op == change.Create:
+		return nil, change.Null
+	case e.op == change.Delete && fault.On("delete_reads_new"):
 		return nil, change.Null
 	case haveOld:
 		return ev.Old.Column(column)
@@ -188,6 +194,9 @@ func (e *Env) changed(column int) (bool, error) {
 	}
 	if a.state == change.Null || string(a.text) == string(b.text) {
 		return false, nil
+	}
+	if fault.On("changed_by_text") {
+		return true, nil
 	}
 	t := e.rel.Columns[column].Type
 	if t.Kind == change.Float || t.Kind == change.Array && (t.Elem == change.Number || t.Elem == change.Float) {
@@ -292,7 +301,7 @@ func canonical(t change.Type, text []byte) []byte {
 
 // canonicalText drops the padding of char(n).
 func canonicalText(t change.Type, text []byte) []byte {
-	if t.Kind == change.Text && t.Name == "bpchar" {
+	if t.Kind == change.Text && t.Name == "bpchar" && !fault.On("char_padded") {
 		for len(text) > 0 && text[len(text)-1] == ' ' {
 			text = text[:len(text)-1]
 		}
@@ -302,6 +311,9 @@ func canonicalText(t change.Type, text []byte) []byte {
 
 // trimNumber drops the zeros behind the point, since 10, 10.0 and 10.00 are equal.
 func trimNumber(text []byte) []byte {
+	if fault.On("trailing_zeros_count") {
+		return text
+	}
 	point := -1
 	for i, c := range text {
 		if c == '.' {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/rowbell/rowbell/pkg/fault"
 	"github.com/rowbell/rowbell/pkg/spelling"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
@@ -532,6 +533,9 @@ func (w *formWriter) operator(path, column, op string, v any, given bool) error 
 			return err
 		}
 		w.write(" && ")
+		if fault.On("between_open") {
+			return binary(col, "<", list[1])
+		}
 		return binary(col, "<=", list[1])
 	case "changed":
 		return flag(changed, "!"+changed)

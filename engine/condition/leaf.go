@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/fault"
 )
 
 // leafOp is what a leaf asks of its column.
@@ -353,7 +354,7 @@ func (l *leaf) holds(e *Env) (bool, error) {
 	case change.NotInWAL:
 		return false, e.missing(l.side, column)
 	case change.Null:
-		return l.op == isNull, nil
+		return l.op == isNull || l.negated && fault.On("ne_skips_null"), nil
 	}
 	t := &e.rel.Columns[column].Type
 	switch l.op {
@@ -387,7 +388,7 @@ func (l *leaf) holds(e *Env) (bool, error) {
 				if string(got) == string(want) {
 					return true, nil
 				}
-			case l.ordered(bytes.Compare(got, want)):
+			case l.ordered(compareTexts(got, want)):
 				return true, nil
 			}
 		}
@@ -461,10 +462,23 @@ func eitherChanged(a, b *leaf) *leaf {
 	return l
 }
 
+// compareTexts orders as collation C does.
+func compareTexts(a, b []byte) int {
+	if fault.On("text_order_ignores_case") {
+		a, b = bytes.ToLower(a), bytes.ToLower(b)
+	}
+	return bytes.Compare(a, b)
+}
+
 // compareDecimals compares two numbers in plain notation without zeros in front, as
 // PostgreSQL and change.Numeric write them, by their digits: nothing is parsed, and
 // nothing allocated however long they are. NaN equals NaN and is above all else.
 func compareDecimals(a, b []byte) int {
+	if fault.On("numeric_as_float") {
+		x, _ := parseFloat(a)
+		y, _ := parseFloat(b)
+		return compareFloats(x, y)
+	}
 	x, y := decimalRank(a), decimalRank(b)
 	if x != y || x != 0 {
 		return cmp.Compare(x, y)
@@ -517,6 +531,9 @@ func isZero(text []byte) bool {
 func decimalRank(text []byte) int {
 	switch {
 	case len(text) > 0 && text[0] == 'N':
+		if fault.On("nan_least") {
+			return -2
+		}
 		return 2
 	case len(text) > 0 && text[0] == 'I':
 		return 1
@@ -558,6 +575,8 @@ func compareFloats(a, b float64) int {
 	switch {
 	case math.IsNaN(a) && math.IsNaN(b):
 		return 0
+	case fault.On("nan_least") && (math.IsNaN(a) || math.IsNaN(b)):
+		return cmp.Compare(a, b)
 	case math.IsNaN(a):
 		return 1
 	case math.IsNaN(b):

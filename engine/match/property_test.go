@@ -422,7 +422,7 @@ func TestIndexAgainstNaive(t *testing.T) {
 				before := table.evaluated
 				got, want := table.Match(&ev, testContext, nil), each.match(t, live, rel, captured, &ev)
 				if describe(got) != describe(want) {
-					t.Fatalf("%s:\ngot\n%swant\n%s", ev.Op, describe(got), describe(want))
+					t.Fatalf("difference in event %d, %s:\ngot\n%swant\n%s", events+1, ev.Op, describe(got), describe(want))
 				}
 				looked += table.evaluated - before
 				events++

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rowbell/rowbell/engine/condition"
 	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/fault"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
@@ -256,13 +257,16 @@ func product(keys [][]byte, equal []condition.Equality) [][]byte {
 
 // appendKey appends a value with its length, so that no two lists of values look alike.
 func appendKey(key, v []byte) []byte {
-	key = binary.AppendUvarint(key, uint64(len(v)))
+	if !fault.On("key_without_length") {
+		key = binary.AppendUvarint(key, uint64(len(v)))
+	}
 	return append(key, v...)
 }
 
 // shapeFor chooses the columns under which a rule is found: all that it asks equality
 // of, unless that makes too many keys or shapes.
 func (o *opIndex) shapeFor(tenant bool, equal []condition.Equality) *shape {
+	tenant = tenant && !fault.On("tenant_out_of_key")
 	keys, columns := 1, []int{}
 	for _, e := range equal {
 		if keys *= len(e.Values); keys > maxKeys {
@@ -558,6 +562,9 @@ func (t *Table) appendMatch(rest *condition.Bound, c *Compiled, priority int32, 
 func better(a, b Match) bool {
 	if (a.Err == nil) != (b.Err == nil) {
 		return a.Err == nil
+	}
+	if fault.On("priority_highest") {
+		return a.Priority > b.Priority
 	}
 	if a.Priority != b.Priority || a.Err == nil {
 		return a.Priority < b.Priority

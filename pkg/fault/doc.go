@@ -9,5 +9,23 @@
 //	key_per_attempt        each attempt at a delivery carries an idempotency key of its own
 //	forget_retry           a delivery that is to be tried again leaves the queue, as cancelled
 //
+// In conditions and in the index (engine/condition/truthtest finds them):
+//
+//	ne_skips_null            ne, not_in and not of a comparison don't match NULL
+//	numeric_as_float         numeric is put in order as float8
+//	trailing_zeros_count     1.50 is another number than 1.5
+//	char_padded              char(n) is compared with its padding
+//	between_open             between leaves its upper bound out
+//	text_order_ignores_case  text is ordered as many a locale does, not by bytes
+//	nan_least                NaN is less than all numbers
+//	changed_by_text          a number that is written another way has changed
+//	in_drops_last            in doesn't look at the last value of its list
+//	toast_as_null            a value that isn't sent again is NULL
+//	before_reads_new         becomes_true looks at the new row in the place of the old one
+//	key_without_length       the values of an index key run into each other
+//	delete_reads_new         conditions of a delete look at a new row, which there isn't
+//	tenant_out_of_key        workflows of one tenant are found for rows of another
+//	priority_highest         of several matching triggers the highest priority counts
+//
 // ROWBELL_FAULT chooses one.
 package fault

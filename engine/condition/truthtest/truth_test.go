@@ -186,6 +186,9 @@ func TestConditions(t *testing.T) {
 			}
 		}
 	}
+	if s.unsent == 0 && cases >= suiteCases {
+		t.Error("no update left out a large value")
+	}
 	t.Logf("%d conditions, %d comparisons; of %d conditions there was a warning that they never hold\n%s", cases, comparisons, warned, by)
 	least := 0
 	if long(t) > 0 {
