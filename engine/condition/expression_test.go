@@ -83,6 +83,7 @@ func TestExpressions(t *testing.T) {
 		{`new.due - now() < duration("4d")`, true},
 		{`new.due - now() == duration("84h")`, true},
 		{`now() - new.created_at == duration("24h")`, true},
+		{`date("infinity") + duration("1h") == date("infinity") && duration("1h") + date("-infinity") - duration("2h") == date("-infinity")`, true},
 		{`new.created_at + duration("1d") >= now()`, true},
 		{`new.created_at > "2026-02-28"`, true},
 		{`"2026-02-28" < new.created_at`, true},

@@ -387,6 +387,14 @@ func arithmetic(sign string, a, b any, exact func(x, y change.Numeric) (change.N
 	return n
 }
 
+// shift adds a duration to a time. What is infinite stays so.
+func shift(t time.Time, d time.Duration) time.Time {
+	if t.Equal(change.Infinity) || t.Equal(change.NegInfinity) {
+		return t
+	}
+	return t.Add(d)
+}
+
 func add(a, b any) any {
 	switch x := a.(type) {
 	case string:
@@ -398,14 +406,14 @@ func add(a, b any) any {
 		}
 	case time.Time:
 		if y, ok := b.(time.Duration); ok {
-			return x.Add(y)
+			return shift(x, y)
 		}
 	case time.Duration:
 		switch y := b.(type) {
 		case time.Duration:
 			return x + y
 		case time.Time:
-			return y.Add(x)
+			return shift(y, x)
 		}
 	}
 	return arithmetic("+", a, b, change.Numeric.Add, func(x, y float64) float64 { return x + y })
@@ -416,7 +424,7 @@ func subtract(a, b any) any {
 	case time.Time:
 		switch y := b.(type) {
 		case time.Duration:
-			return x.Add(-y)
+			return shift(x, -y)
 		case time.Time:
 			return x.Sub(y)
 		}
