@@ -63,9 +63,20 @@ func writeEntry(b *strings.Builder, name, help string) {
 
 func (c command) writeHelp(w io.Writer) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\nUsage: rowbell %s\n", c.short, strings.Join(strings.Fields(c.name+" "+c.args+" [OPTIONS]"), " "))
+	words := c.name + " " + c.args + " [OPTIONS]"
+	if c.sub != nil {
+		words = c.name + " COMMAND [OPTIONS]"
+	}
+	fmt.Fprintf(&b, "%s\n\nUsage: rowbell %s\n", c.short, strings.Join(strings.Fields(words), " "))
 	if c.long != "" {
 		b.WriteString("\n" + c.long + "\n")
+	}
+	if c.sub != nil {
+		b.WriteString("\nCommands:\n")
+		for _, s := range c.sub {
+			writeEntry(&b, strings.TrimSpace(s.name+" "+s.args), s.short)
+		}
+		fmt.Fprintf(&b, "\nrowbell %s COMMAND --help tells more.\n", c.name)
 	}
 	if len(c.options) > 0 {
 		b.WriteString("\nOptions:\n")

@@ -25,12 +25,13 @@ const (
 // app does the work.
 type command struct {
 	name       string
-	args       string // what follows the name, as "TABLE"; "" for nothing
+	args       string // what follows the name, as "ID [FILE]"; "" for nothing
 	short      string // one line, for the list
 	long       string // for rowbell NAME --help
 	options    []option
 	noSettings bool // works without a database of the user's
 	run        func(ctx context.Context, c *call) error
+	sub        []command // its own commands, as in rowbell workflow list; then it has no run
 }
 
 // call is one invocation of a command.
@@ -55,7 +56,7 @@ func (c *call) has(name string) bool { _, ok := c.own[name]; return ok }
 
 // commands are in the order of the help text.
 func commands() []command {
-	return []command{runCommand, migrateCommand, checkCommand, captureCommand, demoCommand, resyncCommand, adoptCommand, uninstallCommand, versionCommand}
+	return []command{runCommand, migrateCommand, checkCommand, captureCommand, workflowCommand(), demoCommand, resyncCommand, adoptCommand, uninstallCommand, versionCommand}
 }
 
 func main() {
@@ -84,13 +85,27 @@ func start(ctx context.Context, args []string) int {
 			writeHelp(os.Stdout)
 			return exitOK
 		}
-		args = []string{args[1], "--help"}
+		args = append(args[1:], "--help")
 	}
-	cmd, err := find(args[0])
+	cmd, err := find(commands(), "", args[0])
 	if err != nil {
 		return fail(os.Stderr, err)
 	}
-	p, err := cmd.parse(args[1:])
+	args = args[1:]
+	if cmd.sub != nil {
+		if len(args) == 0 || args[0] == "--help" || args[0] == "-h" {
+			cmd.writeHelp(os.Stdout)
+			if len(args) == 0 {
+				return exitUsage
+			}
+			return exitOK
+		}
+		if cmd, err = find(cmd.sub, cmd.name, args[0]); err != nil {
+			return fail(os.Stderr, err)
+		}
+		args = args[1:]
+	}
+	p, err := cmd.parse(args)
 	if err != nil {
 		return fail(os.Stderr, err)
 	}

@@ -23,21 +23,28 @@ type parsed struct {
 	help     bool
 }
 
-func find(name string) (command, error) {
+// find finds a command by its name: one of list, which are commands of another one if of
+// isn't "". Its name comes back with that before it.
+func find(list []command, of, name string) (command, error) {
+	what, help := "a command", "rowbell --help"
+	if of != "" {
+		what, help = "a command of rowbell "+of, "rowbell "+of+" --help"
+	}
 	var names []string
-	for _, c := range append(commands(), simulateCommand, explainCommand) { // they belong to rowbell workflow
+	for _, c := range list {
 		if c.name == name {
+			c.name = strings.TrimSpace(of + " " + name)
 			return c, nil
 		}
 		names = append(names, c.name)
 	}
-	message := fmt.Sprintf("%q is not a command.", name)
+	message := fmt.Sprintf("%q is not %s.", name, what)
 	if strings.HasPrefix(name, "-") {
 		message = fmt.Sprintf("a command must stand before %s.", name)
 	} else if near := app.Nearest(name, names); near != "" {
 		message += " Did you mean " + near + "?"
 	}
-	return command{}, usage{message, "rowbell --help"}
+	return command{}, usage{message, help}
 }
 
 // parse reads options in any order with arguments between them: --name value or
@@ -94,14 +101,26 @@ func (c command) parse(words []string) (parsed, error) {
 	if p.help {
 		return p, nil
 	}
-	most := len(strings.Fields(c.args))
-	want := most - strings.Count(c.args, "[") // those in brackets may be left out
-	if len(p.args) > most {
-		return bad("%q is one argument too many. Write: rowbell %s", p.args[most], strings.TrimSpace(c.name+" "+c.args))
-	} else if len(p.args) < want {
-		return bad("%s is missing. Write: rowbell %s %s", strings.Fields(c.args)[len(p.args)], c.name, c.args)
+	most, least := strings.Fields(c.args), 0
+	for _, arg := range most {
+		if !strings.HasPrefix(arg, "[") { // those in brackets come last, and may be left out
+			least++
+		}
+	}
+	if len(p.args) > len(most) {
+		return bad("%q is one argument too many. Write: rowbell %s", p.args[len(most)], strings.TrimSpace(c.name+" "+c.args))
+	} else if len(p.args) < least {
+		return bad("%s is missing. Write: rowbell %s %s", most[len(p.args)], c.name, c.args)
 	}
 	return p, nil
+}
+
+// arg is an argument by its place, "" if it was left out.
+func (p parsed) arg(i int) string {
+	if i < len(p.args) {
+		return p.args[i]
+	}
+	return ""
 }
 
 // lookup finds an option of the command, or a setting, and where its value belongs. A

@@ -100,7 +100,7 @@ func TestTrial(t *testing.T) {
 		want []string // lines of stdout, each a part of one
 	}{
 		"a recorded event": {
-			[]string{"simulate", "approved", "--event", event},
+			[]string{"workflow", "simulate", "approved", "--event", event},
 			[]string{
 				`workflow approved "Order approved", version 1, active`,
 				`on update of orders 1, tenant acme, event ` + event,
@@ -117,42 +117,42 @@ func TestTrial(t *testing.T) {
 			},
 		},
 		"a row as it is": {
-			[]string{"simulate", "approved", "--row", "orders", "1"},
+			[]string{"workflow", "simulate", "approved", "--row", "orders", "1"},
 			[]string{`✗ It doesn't fire: the update changes nothing, and such a one fires nothing; say what it changes with --new or --old`},
 		},
 		"a row with edits": {
-			[]string{"simulate", "big", "--row", "orders", "1", "--as", "update", "--new", `{"total": "2000", "note": "in a Rush"}`, "--actor", `{"id": "ben"}`},
+			[]string{"workflow", "simulate", "big", "--row", "orders", "1", "--as", "update", "--new", `{"total": "2000", "note": "in a Rush"}`, "--actor", `{"id": "ben"}`},
 			[]string{
 				`✓ It fires`, `✓ true   condition 1 (expression)`, `total gt 1000`, `new.total is 2000`, `any of:`, `✗ false`, `new.note is "in a Rush"`,
 				`lower(new.note) is "in a rush"`,
 			},
 		},
 		"what stops it": {
-			[]string{"simulate", "big", "--event", event},
+			[]string{"workflow", "simulate", "big", "--event", event},
 			[]string{`✗ It doesn't fire: trigger 1 (orders update): total gt 1000: new.total is 999.90`},
 		},
 		"another operation": {
-			[]string{"simulate", "inserts", "--row", "orders", "1", "--as", "delete"},
+			[]string{"workflow", "simulate", "inserts", "--row", "orders", "1", "--as", "delete"},
 			[]string{`✗ It doesn't fire: trigger 1 (orders create): it is for a create, and this is a delete`},
 		},
 		"another tenant": {
-			[]string{"simulate", "theirs", "--row", "orders", "1", "--new", `{"total": 1}`},
+			[]string{"workflow", "simulate", "theirs", "--row", "orders", "1", "--new", `{"total": 1}`},
 			[]string{`the row is of tenant acme, the workflow of globex`},
 		},
 		"broken": {
-			[]string{"simulate", "broken", "--event", event},
+			[]string{"workflow", "simulate", "broken", "--event", event},
 			[]string{`! The workflow is broken: trigger 1 (orders update): field_conditions.sttaus: table orders has no column sttaus`},
 		},
 		"masked": {
-			[]string{"simulate", "cards", "--event", event},
+			[]string{"workflow", "simulate", "cards", "--event", event},
 			[]string{`? It can't be told from what is recorded`, `new.card is not known`, `redacted, so the recorded event has it masked`},
 		},
 		"redacted, of a row": {
-			[]string{"simulate", "cards", "--row", "orders", "1", "--new", `{"total": 1}`},
+			[]string{"workflow", "simulate", "cards", "--row", "orders", "1", "--new", `{"total": 1}`},
 			[]string{`✓ It fires`, `new.card is ***`},
 		},
 		"explain": {
-			[]string{"explain", event, "--all"},
+			[]string{"workflow", "explain", event, "--all"},
 			[]string{
 				`on update of orders 1, tenant acme, event ` + event,
 				`✓ approved "Order approved" v1`, `fired, pending`, `delivery is on hold here (ROWBELL_DELIVERY=hold)`, `execution ` + event + `-`,
@@ -167,7 +167,7 @@ func TestTrial(t *testing.T) {
 			},
 		},
 		"explain a row": {
-			[]string{"explain", "orders", "1"},
+			[]string{"workflow", "explain", "orders", "1"},
 			[]string{`on update of orders 1`, `fired, pending`},
 		},
 	} {
@@ -204,7 +204,7 @@ actions:
 `), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := rowbell(t, env, "simulate", file, "--row", "orders", "1", "--as", "create", "--actor", `{"roles": ["clerk"]}`, "--json")
+	r := rowbell(t, env, "workflow", "simulate", file, "--row", "orders", "1", "--as", "create", "--actor", `{"roles": ["clerk"]}`, "--json")
 	var got struct {
 		Answer   string
 		Triggers []struct{ Verdict string }
@@ -219,25 +219,25 @@ actions:
 		code int
 		want string
 	}{
-		"no such event":     {[]string{"simulate", "approved", "--event", "01NOPE"}, 1, "event 01NOPE is not recorded: only events that a workflow matched are"},
-		"no such row":       {[]string{"simulate", "approved", "--row", "orders", "77"}, 1, `read orders "77": there is no such row`},
-		"a wrong key":       {[]string{"simulate", "approved", "--row", "orders", "x"}, 1, "invalid input syntax for type bigint"},
-		"no such table":     {[]string{"simulate", "approved", "--row", "ordres", "1"}, 1, "table ordres isn't captured; run rowbell capture ordres"},
-		"no such workflow":  {[]string{"simulate", "nope", "--row", "orders", "1"}, 1, "there is no workflow nope"},
-		"no such version":   {[]string{"simulate", "approved", "--version", "7", "--row", "orders", "1"}, 1, "workflow approved has no version 7"},
-		"no draft":          {[]string{"simulate", "approved", "--draft", "--row", "orders", "1"}, 1, "workflow approved has no draft"},
-		"no such file":      {[]string{"simulate", "./nope.yaml", "--row", "orders", "1"}, 1, "no such file"},
-		"no such column":    {[]string{"simulate", "approved", "--row", "orders", "1", "--new", `{"sttaus": 1}`}, 1, "new: table orders has no column sttaus; did you mean \"status\"?"},
-		"a wrong value":     {[]string{"simulate", "approved", "--row", "orders", "1", "--new", `{"total": "x"}`}, 1, `new.total: "x" is no numeric: want a number`},
-		"no object":         {[]string{"simulate", "approved", "--row", "orders", "1", "--new", `[1]`}, 1, "new is not a JSON object of columns"},
-		"old of a create":   {[]string{"simulate", "approved", "--row", "orders", "1", "--as", "create", "--old", `{"total": 1}`}, 1, "old: a create has no old row"},
-		"a wrong actor":     {[]string{"simulate", "approved", "--row", "orders", "1", "--actor", "ann"}, 1, "actor is not a JSON object"},
-		"nothing to try on": {[]string{"simulate", "approved"}, 2, "nothing to try it on. Give --event EVENT_ID, --row TABLE KEY, or --domain NAME"},
-		"no key":            {[]string{"simulate", "approved", "--row", "orders"}, 2, "the row's key is missing. Write: --row orders KEY"},
-		"a wrong operation": {[]string{"simulate", "approved", "--row", "orders", "1", "--as", "upsert"}, 2, `"upsert" is no operation`},
-		"a wrong time":      {[]string{"simulate", "approved", "--row", "orders", "1", "--at", "noon"}, 2, "--at wants a time as 2026-01-31T10:00:00Z"},
-		"explain nothing":   {[]string{"explain", "orders", "99"}, 1, "no change of orders 99 is recorded: only those that a workflow matched are"},
-		"explain no event":  {[]string{"explain", "01NOPE"}, 1, "event 01NOPE is not recorded"},
+		"no such event":     {[]string{"workflow", "simulate", "approved", "--event", "01NOPE"}, 1, "event 01NOPE is not recorded: only events that a workflow matched are"},
+		"no such row":       {[]string{"workflow", "simulate", "approved", "--row", "orders", "77"}, 1, `read orders "77": there is no such row`},
+		"a wrong key":       {[]string{"workflow", "simulate", "approved", "--row", "orders", "x"}, 1, "invalid input syntax for type bigint"},
+		"no such table":     {[]string{"workflow", "simulate", "approved", "--row", "ordres", "1"}, 1, "table ordres isn't captured; run rowbell capture ordres"},
+		"no such workflow":  {[]string{"workflow", "simulate", "nope", "--row", "orders", "1"}, 1, "there is no workflow nope"},
+		"no such version":   {[]string{"workflow", "simulate", "approved", "--version", "7", "--row", "orders", "1"}, 1, "workflow approved has no version 7"},
+		"no draft":          {[]string{"workflow", "simulate", "approved", "--draft", "--row", "orders", "1"}, 1, "workflow approved has no draft"},
+		"no such file":      {[]string{"workflow", "simulate", "./nope.yaml", "--row", "orders", "1"}, 1, "no such file"},
+		"no such column":    {[]string{"workflow", "simulate", "approved", "--row", "orders", "1", "--new", `{"sttaus": 1}`}, 1, "new: table orders has no column sttaus; did you mean \"status\"?"},
+		"a wrong value":     {[]string{"workflow", "simulate", "approved", "--row", "orders", "1", "--new", `{"total": "x"}`}, 1, `new.total: "x" is no numeric: want a number`},
+		"no object":         {[]string{"workflow", "simulate", "approved", "--row", "orders", "1", "--new", `[1]`}, 1, "new is not a JSON object of columns"},
+		"old of a create":   {[]string{"workflow", "simulate", "approved", "--row", "orders", "1", "--as", "create", "--old", `{"total": 1}`}, 1, "old: a create has no old row"},
+		"a wrong actor":     {[]string{"workflow", "simulate", "approved", "--row", "orders", "1", "--actor", "ann"}, 1, "actor is not a JSON object"},
+		"nothing to try on": {[]string{"workflow", "simulate", "approved"}, 2, "nothing to try it on. Give --event EVENT_ID, --row TABLE KEY, or --domain NAME"},
+		"no key":            {[]string{"workflow", "simulate", "approved", "--row", "orders"}, 2, "the row's key is missing. Write: --row orders KEY"},
+		"a wrong operation": {[]string{"workflow", "simulate", "approved", "--row", "orders", "1", "--as", "upsert"}, 2, `"upsert" is no operation`},
+		"a wrong time":      {[]string{"workflow", "simulate", "approved", "--row", "orders", "1", "--at", "noon"}, 2, "--at wants a time as 2026-01-31T10:00:00Z"},
+		"explain nothing":   {[]string{"workflow", "explain", "orders", "99"}, 1, "no change of orders 99 is recorded: only those that a workflow matched are"},
+		"explain no event":  {[]string{"workflow", "explain", "01NOPE"}, 1, "event 01NOPE is not recorded"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -59,7 +59,8 @@ func TestCheck(t *testing.T) {
 				w.Triggers[0].FieldConditions = json.RawMessage(`{"stauts": 1}`)
 			},
 			lookup('f', 1), workflow.Incomplete,
-			[]string{"the workflow is active but has no action", "trigger 1 (orders update), field_conditions.stauts: table orders has no column stauts"}, 0,
+			[]string{"the workflow is active but has no action", "trigger 1 (orders update), field_conditions.stauts: table orders has no column stauts"},
+			0,
 		},
 		"all at once": {
 			func(w *workflow.Workflow) {
@@ -77,14 +78,17 @@ func TestCheck(t *testing.T) {
 				"trigger 1 (orders update), condition 1 (expression), line 1, column 11: unexpected",
 				"trigger 1 (orders update), condition 3 (expression), line 1, column 5: the old value of status",
 				"trigger 1 (orders update), condition 4 (expression), line 1, column 5: table orders has no column totl",
-			}, 0,
+			},
+			0,
 		},
 		"of all triggers": {
 			func(w *workflow.Workflow) {
 				w.Triggers = append(w.Triggers, on("create", `{}`))
 				w.Conditions = []workflow.Condition{expression("new.totl > 1")}
 			},
-			lookup('f', 1), workflow.Broken, []string{"condition 1 (expression), line 1, column 5: table orders has no column totl"}, 0,
+			lookup('f', 1), workflow.Broken,
+			[]string{"condition 1 (expression), line 1, column 5: table orders has no column totl"},
+			0,
 		},
 		"the trigger alone": {
 			func(w *workflow.Workflow) {
@@ -92,7 +96,9 @@ func TestCheck(t *testing.T) {
 				w.Triggers = []workflow.Trigger{on("delete", `{}`)}
 				w.Conditions = []workflow.Condition{expression("true"), expression("old.id > 1")}
 			},
-			lookup('d', 1), workflow.Broken, []string{"trigger 1 (orders delete): the tenant column tenant_id of a deleted row is never in the WAL"}, 0,
+			lookup('d', 1), workflow.Broken,
+			[]string{"trigger 1 (orders delete): the tenant column tenant_id of a deleted row is never in the WAL"},
+			0,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package definition
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -227,4 +228,21 @@ func (s *Service) checkDefinitions(ctx context.Context, defs []store.Definition)
 		list = append(list, checked)
 	}
 	return list, nil
+}
+
+// CheckDocument checks what a file holds. Without a tenant of its own it is taken for the
+// tenant's of the workflow that it names.
+func (s *Service) CheckDocument(ctx context.Context, doc *Document) (Checked, error) {
+	w := doc.whole()
+	if w.ID != "" && !doc.Has["tenant_id"] {
+		d, err := s.Source.Definition(ctx, w.ID)
+		switch {
+		case err == nil && d.TenantID != "":
+			w.TenantID = &d.TenantID
+		case err != nil && !errors.Is(err, workflow.ErrNotFound):
+			return Checked{}, err
+		}
+	}
+	report, err := s.Check(ctx, w)
+	return Checked{ID: w.ID, Name: w.Name, Status: w.Status, Of: doc.file, Report: report}, err
 }

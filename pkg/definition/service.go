@@ -386,8 +386,10 @@ func (s *Service) PutDraft(ctx context.Context, id string, doc *Document, actor 
 	case w.ID != "" && w.ID != id:
 		return &Problem{doc.file, doc.places["id"].line, doc.places["id"].column, fmt.Sprintf("it is workflow %s, not %s", w.ID, id)}
 	case doc.Has["tenant_id"] && value(w.TenantID) != d.TenantID:
-		return &Problem{doc.file, doc.places["tenant_id"].line, doc.places["tenant_id"].column,
-			fmt.Sprintf("the tenant of workflow %s is %q and can't be changed; leave tenant_id out, or make another workflow", id, d.TenantID)}
+		return &Problem{
+			doc.file, doc.places["tenant_id"].line, doc.places["tenant_id"].column,
+			fmt.Sprintf("the tenant of workflow %s is %q and can't be changed; leave tenant_id out, or make another workflow", id, d.TenantID),
+		}
 	}
 	if d.DraftText != nil && !force {
 		var draft struct {

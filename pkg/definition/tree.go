@@ -318,7 +318,7 @@ func (y yamlParser) value(from ast.Node, depth int) (*node, error) {
 				return nil, err
 			}
 		}
-		if len(n.members) > 0 { // a block has no token of its own: it starts with its first key
+		if len(n.members) > 0 && !from.IsFlowStyle { // a block has no token of its own: it starts with its first key
 			n.line, n.column = n.members[0].line, n.members[0].column
 		}
 	case *ast.MappingValueNode:

@@ -1,0 +1,512 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/rowbell/rowbell/pkg/app"
+	"github.com/rowbell/rowbell/pkg/definition"
+	"github.com/rowbell/rowbell/pkg/store"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// workflowCommand has the commands about workflows.
+func workflowCommand() command {
+	return command{
+		name:  "workflow",
+		args:  "COMMAND",
+		short: "List, check, compare, change and turn on or off workflows",
+		long: `What it changes is one transaction, in the name of --actor, and stands in rowbell.audit_log.
+The role of ROWBELL_SOURCE_URL must be one that may edit the tables of workflows.`,
+		sub: []command{
+			listCommand, showCommand, checkWorkflowCommand, versionsCommand, diffCommand, restoreCommand, draftCommand,
+			activateCommand, deactivateCommand, discardCommand, dependsCommand, simulateCommand, explainCommand,
+		},
+	}
+}
+
+var (
+	jsonOption  = option{"json", "", "Print it as JSON"}
+	actorOption = option{"actor", "NAME", "In whose name it is done; the user of this system if not given"}
+)
+
+// workflows opens the service for the length of f.
+func (c *call) workflows(f func(*definition.Service) error) error {
+	return c.operate(func(o *app.Operator) error {
+		s, err := o.Workflows()
+		if err != nil {
+			return err
+		}
+		return f(s)
+	})
+}
+
+// actor is in whose name something is done; "" is the database user's.
+func (c *call) actor() string {
+	if name, given := c.own["actor"]; given {
+		return name
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return ""
+}
+
+// filter is what --tenant and --status choose.
+func (c *call) filter() (store.WorkflowFilter, error) {
+	var f store.WorkflowFilter
+	if tenant, given := c.own["tenant"]; given {
+		if tenant == "none" {
+			tenant = ""
+		}
+		f.Tenant = &tenant
+	}
+	if status, given := c.own["status"]; given {
+		f.Status = workflow.Status(status)
+		switch f.Status {
+		case workflow.Draft, workflow.Active, workflow.Inactive:
+		default:
+			return f, usage{fmt.Sprintf("there is no status %q; it is draft, active or inactive", status), "rowbell workflow list --help"}
+		}
+	}
+	return f, nil
+}
+
+func (c *call) writeJSON(v any) error { return writeJSON(c.stdout, v) }
+
+// writeTable aligns columns. What stands in the last one may be as long as it likes.
+func writeTable(w io.Writer, rows [][]string) {
+	var widths []int
+	for _, row := range rows {
+		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		var line strings.Builder
+		for i, cell := range row {
+			line.WriteString(cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
+		}
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+	_, _ = io.WriteString(w, b.String())
+}
+
+func when(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }
+
+// firstLine is for a table: what it leaves out is marked.
+func firstLine(s string) string {
+	if line, _, more := strings.Cut(s, "\n"); more {
+		return line + " …"
+	}
+	return s
+}
+
+var listCommand = command{
+	name:  "list",
+	short: "List workflows, and whether they are in order",
+	long: `Health is what the worker that reads the slot last said; it says nothing of workflows that
+are not active. rowbell workflow check judges anew.`,
+	options: []option{
+		{"tenant", "ID", "Only this tenant's; none for operators' workflows"},
+		{"status", "STATUS", "Only those that are draft, active or inactive"},
+		jsonOption,
+	},
+	run: func(ctx context.Context, c *call) error {
+		filter, err := c.filter()
+		if err != nil {
+			return err
+		}
+		return c.workflows(func(s *definition.Service) error {
+			list, err := s.List(ctx, filter)
+			if err != nil {
+				return err
+			}
+			if c.has("json") {
+				if list == nil {
+					list = []store.ListedWorkflow{}
+				}
+				return c.writeJSON(list)
+			}
+			if len(list) == 0 {
+				fmt.Fprintln(c.stdout, "There are no such workflows.")
+				return nil
+			}
+			rows := [][]string{{"ID", "TENANT", "NAME", "STATUS", "VERSION", "DRAFT", "HEALTH"}}
+			for _, w := range list {
+				rows = append(rows, []string{
+					w.ID, dash(w.TenantID), dash(w.Name), string(w.Status), fmt.Sprint(w.Version),
+					map[bool]string{true: "yes", false: "-"}[w.Draft], health(w),
+				})
+			}
+			writeTable(c.stdout, rows)
+			return nil
+		})
+	},
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return firstLine(s)
+}
+
+// health is a verdict in one line.
+func health(w store.ListedWorkflow) string {
+	switch {
+	case w.Status != workflow.Active:
+		return "-"
+	case w.Verdict == "":
+		return "not judged yet"
+	case w.Message != "":
+		return string(w.Verdict) + ": " + firstLine(w.Message)
+	case len(w.Warnings) > 0:
+		return fmt.Sprintf("%s, with %s", w.Verdict, several(len(w.Warnings), "warning"))
+	}
+	return string(w.Verdict)
+}
+
+func several(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+var showCommand = command{
+	name:  "show",
+	args:  "ID",
+	short: "Show a workflow with its parts, its health and its draft",
+	long:  `Secrets stand in rowbell.secret; what is shown has references to them.`,
+	options: []option{
+		{"yaml", "", "Only the workflow, as YAML that draft and check read"},
+		{"draft", "", "The workflow as its draft would make it"},
+		jsonOption,
+	},
+	run: func(ctx context.Context, c *call) error {
+		if c.has("yaml") && c.has("json") {
+			return usage{"either --yaml or --json, not both", "rowbell workflow show --help"}
+		}
+		return c.workflows(func(s *definition.Service) error {
+			show, err := s.Show(ctx, c.args[0])
+			if show == nil || err != nil && c.has("draft") {
+				return err
+			}
+			w := show.Workflow
+			if c.has("draft") {
+				if show.Next == nil {
+					return fmt.Errorf("workflow %s has no draft", show.ID)
+				}
+				w = show.Next
+			}
+			if c.has("json") {
+				return c.writeJSON(struct {
+					store.ListedWorkflow
+					CreatedBy string             `json:"created_by"`
+					CreatedAt time.Time          `json:"created_at"`
+					Document  *workflow.Workflow `json:"document"`
+					Draft     json.RawMessage    `json:"draft"`
+				}{show.ListedWorkflow, show.CreatedBy, show.CreatedAt, w, show.DraftText})
+			}
+			text, yamlErr := definition.YAML(w)
+			if yamlErr != nil {
+				return yamlErr
+			}
+			if c.has("yaml") {
+				_, err = c.stdout.Write(text)
+				return err
+			}
+			writeShown(c.stdout, show, err)
+			fmt.Fprintf(c.stdout, "\n%s", text)
+			return nil
+		})
+	},
+}
+
+// writeShown writes what is known of a workflow besides its definition.
+func writeShown(w io.Writer, show *definition.Shown, draftErr error) {
+	name, of := show.Name, "operators"
+	if name == "" {
+		name = show.ID
+	}
+	if show.TenantID != "" {
+		of = "tenant " + show.TenantID
+	}
+	rows := [][]string{
+		{"Workflow", name},
+		{"Of", of},
+		{"Status", fmt.Sprintf("%s, version %d, changed %s", show.Status, show.Version, when(show.UpdatedAt))},
+		{"Made", fmt.Sprintf("%s by %s", when(show.CreatedAt), show.CreatedBy)},
+	}
+	if show.Status == workflow.Active {
+		rows = append(rows, []string{"Health", health(show.ListedWorkflow)})
+		if _, rest, more := strings.Cut(show.Message, "\n"); more {
+			for line := range strings.SplitSeq(rest, "\n") {
+				rows = append(rows, []string{"", line})
+			}
+		}
+		for _, warning := range show.Warnings {
+			rows = append(rows, []string{"Warning", warning})
+		}
+	}
+	draft := "none"
+	switch {
+	case draftErr != nil:
+		draft = "can't be read: " + draftErr.Error()
+	case show.Next != nil:
+		draft = "yes"
+		if show.By != "" {
+			draft = "of " + show.By
+		}
+		if show.Base > 0 {
+			draft += fmt.Sprintf(", made from version %d", show.Base)
+		}
+		draft += "; see rowbell workflow diff " + show.ID
+	}
+	writeTable(w, append(rows, []string{"Draft", draft}))
+}
+
+var versionsCommand = command{
+	name:  "versions",
+	args:  "ID",
+	short: "List the versions of a workflow: when, who, and what changed",
+	options: []option{
+		jsonOption,
+	},
+	run: func(ctx context.Context, c *call) error {
+		return c.workflows(func(s *definition.Service) error {
+			list, err := s.History(ctx, c.args[0])
+			if err != nil {
+				return err
+			}
+			if c.has("json") {
+				return c.writeJSON(list)
+			}
+			rows := [][]string{{"VERSION", "STATUS", "WHEN", "WHO", "WHAT CHANGED"}}
+			for _, v := range list {
+				who := v.CreatedBy
+				if v.DBUser != who {
+					who += " (" + v.DBUser + ")"
+				}
+				rows = append(rows, []string{fmt.Sprint(v.Version), string(v.Status), when(v.At), who, strings.Join(v.Changes, "; ")})
+			}
+			writeTable(c.stdout, rows)
+			return nil
+		})
+	},
+}
+
+var diffCommand = command{
+	name:  "diff",
+	args:  "ID [FROM [TO]]",
+	short: "Say what is different between two versions, or with the draft",
+	long: `FROM and TO are numbers of versions, live (the latest one) or draft. Without them the last
+two are compared: live and draft if there is a draft, else the last two versions. Without
+TO it is live.`,
+	options: []option{
+		{"yaml", "", "Only the difference of their YAML, as diff -u has it"},
+		jsonOption,
+	},
+	run: func(ctx context.Context, c *call) error {
+		for _, ref := range c.args[1:] {
+			if ref == "live" || ref == "draft" {
+				continue
+			}
+			if _, err := definition.ParseVersion(ref); err != nil {
+				return usage{err.Error(), "rowbell workflow diff --help"}
+			}
+		}
+		return c.workflows(func(s *definition.Service) error {
+			d, err := s.Diff(ctx, c.args[0], c.arg(1), c.arg(2))
+			if err != nil {
+				return err
+			}
+			switch {
+			case c.has("json"):
+				return c.writeJSON(d)
+			case c.has("yaml"):
+				_, err = io.WriteString(c.stdout, d.YAML)
+				return err
+			case d.YAML == "":
+				fmt.Fprintf(c.stdout, "Nothing is different between %s and %s.\n", d.From, d.To)
+				return nil
+			}
+			fmt.Fprintf(c.stdout, "From %s to %s:\n", d.From, d.To)
+			for _, words := range d.Words {
+				fmt.Fprintf(c.stdout, "  - %s\n", strings.ReplaceAll(words, "\n", "\n    "))
+			}
+			fmt.Fprintf(c.stdout, "\n%s", d.YAML)
+			return nil
+		})
+	},
+}
+
+var restoreCommand = command{
+	name:  "restore",
+	args:  "ID VERSION",
+	short: "Make an earlier version the draft",
+	long:  `Nothing changes of what runs until the draft is activated.`,
+	options: []option{
+		{"force", "", "Overwrite the draft that is there"},
+		actorOption,
+	},
+	run: func(ctx context.Context, c *call) error {
+		version, err := definition.ParseVersion(c.args[1])
+		if err != nil {
+			return usage{fmt.Sprintf("%q is not the number of a version", c.args[1]), "rowbell workflow restore --help"}
+		}
+		return c.workflows(func(s *definition.Service) error {
+			same, err := s.Restore(ctx, c.args[0], version, c.actor(), c.has("force"))
+			if err != nil {
+				return err
+			}
+			if same {
+				fmt.Fprintf(c.stdout, "The draft of %s is what version %d was already.\n", c.args[0], version)
+				return nil
+			}
+			fmt.Fprintf(c.stdout, "Version %d is the draft of %s now. See what it would change: rowbell workflow diff %[2]s\n", version, c.args[0])
+			return nil
+		})
+	},
+}
+
+var draftCommand = command{
+	name:  "draft",
+	args:  "ID FILE",
+	short: "Put a workflow from a file as the draft",
+	long: `FILE is YAML as rowbell workflow show --yaml writes it, or JSON if it ends in .json; - is
+standard input, as YAML. What the file leaves out, the draft doesn't have. Parts without an
+id stand for the live ones like them. Nothing changes of what runs until the draft is
+activated, and it may be unfinished: what is wrong with it is told.`,
+	options: []option{
+		{"force", "", "Overwrite a draft that somebody else made"},
+		actorOption,
+	},
+	run: func(ctx context.Context, c *call) error {
+		doc, err := c.document(c.args[1])
+		if err != nil {
+			return err
+		}
+		return c.workflows(func(s *definition.Service) error {
+			if err := s.PutDraft(ctx, c.args[0], doc, c.actor(), c.has("force")); err != nil {
+				return err
+			}
+			fmt.Fprintf(c.stdout, "%s has a draft. See what it would change: rowbell workflow diff %[1]s\n", c.args[0])
+			show, err := s.Show(ctx, c.args[0])
+			if err != nil || show.Next == nil {
+				return err
+			}
+			report, err := s.Check(ctx, show.Next)
+			if err != nil {
+				return err
+			}
+			writeProblems(c.stdout, report, doc)
+			return nil
+		})
+	},
+}
+
+// document reads a workflow from a file; "-" is standard input.
+func (c *call) document(name string) (*definition.Document, error) {
+	var data []byte
+	var err error
+	if name == "-" {
+		name = "stdin"
+		data, err = io.ReadAll(os.Stdin)
+	} else {
+		data, err = os.ReadFile(name)
+	}
+	if err != nil {
+		if pe, ok := errors.AsType[*os.PathError](err); ok {
+			err = pe.Err
+		}
+		return nil, fmt.Errorf("can't read %s: %w", name, err)
+	}
+	return definition.Read(name, data)
+}
+
+var activateCommand = command{
+	name:  "activate",
+	args:  "ID",
+	short: "Publish the draft, if there is one, and turn the workflow on",
+	long: `One transaction, and one version. It is refused if the worker would find the workflow
+broken, or if the live workflow has changed since the draft was made. Warnings don't block.`,
+	options: []option{
+		{"force", "", "Publish the draft though the live workflow has changed since"},
+		actorOption,
+	},
+	run: func(ctx context.Context, c *call) error {
+		return c.workflows(func(s *definition.Service) error {
+			done, err := s.Activate(ctx, c.args[0], c.actor(), c.has("force"))
+			if blocked, ok := errors.AsType[*definition.BlockedError](err); ok {
+				fmt.Fprintf(c.stderr, "rowbell: %s\n", blocked.Error())
+				writeProblems(c.stderr, blocked.Report, nil)
+				return errShown
+			}
+			if err != nil {
+				return err
+			}
+			switch {
+			case done.Same:
+				fmt.Fprintf(c.stdout, "%s is active already, and has no draft.\n", c.args[0])
+			case done.Draft:
+				fmt.Fprintf(c.stdout, "%s is active: its draft is version %d.\n", c.args[0], done.Version)
+			default:
+				fmt.Fprintf(c.stdout, "%s is active, as version %d.\n", c.args[0], done.Version)
+			}
+			writeProblems(c.stdout, done.Report, nil)
+			return nil
+		})
+	},
+}
+
+var deactivateCommand = command{
+	name:    "deactivate",
+	args:    "ID",
+	short:   "Turn a workflow off",
+	long:    `It stops within a second or two; what of its deliveries has not ended is cancelled.`,
+	options: []option{actorOption},
+	run: func(ctx context.Context, c *call) error {
+		return c.workflows(func(s *definition.Service) error {
+			version, same, err := s.Deactivate(ctx, c.args[0], c.actor())
+			if err != nil {
+				return err
+			}
+			if same {
+				fmt.Fprintf(c.stdout, "%s is inactive already.\n", c.args[0])
+				return nil
+			}
+			fmt.Fprintf(c.stdout, "%s is inactive, as version %d.\n", c.args[0], version)
+			return nil
+		})
+	},
+}
+
+var discardCommand = command{
+	name:    "discard",
+	args:    "ID",
+	short:   "Throw the draft away",
+	options: []option{actorOption},
+	run: func(ctx context.Context, c *call) error {
+		return c.workflows(func(s *definition.Service) error {
+			if err := s.Discard(ctx, c.args[0], c.actor()); err != nil {
+				return err
+			}
+			fmt.Fprintf(c.stdout, "%s has no draft any more.\n", c.args[0])
+			return nil
+		})
+	},
+}

@@ -1,0 +1,110 @@
+package store_test
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rowbell/rowbell/pkg/pgtest"
+	"github.com/rowbell/rowbell/pkg/store"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+func TestDraftSecrets(t *testing.T) {
+	t.Parallel()
+	db := sourceDB(t)
+	db.Exec(t, `insert into rowbell.workflow_definition (id, tenant_id, draft) values ('w', 'acme',
+		'{"name": "x", "settings": {"Token": "t1"}, "secret": "t0", "actions": [{"action_type": "webhook", "action_config": {"secret": "whsec_1", "headers": {"token": {"ref": "mine"}, "password": ""}}}],
+		"triggers": [{"field_conditions": {"token": "a value"}}], "conditions": [{"condition_config": {"password": {"eq": "b"}, "secret": "c"}}]}')`)
+	got := pgtest.Query[string](t, db, "select concat_ws('|', plain, tenant_id, workflow_id, coalesce(action_id, '-')) from rowbell.secret order by plain")
+	if want := "t0|acme|w|-,t1|acme|w|-,whsec_1|acme|w|-"; strings.Join(got, ",") != want {
+		t.Errorf("secrets %q, want %q", got, want)
+	}
+	draft := db.QueryString(t, "select draft::text from rowbell.workflow_definition")
+	for _, gone := range []string{"t0", "t1", "whsec_1"} {
+		if strings.Contains(draft, gone) {
+			t.Errorf("%s stands in the draft: %s", gone, draft)
+		}
+	}
+	for _, kept := range []string{`"ref": "mine"`, `"token": "a value"`, `"secret": "c"`, `"password": ""`, `"name": "x"`} {
+		if !strings.Contains(draft, kept) {
+			t.Errorf("%s doesn't stand in the draft: %s", kept, draft)
+		}
+	}
+	// Writing it again, or no draft, moves nothing.
+	db.Exec(t, `update rowbell.workflow_definition set draft = draft; update rowbell.workflow_definition set draft = null; update rowbell.workflow_definition set name = 'y'`)
+	if n := pgtest.One[int64](t, db, "select count(*) from rowbell.secret"); n != 3 {
+		t.Errorf("there are %d secrets, want 3", n)
+	}
+	wantVersions(t, db, "w", "1 draft, 2 draft")
+}
+
+// Of two who publish at once by the same state, one is told that somebody else did.
+func TestPublishAtOnce(t *testing.T) {
+	t.Parallel()
+	db := sourceDB(t)
+	db.Exec(t, `insert into rowbell.workflow_definition (id, status, draft) values ('w', 'active', '{"name": "x"}');
+		insert into rowbell.workflow_trigger (id, workflow_id, entity_type, operation) values ('t', 'w', 'orders', 'create');
+		insert into rowbell.workflow_action (id, workflow_id, action_type) values ('a', 'w', 'log'), ('b', 'w', 'log');
+		insert into rowbell.workflow_recipient (id, workflow_id, action_id, recipient_type, recipient_id) values ('r', 'w', 'a', 'user', 'ann'), ('s', 'w', 'b', 'user', 'ben')`)
+	s := store.OpenSource(db.Pool(t))
+	d, err := s.Definition(t.Context(), "w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := versions(t, db, "w")
+	a, c := "a", "c"
+	next := &workflow.Workflow{
+		Name: "next", Status: workflow.Active,
+		Triggers:   []workflow.Trigger{{ID: "t", EntityType: "orders", Operation: "update", Priority: 3}, {ID: "u", EntityType: "orders", Operation: "delete", Priority: 3}},
+		Conditions: []workflow.Condition{{ID: "k", Type: "expression", Config: json.RawMessage(`{"expression": "true"}`)}},
+		Actions:    []workflow.Action{{ID: "a", Type: "log", Order: 2}, {ID: "c", Type: "log"}},
+		Recipients: []workflow.Recipient{{ID: "r", ActionID: &c, Type: "user", Value: "cid"}, {ID: "s", ActionID: &a, Type: "role", Value: "x"}},
+	}
+	var wg sync.WaitGroup
+	errs := make([]error, 4)
+	for i := range errs {
+		wg.Go(func() {
+			_, errs[i] = s.Publish(t.Context(), store.Edit{WorkflowID: "w", Actor: "ann", Action: "workflow.activate", Version: d.Version, Draft: d.DraftText}, next)
+		})
+	}
+	wg.Wait()
+	done := 0
+	for _, err := range errs {
+		switch {
+		case err == nil:
+			done++
+		case !errors.Is(err, workflow.ErrConflict) || !strings.Contains(err.Error(), "somebody else has changed it"):
+			t.Error(err)
+		}
+	}
+	if done != 1 {
+		t.Errorf("%d published, want 1", done)
+	}
+	wantVersions(t, db, "w", before+", 2 active")
+	got, _ := json.Marshal(document(t, db, "w"))
+	next.ID, next.Settings = "w", json.RawMessage("{}")
+	next.Actions = []workflow.Action{next.Actions[1], next.Actions[0]} // by order
+	for i := range next.Triggers {
+		next.Triggers[i].FieldConditions = json.RawMessage("{}")
+	}
+	for i := range next.Actions {
+		next.Actions[i].Config = json.RawMessage("{}")
+	}
+	if want, _ := json.Marshal(next); string(got) != string(want) {
+		t.Errorf("it is\n%s\nwant\n%s", got, want)
+	}
+	if n := pgtest.One[int64](t, db, "select count(*) from rowbell.audit_log where actor = 'ann' and object_id = 'w'"); n != 1 {
+		t.Errorf("audit_log has %d rows, want 1", n)
+	}
+	for err, e := range map[error]store.Edit{
+		workflow.ErrNotFound: {WorkflowID: "none", Action: "workflow.activate"},
+		workflow.ErrConflict: {WorkflowID: "w", Action: "workflow.activate", Version: 2, Draft: json.RawMessage(`{}`)},
+	} {
+		if _, got := s.SetStatus(t.Context(), e, workflow.Inactive); !errors.Is(got, err) {
+			t.Errorf("SetStatus = %v, want %v", got, err)
+		}
+	}
+}
