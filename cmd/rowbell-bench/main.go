@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string) error {
 	flags.Float64Var(&o.Scale, "scale", 1, "size of the workloads")
 	flags.Uint64Var(&o.Seed, "seed", 0, "seed of the order of runs; 0: a random one")
 	flags.StringVar(&o.Report, "report", "", "file to write the table to, as Markdown")
-	flags.StringVar(&o.Only, "only", "", "measure only workloads whose name starts so: single, thousand, full, all, hundredth, big, queue, webhook, fair, live, match")
+	flags.StringVar(&o.Only, "only", "", "measure only workloads whose name starts so: single, thousand, full, all, hundredth, big, queue, webhook, fair, live, drain100k, match")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -91,6 +91,11 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	figures = append(figures, more...)
+	more, err = crowds(ctx, o, server)
+	if err != nil {
+		return err
+	}
+	figures = append(figures, more...)
 	if strings.HasPrefix("match", o.Only) {
 		more, err := benchmarks(ctx, o)
 		if err != nil {
@@ -228,33 +233,72 @@ func (w *workload) drop(ctx context.Context, server *localpg.Server) error {
 	return nil
 }
 
-// matchLine is a line of the index's Go benchmark, which measures both sizes by turns.
-var matchLine = regexp.MustCompile(`(?m)^BenchmarkMatchRatio\S*\s.*?([\d.]+) ns/100\s+([\d.]+) ns/100000\s+([\d.]+) ratio`)
+// benchLine is a line of a Go benchmark: its name, and values with their units.
+var benchLine = regexp.MustCompile(`(?m)^Benchmark(\S+?)(?:-\d+)?[ \t]+\d+[ \t]+(.*)$`)
 
-// benchmarks are the figures of Go benchmarks: F8.
+// benchmarks are the figures of Go benchmarks: F8, and what else is known of the index.
+// Those that compare measure both sides by turns.
 func benchmarks(ctx context.Context, o Options) ([]*figure, error) {
-	fmt.Fprintln(o.Log, "match: go test ./engine/match -bench MatchRatio")
-	out, err := exec.CommandContext(ctx, "go", "test", "-C", o.Module, "./engine/match", "-run", "^$", "-bench", "^BenchmarkMatchRatio$",
+	const which = "^Benchmark(MatchRatio|MixedRatio|TablesRatio|Memory|Change)$"
+	fmt.Fprintln(o.Log, "match: go test ./engine/match -bench "+which)
+	out, err := exec.CommandContext(ctx, "go", "test", "-C", o.Module, "./engine/match", "-run", "^$", "-bench", which,
 		"-count", strconv.Itoa(o.Runs)).CombinedOutput()
 	if err != nil {
-		return nil, fmt.Errorf("go test -bench MatchRatio: %w: %s", err, out)
+		return nil, fmt.Errorf("go test -bench %s: %w: %s", which, err, out)
 	}
-	f := &figure{name: "F8 match time at 100,000 workflows on one table", unit: "× 100 workflows", floor: 3, goal: 2, less: true}
-	var small, large figure
-	for _, m := range matchLine.FindAllStringSubmatch(string(out), -1) {
-		for i, to := range []*[]float64{&small.values, &large.values, &f.values} {
-			v, err := strconv.ParseFloat(m[i+1], 64)
+	values := make(map[string][]float64) // by "name unit"
+	for _, m := range benchLine.FindAllStringSubmatch(string(out), -1) {
+		words := strings.Fields(m[2])
+		for i := 0; i+1 < len(words); i += 2 {
+			v, err := strconv.ParseFloat(words[i], 64)
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("benchmark %s printed %q: %w", m[1], m[2], err)
 			}
-			*to = append(*to, v)
+			name := m[1] + " " + words[i+1]
+			values[name] = append(values[name], v)
 		}
 	}
-	if len(f.values) == 0 {
-		return nil, fmt.Errorf("the benchmark of the index printed no ratio: %s", out)
+	median := func(name string) float64 { return (&figure{values: values[name]}).median() }
+	// slowest is the largest value of several benchmarks in each round.
+	slowest := func(names ...string) []float64 {
+		list := slices.Clone(values[names[0]])
+		for _, name := range names[1:] {
+			for i, v := range values[name] {
+				list[i] = max(list[i], v)
+			}
+		}
+		return list
 	}
-	f.note = fmt.Sprintf("%.0f ns against %.0f ns an event", large.median(), small.median())
-	return []*figure{f}, nil
+	for _, name := range []string{
+		"MatchRatio ratio", "MixedRatio ratio", "TablesRatio ratio", "Memory/equality B/workflow", "Memory/mixed B/workflow",
+		"Change/mixed median-ms", "Change/list median-ms", "Change/tree median-ms",
+		"Change/mixed p99-ms", "Change/list p99-ms", "Change/tree p99-ms",
+	} {
+		if len(values[name]) != o.Runs {
+			return nil, fmt.Errorf("the benchmarks of the index printed %d values of %s, want %d: %s", len(values[name]), name, o.Runs, out)
+		}
+	}
+	ratio := func(name, what, unit, small, large string, floor, goal float64) *figure {
+		return &figure{
+			name: what, unit: unit, floor: floor, goal: goal, less: true, values: values[name+" ratio"],
+			note: fmt.Sprintf("%.0f ns against %.0f ns an event, %.1f matches", median(name+" "+large), median(name+" "+small), median(name+" matches/event")),
+		}
+	}
+	return []*figure{
+		ratio("MatchRatio", "F8 match time at 100,000 workflows on one table", "× 100 workflows", "ns/100", "ns/100000", 3, 2),
+		ratio("MixedRatio", "the same, a mixed set", "× 100 workflows", "ns/100", "ns/100000", 4, 4),
+		ratio("TablesRatio", "match time at 1,000 tables of 100 workflows, a mixed set", "× one such table", "ns/1-table", "ns/1000-tables", 6, 4),
+		{name: "memory of a workflow, equality", unit: "B", floor: 4000, goal: 2500, less: true, values: values["Memory/equality B/workflow"], note: "on the heap, its document included"},
+		{name: "memory of a workflow, a mixed set", unit: "B", floor: 4000, goal: 2500, less: true, values: values["Memory/mixed B/workflow"], note: "the same"},
+		{
+			name: "one definition changed among 100,000 on one table, median", unit: "ms", floor: 5, goal: 1, less: true,
+			values: slowest("Change/mixed median-ms", "Change/list median-ms", "Change/tree median-ms"), note: "the slowest of a mixed set, one list and one tree of ranges",
+		},
+		{
+			name: "the same, p99", unit: "ms", floor: 5, goal: 5, less: true,
+			values: slowest("Change/mixed p99-ms", "Change/list p99-ms", "Change/tree p99-ms"), note: "garbage collection included",
+		},
+	}, nil
 }
 
 func report(figures []*figure, postgres string, o Options) string {
