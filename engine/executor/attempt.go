@@ -88,12 +88,14 @@ func (e *Executor) run(work context.Context, t *task) result {
 	switch {
 	case p.err != nil:
 		return dead(p.err.Error())
-	case int(t.Action) >= len(p.Steps):
-		return dead(fmt.Sprintf("version %d of the workflow has no action %d", p.workflow.Version, t.Action+1))
 	case t.Event == nil:
 		return dead("its event is gone from rowbell.workflow_event")
+	case t.Gate():
+	case int(t.Action) >= len(p.Steps):
+		return dead(fmt.Sprintf("version %d of the workflow has no action %d", p.workflow.Version, t.Action+1))
+	default:
+		step = &p.Steps[t.Action]
 	}
-	step = &p.Steps[t.Action]
 	event := t.Event
 	if event.Data == nil {
 		begun := time.Now()
@@ -138,7 +140,11 @@ func (e *Executor) run(work context.Context, t *task) result {
 		o.Verb = workflow.GiveBack
 		return r
 	}
-	e.attempt(work, o, p, step, event)
+	if t.Gate() {
+		e.decide(work, o, p, event)
+	} else {
+		e.attempt(work, o, p, step, event)
+	}
 	return r
 }
 

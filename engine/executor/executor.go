@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rowbell/rowbell/actions"
+	"github.com/rowbell/rowbell/pkg/directory"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
@@ -37,6 +38,12 @@ type Config struct {
 	// Plan reads what a workflow does; Registry.Plan, or one that redirects. Its error
 	// is why the workflow's deliveries end.
 	Plan func(*workflow.Workflow) (*actions.Plan, error)
+	// Directory says who has which roles. nil: nobody does, and gates that need to know
+	// wait, and then give up.
+	Directory *directory.Directory
+	// GateRetry are the waits after a gate could not be decided. Defaults to 1 s, 5 s,
+	// 30 s, 2 min and 10 min.
+	GateRetry []time.Duration
 
 	Logger *slog.Logger
 }
@@ -63,6 +70,9 @@ type Store interface {
 	QueuedWorkflows(ctx context.Context) ([]string, error)
 	// EventData is the data of an event that was too big to come with a claim.
 	EventData(ctx context.Context, e *workflow.Event) ([]byte, error)
+	// Fired is the execution that a workflow which fires once per row has fired with for
+	// the row of an event, and ErrNotFound if there is none.
+	Fired(ctx context.Context, workflowID string, e *workflow.Event) (executionID string, err error)
 	// Secret is a tenant's secret. The error may be shown to the tenant.
 	Secret(ctx context.Context, tenantID, name string) (string, error)
 }
@@ -97,6 +107,9 @@ func New(cfg Config, store Store, open func() Queue, metrics *Metrics) *Executor
 	cfg.Held = cmp.Or(cfg.Held, 32768)
 	cfg.Sweep = cmp.Or(cfg.Sweep, 15*time.Second)
 	cfg.HeldBytes = cmp.Or(cfg.HeldBytes, 64<<20)
+	if cfg.GateRetry == nil {
+		cfg.GateRetry = []time.Duration{time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute}
+	}
 	e := &Executor{
 		cfg: cfg, store: store, open: open, metrics: metrics,
 		pool: newPool(limits{

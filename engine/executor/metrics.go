@@ -11,6 +11,7 @@ import (
 // Metrics are those of a process's executor.
 type Metrics struct {
 	deliveries     *prometheus.CounterVec
+	gates          *prometheus.CounterVec
 	attempts       *prometheus.CounterVec
 	attemptSeconds *prometheus.HistogramVec
 	latency        prometheus.Histogram
@@ -30,6 +31,9 @@ func NewMetrics(reg prometheus.Registerer, kinds []string) *Metrics {
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rowbell_deliveries_total", Help: "Deliveries that ended, by kind and outcome: succeeded, dead or cancelled.",
 		}, []string{"kind", "outcome"}),
+		gates: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rowbell_gates_total", Help: "Gates that ended, by outcome: passed, refused, dead (it could not be decided) or cancelled (its workflow was turned off).",
+		}, []string{"outcome"}),
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rowbell_attempts_total", Help: "Attempts, by kind and outcome: succeeded, retry (it will be tried again) or dead (it won't).",
 		}, []string{"kind", "outcome"}),
@@ -67,8 +71,11 @@ func NewMetrics(reg prometheus.Registerer, kinds []string) *Metrics {
 			Name: "rowbell_leases_lost_total", Help: "Outcomes that counted for nothing, because another process had the delivery by then.",
 		}),
 	}
-	reg.MustRegister(m.deliveries, m.attempts, m.attemptSeconds, m.latency, m.capacity, m.running, m.waiting, m.held,
+	reg.MustRegister(m.deliveries, m.gates, m.attempts, m.attemptSeconds, m.latency, m.capacity, m.running, m.waiting, m.held,
 		m.claimed, m.settleSeconds, m.settleFailures, m.leasesLost)
+	for _, outcome := range []string{gatePassed, gateRefused, gateDead, gateCancelled} {
+		m.gates.WithLabelValues(outcome)
+	}
 	for _, kind := range kinds {
 		for _, outcome := range []workflow.Verb{workflow.Succeeded, workflow.Dead, workflow.Cancel} {
 			m.deliveries.WithLabelValues(kind, string(outcome))
@@ -90,10 +97,42 @@ func (m *Metrics) settled(outcomes []workflow.Outcome, lost int, took time.Durat
 	m.settleSeconds.Observe(took.Seconds())
 	m.leasesLost.Add(float64(lost))
 	for i := range outcomes {
-		switch o := &outcomes[i]; o.Verb {
+		o := &outcomes[i]
+		if o.Gate() {
+			if outcome := gateOutcome(o); outcome != "" {
+				m.gates.WithLabelValues(outcome).Inc()
+			}
+			continue
+		}
+		switch o.Verb {
 		case workflow.Succeeded, workflow.Dead, workflow.Cancel:
 			m.deliveries.WithLabelValues(o.Kind, string(o.Verb)).Inc()
 		case workflow.Retry, workflow.GiveBack:
 		}
 	}
+}
+
+// How gates end.
+const (
+	gatePassed    = "passed"
+	gateRefused   = "refused"
+	gateDead      = "dead"
+	gateCancelled = "cancelled"
+)
+
+// gateOutcome is how a gate has ended; "" if it hasn't.
+func gateOutcome(o *workflow.Outcome) string {
+	switch o.Verb {
+	case workflow.Succeeded:
+		return gatePassed
+	case workflow.Dead:
+		return gateDead
+	case workflow.Cancel:
+		if o.Tried {
+			return gateRefused
+		}
+		return gateCancelled
+	case workflow.Retry, workflow.GiveBack:
+	}
+	return ""
 }

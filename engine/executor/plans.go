@@ -18,7 +18,8 @@ import (
 type plan struct {
 	*actions.Plan
 	workflow actions.Workflow // the zero one if its version is gone
-	err      error            // why it can't be done, ever; then there is no Plan
+	gate     gate
+	err      error // why it can't be done, ever; then there is no Plan
 }
 
 // plans reads versions as deliveries of them come by, and keeps those that were used
@@ -122,6 +123,9 @@ func (p *plans) load(ctx context.Context, ref int32) (*plan, error) {
 		return loaded, nil
 	}
 	loaded.workflow.Name = w.Name
+	if loaded.gate, loaded.err = readGate(w); loaded.err != nil {
+		return loaded, nil
+	}
 	loaded.Plan, loaded.err = p.read(w)
 	return loaded, nil
 }

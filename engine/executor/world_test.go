@@ -93,6 +93,7 @@ type definition struct {
 	settings   string
 	actions    []action
 	recipients []string // type:value, for all actions
+	roles      []string // configs of role_based conditions
 }
 
 type action struct {
@@ -127,6 +128,9 @@ func (w *world) define(t testing.TB, d definition) *defined {
 	for i, a := range d.actions {
 		exec(`insert into rowbell.workflow_action (id, workflow_id, action_type, action_config, "order") values ($1, $2, $3, $4, $5)`,
 			fmt.Sprintf("%s-%d", d.id, i), d.id, cmp.Or(a.kind, "probe"), cmp.Or(a.config, "{}"), a.order)
+	}
+	for _, r := range d.roles {
+		exec(`insert into rowbell.workflow_condition (workflow_id, condition_type, condition_config) values ($1, 'role_based', $2)`, d.id, r)
 	}
 	for _, r := range d.recipients {
 		kind, value, _ := strings.Cut(r, ":")
@@ -172,6 +176,16 @@ func (w *world) batch(f *defined, n int, data ...string) *workflow.Batch {
 		}
 		x := &workflow.Execution{Event: e, VersionRef: f.ref, TenantID: f.tenant, Priority: 100, Status: workflow.Pending}
 		b.Events, b.Executions = append(b.Events, e), append(b.Executions, x)
+		firing, _ := f.doc.Firing()
+		if firing == workflow.OncePerRow {
+			b.Fired = append(b.Fired, workflow.Fired{Execution: x, WorkflowID: f.id})
+		}
+		if firing == workflow.OncePerRow || strings.Contains(strings.Join(f.roles, ""), "directory") {
+			b.Deliveries = append(b.Deliveries, &workflow.Delivery{
+				Execution: x, Action: workflow.GateAction, Kind: workflow.GateKind, Order: workflow.GateOrder,
+				Lane: workflow.Lane(f.tenant, workflow.GateKind), Addressed: true,
+			})
+		}
 		for i, a := range f.doc.Actions { // they come in their order
 			d := &workflow.Delivery{Execution: x, Action: int16(i), Kind: a.Type, Order: a.Order, Addressed: true}
 			if f.steps != nil {

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -695,4 +696,141 @@ func TestDeliveryFeed(t *testing.T) {
 		"pending several_1 dead 1dead 422 2ms refused", "pending several_2 ready 0 0 0s",
 		"success   0 0 0s",
 	)
+}
+
+// gated records an execution with a gate and two actions, and claims the gate.
+func (w *world) gated(t testing.TB, q *store.Queue) *workflow.Leased {
+	t.Helper()
+	e := w.event("1")
+	b := w.batch(workflow.Pending, 2, e)
+	b.Deliveries = append([]*workflow.Delivery{{
+		Execution: b.Executions[0], Action: workflow.GateAction, Kind: workflow.GateKind, Order: workflow.GateOrder, Addressed: true,
+	}}, b.Deliveries...)
+	w.record(t, b)
+	got := claim(t, q, all).Deliveries
+	if len(got) != 1 || !got[0].Gate() || got[0].Kind != "gate" || got[0].Sole || got[0].ID() != e.ID+"-2_-1" {
+		t.Fatalf("claimed %s", ids(got))
+	}
+	return got[0]
+}
+
+// The actions of an execution begin when its gate has passed, and never otherwise; that it
+// passed is no success of the execution's.
+func TestGates(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	q := w.queue(t, "p")
+	now := time.Now()
+	log := func() string {
+		return w.db.QueryString(t, `select concat_ws('|', status, error) from rowbell.workflow_log order by committed_at desc limit 1`)
+	}
+	ended := func() string {
+		return strings.Join(pgtest.Query[string](t, w.db, `select concat_ws('|', action, kind, status, reason, attempts) from rowbell.delivery_done
+			where execution_id = (select id from rowbell.workflow_log order by committed_at desc limit 1) order by action`), "; ")
+	}
+	for _, c := range []struct {
+		name        string
+		gate        workflow.Outcome
+		log, ended  string
+		next, count int // actions that may begin then
+	}{
+		{"passes", workflow.Outcome{Verb: workflow.Succeeded, Tried: true, StartedAt: now}, "pending", "-1|gate|succeeded|1", 1, 0},
+		{"refuses", workflow.Outcome{Verb: workflow.Cancel, Tried: true, StartedAt: now, Reason: "no", Stop: "no"}, "cancelled|no", "-1|gate|cancelled|no|1; 0|webhook|cancelled|no|0; 1|webhook|cancelled|no|0", 0, 0},
+		{"dies", workflow.Outcome{Verb: workflow.Dead, Tried: true, StartedAt: now, Reason: "away", Stop: "gave up"}, "failure|away", "-1|gate|dead|away|1; 0|webhook|cancelled|gave up|0; 1|webhook|cancelled|gave up|0", 0, 0},
+		{"is cancelled without a word on the rest", workflow.Outcome{Verb: workflow.Cancel, Reason: "off"}, "cancelled|off", "-1|gate|cancelled|off|0; 0|webhook|cancelled|off|0; 1|webhook|cancelled|off|0", 0, 0},
+		{"dies without any reason", workflow.Outcome{Verb: workflow.Dead}, "failure", "-1|gate|dead|0; 0|webhook|cancelled|the gate did not pass|0; 1|webhook|cancelled|the gate did not pass|0", 0, 0},
+		{"is to be tried again", workflow.Outcome{Verb: workflow.Retry, Tried: true, StartedAt: now, Reason: "busy", RetryIn: time.Hour}, "pending", "", 0, 0},
+	} {
+		l := w.gated(t, q)
+		c.gate.Leased = l
+		settle(t, q, c.gate)
+		if got := log(); got != c.log {
+			t.Errorf("%s: the log says %s, want %s", c.name, got, c.log)
+		}
+		if got := ended(); got != c.ended {
+			t.Errorf("%s: ended\n %s, want\n %s", c.name, got, c.ended)
+		}
+		next := claim(t, q, all).Deliveries
+		if len(next) != c.next {
+			t.Errorf("%s: then %s may begin", c.name, ids(next))
+		}
+		// Nothing but the gate has succeeded: turned off now, it is cancelled.
+		for len(next) > 0 {
+			settle(t, q, workflow.Outcome{Leased: next[0], Verb: workflow.Cancel, Reason: "turned off"})
+			if next = claim(t, q, all).Deliveries; len(next) == 0 {
+				if got := log(); got != "cancelled|turned off" {
+					t.Errorf("%s: after its actions were cancelled the log says %s", c.name, got)
+				}
+			}
+		}
+	}
+	if got := w.db.QueryString(t, `select concat_ws('|', kind, state, attempts, error) from rowbell.delivery where action = -1`); got != "gate|ready|1|busy" {
+		t.Errorf("the gate that waits is %s", got)
+	}
+	if got := w.db.QueryString(t, `select concat_ws('|', outcome, error) from rowbell.delivery_attempt where delivery_id like '%_-1' and outcome = 'retry'`); got != "retry|busy" {
+		t.Errorf("its attempt is %s", got)
+	}
+}
+
+// Of the executions that say to have fired for a row the first stands, in one batch or in
+// several; what is fenced out says nothing.
+func TestFired(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	fire := func(b *workflow.Batch) *workflow.Batch {
+		for _, x := range b.Executions {
+			x.Event.Table = "orders"
+			b.Fired = append(b.Fired, workflow.Fired{Execution: x, WorkflowID: "wf-a"})
+		}
+		return b
+	}
+	odd := w.event("7\xff\x00")
+	odd.Data = []byte(`{}`)
+	first := fire(w.batch(workflow.Success, 0, w.event("1"), w.event("1"), w.event("2"), odd))
+	w.record(t, first)
+	second := fire(w.batch(workflow.Success, 0, w.event("2"), w.event("3")))
+	w.record(t, second)
+	fenced := fire(w.batch(workflow.Success, 0, w.event("4")))
+	fenced.Previous = first.Previous
+	if err := w.rec.Record(t.Context(), fenced); err == nil {
+		t.Fatal("a batch that starts elsewhere was recorded")
+	}
+	for _, c := range []struct {
+		event *workflow.Event
+		first *workflow.Execution
+	}{
+		{first.Events[0], first.Executions[0]}, {first.Events[1], first.Executions[0]}, {first.Events[2], first.Executions[2]},
+		{odd, first.Executions[3]}, {second.Events[0], first.Executions[2]}, {second.Events[1], second.Executions[1]}, {fenced.Events[0], nil},
+	} {
+		got, err := w.state.Fired(t.Context(), "wf-a", c.event)
+		switch {
+		case c.first == nil && !errors.Is(err, workflow.ErrNotFound):
+			t.Errorf("row %q: %s, %v", c.event.RowKey, got, err)
+		case c.first != nil && (err != nil || got != c.first.ID()):
+			t.Errorf("row %q: %s, %v; want %s", c.event.RowKey, got, err, c.first.ID())
+		}
+	}
+	if _, err := w.state.Fired(t.Context(), "wf-b", first.Events[0]); !errors.Is(err, workflow.ErrNotFound) {
+		t.Errorf("another workflow's row: %v", err)
+	}
+	// The rows are kept as long as the workflow is there.
+	keep := func(want string) {
+		t.Helper()
+		if err := w.state.MaintainPartitions(t.Context(), 1, 1); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.db.QueryString(t, `select coalesce(string_agg(distinct workflow_id, ' '), '') || count(*) from rowbell.fired`); got != want {
+			t.Errorf("kept are %s, want %s", got, want)
+		}
+	}
+	other := w.batch(workflow.Success, 0, w.event("1"))
+	other.Events[0].Table = "orders"
+	other.Fired = []workflow.Fired{{Execution: other.Executions[0], WorkflowID: "wf-b"}}
+	other.Applied = []workflow.Applied{{Kind: workflow.AppliedWorkflow, ID: "wf-a", Version: 4, Surrogate: 4, TenantID: "acme", Name: "Big orders"}}
+	w.record(t, other)
+	keep("wf-a wf-b5")
+	gone := w.batch(workflow.Success, 0, w.event("9"))
+	gone.Applied = []workflow.Applied{{Kind: workflow.AppliedWorkflow, ID: "wf-a", Version: 5, Surrogate: 5, TenantID: "acme", Name: "wf-a", Gone: true}}
+	w.record(t, gone)
+	keep("wf-b1")
 }
