@@ -22,6 +22,7 @@ import (
 	"github.com/rowbell/rowbell/engine"
 	"github.com/rowbell/rowbell/engine/executor"
 	"github.com/rowbell/rowbell/pkg/admin"
+	"github.com/rowbell/rowbell/pkg/directory"
 	"github.com/rowbell/rowbell/pkg/egress"
 	"github.com/rowbell/rowbell/pkg/secret"
 	"github.com/rowbell/rowbell/pkg/store"
@@ -46,6 +47,8 @@ type App struct {
 	metrics *metrics
 
 	sourcePool, statePool *pgxpool.Pool
+	directoryPool         *pgxpool.Pool        // nil: there is no directory
+	directory             *directory.Directory // nil: likewise
 	source                *store.Source
 	state                 *store.State
 	health                *healthWriter
@@ -143,6 +146,9 @@ func (a *App) closePools() {
 			c.Close()
 		}
 	}
+	if a.directoryPool != nil {
+		a.directoryPool.Close()
+	}
 	a.sourcePool.Close()
 	if a.statePool != a.sourcePool {
 		a.statePool.Close()
@@ -189,6 +195,7 @@ func (a *App) Run(ctx context.Context) error {
 	g.Go(func() error { return a.executor.Run(ctx, work) })
 	g.Go(func() error { return a.listen(ctx) })
 	g.Go(func() error { return a.sealSecrets(ctx) })
+	g.Go(func() error { a.tryDirectory(ctx); return nil })
 	err := g.Wait()
 	a.log.InfoContext(ctx, "rowbell has stopped", "err", err)
 	return err

@@ -54,6 +54,9 @@ type Config struct {
 	// DeliveryLease is how long a delivery stays with a process that isn't heard of any
 	// more. Defaults to 30 s.
 	DeliveryLease time.Duration
+	// DirectoryRoles is SQL that returns the roles of an actor: see directory.Config.
+	// Defaults to none: workflows that ask for roles by directory are broken.
+	DirectoryRoles string
 	// SMTPURL is the mail server. Defaults to none: email actions can't be delivered.
 	SMTPURL string
 	// SecretKey seals secrets: 32 bytes. Defaults to none: workflows with secrets are broken.

@@ -50,13 +50,16 @@ func (a *App) prepareDelivery(version string) error {
 			return webhook.Redirect(to, kind, r, a.redirectEgress, version)
 		}
 	}
+	if err := a.openDirectory(); err != nil {
+		return err
+	}
 	var kinds []string
 	for _, k := range a.registry.Kinds() {
 		kinds = append(kinds, k.Name)
 	}
 	a.executor = executor.New(executor.Config{
 		Concurrency: a.cfg.DeliveryConcurrency, PerDestination: a.cfg.DestinationConcurrency, PerTenant: a.cfg.TenantConcurrency,
-		Lease: a.cfg.DeliveryLease, Hold: a.cfg.Delivery == DeliveryHold, Plan: a.plan, Logger: a.log,
+		Lease: a.cfg.DeliveryLease, Hold: a.cfg.Delivery == DeliveryHold, Plan: a.plan, Directory: a.directory, Logger: a.log,
 	}, deliveryStore{store.Definitions{State: a.state, Source: a.source}, newSecrets(a.source, a.key)},
 		func() executor.Queue { return a.state.Queue(a.id, a.cfg.DeliveryLease) },
 		executor.NewMetrics(a.reg, kinds))

@@ -102,6 +102,7 @@ func Doctor(ctx context.Context, cfg Config) *Report {
 	if reached {
 		d.connection(ctx)
 		d.serverSettings()
+		d.examineDirectory(ctx)
 	}
 	statePool := d.reachState(ctx, reached)
 	if statePool != nil && statePool != d.pool {

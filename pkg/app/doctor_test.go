@@ -488,3 +488,18 @@ FAILED   replication  may not
 		}
 	}
 }
+
+func TestDoctorDirectory(t *testing.T) {
+	t.Parallel()
+	db := pgtest.DB(t)
+	db.Exec(t, `create table member (id bigint, role text)`)
+	examine := func(sql string) *Report {
+		return Doctor(t.Context(), Config{SourceURL: db.URL, DirectoryRoles: sql})
+	}
+	expect(t, examine(`select role from member where id = $1::bigint`), "directory", LevelOK, "can be run", "")
+	expect(t, examine(`select role from members where id = $1`), "directory", LevelFailed, `relation "members" does not exist`, "ROWBELL_DIRECTORY_ROLES")
+	expect(t, examine(`select role from member where id = $1`), "directory", LevelFailed, "user_id = $1::bigint", "$1 is the actor's id")
+	if f := found(examine(""), "directory"); len(f) != 0 {
+		t.Errorf("without a directory the doctor says %v", f)
+	}
+}

@@ -32,6 +32,9 @@ func (a *App) routes(w *workflow.Workflow) (routes []workflow.Route, secrets str
 		}
 	}
 	plan, err := a.registry.Plan(w)
+	if err == nil {
+		err = a.judgeRoles(w)
+	}
 	if err != nil {
 		return nil, "", err
 	}

@@ -57,6 +57,7 @@ var settings = []struct {
 	{Setting{"tenant-concurrency", "N", "96", "How many of them of one tenant", false}, number(func(c *Config) *int { return &c.TenantConcurrency })},
 	{Setting{"delivery-lease", "DURATION", "30s", "How long a delivery stays with a process that is not heard of any more", false}, duration(func(c *Config) *time.Duration { return &c.DeliveryLease })},
 	{Setting{"egress-allow", "CIDRS", "", "Private ranges that actions may reach, comma-separated; http is allowed there", false}, setPrefixes},
+	{Setting{"directory-roles", "SQL", "", "Query that returns the roles of an actor, $1, in a tenant, $2, as one column of text", false}, text(func(c *Config) *string { return &c.DirectoryRoles })},
 	{Setting{"smtp-url", "URL", "", "Mail server: smtp://user:password@host:587", true}, text(func(c *Config) *string { return &c.SMTPURL })},
 	{Setting{"secret-key", "BASE64", "", "Key that seals secrets, 32 bytes; without it workflows with secrets are broken", true}, setSecretKey},
 	{Setting{"read-coalescing", "MODE", "auto", "Fewer, bigger reads of a backlog: auto (when the source is on this machine), on, off", false}, text(func(c *Config) *CoalesceMode { return &c.ReadCoalescing })},
