@@ -208,7 +208,7 @@ func (e *Engine) takeMessage(ctx context.Context, ev *change.Event) error {
 		e.heartbeat(ev.Message.Content)
 	case prefixContext:
 		if t.big && t.begun {
-			e.cfg.Logger.Warn("a context message after the first change of a big transaction has no effect; call rowbell.set_actor before the first change",
+			e.cfg.Logger.WarnContext(ctx, "a context message after the first change of a big transaction has no effect; call rowbell.set_actor before the first change",
 				"lsn", t.commitLSN, "hold_bytes", e.cfg.HoldBytes)
 		} else if t.big {
 			e.setContext(ev.Message.Content)

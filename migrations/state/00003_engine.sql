@@ -11,7 +11,7 @@ comment on column rowbell.event.row_key is 'Key column values joined by commas; 
 alter table rowbell.surrogate add column stream integer;
 alter table rowbell.surrogate add column commit_lsn pg_lsn;
 comment on column rowbell.surrogate.stream is 'Stream of commit_lsn';
-comment on column rowbell.surrogate.commit_lsn is 'Commit LSN of the transaction that wrote the version: it applied to those that committed after it, until the next one. Null for versions that the first load found, which applied from there on, and for those recorded before this column was there';
+comment on column rowbell.surrogate.commit_lsn is 'Commit LSN of the transaction that wrote the version: it applied to those that committed after it, until the next one. 0/0 for what was found when the stream was started anew (rowbell resync). Null for what the first load of all found, and for what was recorded before this column was there';
 
 -- Gates: what is decided after recording, and before the actions of an execution.
 comment on column rowbell.queue.action is 'Index in the version''s actions; -1 for the gate';

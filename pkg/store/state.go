@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -92,8 +93,9 @@ values ($1, 0, $2, $3::text::pg_lsn, $4, $5::text::pg_lsn, $6::text::pg_lsn, $7:
 func writeApplied(ctx context.Context, tx pgx.Tx, slot string, applied []workflow.Applied) error {
 	b := &pgx.Batch{}
 	for _, a := range applied {
-		b.Queue(`insert into rowbell.surrogate (ref, kind, id, version, tenant_id, name) values ($1, $2, $3, $4, nullif($5, ''), $6)`,
-			a.Surrogate, string(a.Kind), a.ID, a.Version, a.TenantID, a.Name)
+		b.Queue(`insert into rowbell.surrogate (ref, kind, id, version, tenant_id, name, stream, commit_lsn)
+values ($1, $2, $3, $4, nullif($5, ''), $6, nullif($7, 0), case when $7 <> 0 then $8::text::pg_lsn end)`,
+			a.Surrogate, string(a.Kind), a.ID, a.Version, a.TenantID, a.Name, a.Stream, a.CommitLSN.String())
 		if !a.Gone {
 			b.Queue(`insert into rowbell.applied (slot, kind, id, version, surrogate) values ($1, $2, $3, $4, $5)`,
 				slot, string(a.Kind), a.ID, a.Version, a.Surrogate)
@@ -343,7 +345,12 @@ where status = 'open' and stream < $1`, c.Position.Stream)
 		if err != nil {
 			return err
 		}
-		return writeApplied(ctx, tx, f.Slot, f.Applied)
+		// From the new stream's beginning on: before that, others counted.
+		applied := slices.Clone(f.Applied)
+		for i := range applied {
+			applied[i].Stream, applied[i].CommitLSN = c.Position.Stream, 0
+		}
+		return writeApplied(ctx, tx, f.Slot, applied)
 	})
 	if err != nil {
 		return workflow.Checkpoint{}, stateError("start a new stream for slot "+f.Slot, err)

@@ -799,8 +799,13 @@ func TestFired(t *testing.T) {
 		event *workflow.Event
 		first *workflow.Execution
 	}{
-		{first.Events[0], first.Executions[0]}, {first.Events[1], first.Executions[0]}, {first.Events[2], first.Executions[2]},
-		{odd, first.Executions[3]}, {second.Events[0], first.Executions[2]}, {second.Events[1], second.Executions[1]}, {fenced.Events[0], nil},
+		{first.Events[0], first.Executions[0]},
+		{first.Events[1], first.Executions[0]},
+		{first.Events[2], first.Executions[2]},
+		{odd, first.Executions[3]},
+		{second.Events[0], first.Executions[2]},
+		{second.Events[1], second.Executions[1]},
+		{fenced.Events[0], nil},
 	} {
 		got, err := w.state.Fired(t.Context(), "wf-a", c.event)
 		switch {

@@ -88,7 +88,8 @@ type Applied struct {
 	Name      string // of the workflow or table, kept for the log
 	Gone      bool   // deleted workflow or released table: the row is removed
 	// Stream and CommitLSN are where the version was committed: it applies to what
-	// commits after that. Zero for what a first load found.
+	// commits after that. CommitLSN is zero for what a first load found, and Stream too for
+	// that of the first stream.
 	Stream    int32
 	CommitLSN change.LSN
 }
