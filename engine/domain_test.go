@@ -99,7 +99,11 @@ func TestContextOfDomainEvents(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, orders)
 	s.capture(t, "orders")
-	s.define(t, flow{id: "w", on: []string{"domain:x create"}})
+	s.define(t,
+		flow{id: "w", on: []string{"domain:x create"}},
+		flow{id: "level", on: []string{"domain:x create"}, roles: []string{`{"attributes": {"level": {"gte": 3}}}`}},
+		flow{id: "expression", on: []string{"domain:x create"}, when: []string{`actor.attributes.level == 3 && op == "emit"`}},
+	)
 	s.begin(t)
 	r := s.start(t, options{config: holdLittle})
 	for _, c := range []struct {
@@ -120,9 +124,13 @@ func TestContextOfDomainEvents(t *testing.T) {
 		s.db.Exec(t, c.sql)
 		r.caughtUp(t)
 		got := strings.Join(pgtest.Query[string](t, s.db, `select coalesce(concat_ws(' ', e.data -> 'actor' ->> 'id', e.data -> 'actor' ->> 'attributes'), '')
-			from rowbell.workflow_log l join rowbell.workflow_event e on e.id = l.trigger_event_id`), ", ")
-		if got == "" && c.want == "nobody" && pgtest.One[int64](t, s.db, `select count(*) from rowbell.workflow_log`) == 1 {
+			from rowbell.workflow_log l join rowbell.workflow_event e on e.id = l.trigger_event_id where l.workflow_id = 'w'`), ", ")
+		if got == "" && c.want == "nobody" && pgtest.One[int64](t, s.db, `select count(*) from rowbell.workflow_log where workflow_id = 'w'`) == 1 {
 			got = "nobody"
+		}
+		level := s.db.QueryString(t, `select coalesce(string_agg(workflow_id, ' ' order by workflow_id), '') from rowbell.workflow_log where status = 'success' and workflow_id <> 'w'`)
+		if (level == "expression level") != strings.HasSuffix(c.want, "3}") || level != "" && level != "expression level" {
+			t.Errorf("%s: of those who ask for a level fired %q", c.name, level)
 		}
 		if got != c.want {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)

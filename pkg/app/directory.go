@@ -38,7 +38,7 @@ func (a *App) tryDirectory(ctx context.Context) {
 
 // judgeRoles says what is wrong with a workflow that asks for roles which nobody knows.
 func (a *App) judgeRoles(w *workflow.Workflow) error {
-	if a.directory != nil {
+	if a.cfg.DirectoryRoles != "" {
 		return nil
 	}
 	for i, c := range w.Conditions {

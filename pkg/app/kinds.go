@@ -11,11 +11,15 @@ import (
 // later are the action kinds that the design has and this version doesn't.
 var later = []string{"chat", "email", "function", "publish"}
 
-// judge says what recording must know of a workflow's actions, or what is wrong with them.
+// judge says what recording must know of a workflow's actions, or what is wrong with them,
+// or with what this process would need for the workflow and doesn't have.
 func (a *App) judge(w *workflow.Workflow) ([]workflow.Route, error) {
 	routes, secrets, err := a.routes(w)
 	if err == nil && secrets != "" && a.key == nil {
 		err = fmt.Errorf("%s: it has a secret, and this worker has no key to keep it with; set ROWBELL_SECRET_KEY (make one with: openssl rand -base64 32) and start it again", secrets)
+	}
+	if err == nil {
+		err = a.judgeRoles(w)
 	}
 	if err != nil {
 		return nil, err
@@ -23,7 +27,7 @@ func (a *App) judge(w *workflow.Workflow) ([]workflow.Route, error) {
 	return routes, nil
 }
 
-// routes judges the actions, but for the key of this process. secrets names the first
+// routes judges the actions, but for the settings of this process. secrets names the first
 // one that has any.
 func (a *App) routes(w *workflow.Workflow) (routes []workflow.Route, secrets string, err error) {
 	for i, action := range w.Actions {
@@ -32,9 +36,6 @@ func (a *App) routes(w *workflow.Workflow) (routes []workflow.Route, secrets str
 		}
 	}
 	plan, err := a.registry.Plan(w)
-	if err == nil {
-		err = a.judgeRoles(w)
-	}
 	if err != nil {
 		return nil, "", err
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // Workflows is the service behind rowbell workflow and the API. It judges as a worker
-// does, but for the key of secrets, which is the worker's own.
+// does, but for the key of secrets and the directory, which are the worker's own.
 func (o *Operator) Workflows() (*definition.Service, error) {
 	if err := o.app.prepareKinds(""); err != nil {
 		return nil, err

@@ -517,6 +517,9 @@ func TestGapAndResync(t *testing.T) {
 		t.Errorf("OpenGaps after Resync = %+v, %v", gaps, err)
 	}
 	w.acquire(t)
+	if got := w.db.QueryString(t, `select concat_ws(' ', stream, commit_lsn) from rowbell.surrogate where id = 'wf-a' and version = 9`); got != "2 0/0" {
+		t.Errorf("what the new stream found applied from %s on", got)
+	}
 	if w.held.Checkpoint != c || w.held.Snapshot != "30:30:" || w.held.Timeline != 4 || w.held.SystemID != "7302" || len(w.held.Applied) != 1 || w.held.OpenBig != nil {
 		t.Errorf("Held = %+v", w.held)
 	}
