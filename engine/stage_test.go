@@ -223,13 +223,13 @@ func (s *stage) start(t testing.TB, o options) *run {
 			}
 		},
 	}
-	judge := func(w *workflow.Workflow) ([]workflow.Route, error) {
+	judge := func(w *workflow.Workflow) (workflow.Judged, error) {
 		for _, a := range w.Actions {
 			if !slices.Contains([]string{"log", "webhook", "email"}, a.Type) {
-				return nil, fmt.Errorf("there is no action of kind %q", a.Type)
+				return workflow.Judged{}, fmt.Errorf("there is no action of kind %q", a.Type)
 			}
 		}
-		return make([]workflow.Route, len(w.Actions)), nil
+		return workflow.Judged{Routes: make([]workflow.Route, len(w.Actions))}, nil
 	}
 	eng, err := engine.New(config, *start, rec, judge, hooks, engine.NewMetrics(r.reg))
 	if err != nil {

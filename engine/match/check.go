@@ -87,7 +87,7 @@ func Check(w *workflow.Workflow, lookup Lookup, judge Judge) Report {
 		}
 	}
 	r.Errors, r.Warnings = c.errors, c.warnings
-	if len(r.Errors) > 0 && r.Verdict == workflow.OK {
+	if len(r.Errors) > 0 && (r.Verdict == workflow.OK || r.Verdict == workflow.NotCaptured) {
 		r.Verdict = workflow.Broken
 	}
 	if r.Verdict == workflow.OK {
@@ -255,11 +255,18 @@ func (c *checker) whole(compiled *Compiled) string {
 		if at.err != nil || at.table == nil {
 			continue // told of its trigger
 		}
-		rules, err := newTable(nil, at.rel, at.table).compile(compiled, &c.programs)
+		_, warnings, err := newTable(nil, at.rel, at.table).compile(compiled, &c.programs)
+		var lacks lackError
+		if errors.As(err, &lacks) {
+			for _, l := range lacks {
+				c.add(problemOf(l))
+			}
+			continue
+		}
 		if err != nil {
 			return err.Error()
 		}
-		for _, w := range warnings(rules) {
+		for _, w := range warnings {
 			c.warnings = append(c.warnings, problemOf(w))
 		}
 	}

@@ -34,14 +34,14 @@ func TestCheck(t *testing.T) {
 			return &table, orders(identity), nil
 		}
 	}
-	judge := func(w *workflow.Workflow) ([]workflow.Route, error) {
+	judge := func(w *workflow.Workflow) (workflow.Judged, error) {
 		var problems []error
 		for i, a := range w.Actions {
 			if a.Type != "log" {
 				problems = append(problems, fmt.Errorf("action %d (%s): unknown", i+1, a.Type))
 			}
 		}
-		return make([]workflow.Route, len(w.Actions)), errors.Join(problems...)
+		return workflow.Judged{Routes: make([]workflow.Route, len(w.Actions))}, errors.Join(problems...)
 	}
 	for name, c := range map[string]struct {
 		edit     func(w *workflow.Workflow)

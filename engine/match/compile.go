@@ -26,6 +26,7 @@ type Compiled struct {
 	Routes     []workflow.Route // of the actions, in their order
 
 	triggers []trigger // of workflows whose Health is OK
+	uses     []workflow.ColumnUse
 }
 
 type trigger struct {
@@ -39,7 +40,7 @@ type trigger struct {
 
 // Judge says what recording must know of a workflow's actions; or what is wrong with
 // them, each with the action and the mend.
-type Judge func(*workflow.Workflow) ([]workflow.Route, error)
+type Judge func(*workflow.Workflow) (workflow.Judged, error)
 
 // Compile judges a version. It never fails: what is wrong stands in Health. judge is
 // asked about the actions; nil accepts all.
@@ -84,11 +85,11 @@ func Compile(v workflow.Version, ref int32, judge Judge) *Compiled {
 	}
 	c.Routes = make([]workflow.Route, len(w.Actions))
 	if judge != nil {
-		routes, err := judge(w)
+		judged, err := judge(w)
 		if err != nil {
 			return c.broken(err.Error())
 		}
-		c.Routes = routes
+		c.Routes, c.uses = judged.Routes, judged.Columns
 	}
 	var triggers []trigger
 	for i, t := range w.Triggers {

@@ -23,13 +23,13 @@ func TestCompile(t *testing.T) {
 		}
 		return b
 	}
-	judge := func(w *workflow.Workflow) ([]workflow.Route, error) {
+	judge := func(w *workflow.Workflow) (workflow.Judged, error) {
 		for i, a := range w.Actions {
 			if a.Type != "log" && a.Type != "webhook" {
-				return nil, fmt.Errorf("action %d: there is no action kind %q; use log or webhook", i+1, a.Type)
+				return workflow.Judged{}, fmt.Errorf("action %d: there is no action kind %q; use log or webhook", i+1, a.Type)
 			}
 		}
-		return make([]workflow.Route, len(w.Actions)), nil
+		return workflow.Judged{Routes: make([]workflow.Route, len(w.Actions))}, nil
 	}
 	for _, c := range []struct {
 		name     string

@@ -225,7 +225,7 @@ func renames(before *Table, rel *change.Relation) map[string]string {
 // bind puts a workflow's triggers into a table, all or none.
 func (ix *Index) bind(t *Table, e *entry) {
 	delete(e.warnings, t.captured.Label)
-	rules, err := t.compile(e.compiled, &ix.programs)
+	rules, warnings, err := t.compile(e.compiled, &ix.programs)
 	if err != nil {
 		if e.problems == nil {
 			e.problems = make(map[string]string)
@@ -233,7 +233,7 @@ func (ix *Index) bind(t *Table, e *entry) {
 		e.problems[t.captured.Label] = err.Error()
 		return
 	}
-	for _, w := range warnings(rules) {
+	for _, w := range warnings {
 		if e.warnings == nil {
 			e.warnings = make(map[string][]string)
 		}

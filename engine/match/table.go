@@ -112,8 +112,9 @@ func (t *Table) describe(rel *change.Relation) {
 // Len is the number of workflows that can match here.
 func (t *Table) Len() int { return len(t.rules) }
 
-// compile binds the triggers of a workflow that are about this table.
-func (t *Table) compile(c *Compiled, programs *condition.Cache) ([]*rule, error) {
+// compile binds the triggers of a workflow that are about this table, and returns what is
+// worth knowing of them besides, each once.
+func (t *Table) compile(c *Compiled, programs *condition.Cache) ([]*rule, []*condition.Error, error) {
 	var rules []*rule
 	var count [change.Emit + 1]int
 	for _, tr := range c.triggers {
@@ -122,7 +123,7 @@ func (t *Table) compile(c *Compiled, programs *condition.Cache) ([]*rule, error)
 		}
 		r, err := t.rule(c, tr, programs)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", triggerName(tr.index, c.Workflow.Triggers[tr.index]), t.hint(err))
+			return nil, nil, fmt.Errorf("%s: %w", triggerName(tr.index, c.Workflow.Triggers[tr.index]), t.hint(err))
 		}
 		rules = append(rules, r)
 		count[r.op]++
@@ -132,10 +133,15 @@ func (t *Table) compile(c *Compiled, programs *condition.Cache) ([]*rule, error)
 			r.flags |= several
 		}
 	}
-	return rules, nil
+	list := warnings(rules)
+	lacks, err := t.lacks(c, rules)
+	if err != nil {
+		return nil, nil, err
+	}
+	return rules, append(list, lacks...), nil
 }
 
-// warnings returns what is worth knowing of a workflow's rules, each once.
+// warnings returns what is worth knowing of the conditions of rules.
 func warnings(rules []*rule) []*condition.Error {
 	var list []*condition.Error
 	for _, r := range rules {
@@ -148,6 +154,8 @@ func warnings(rules []*rule) []*condition.Error {
 	return list
 }
 
+func renamedMend(name string) string { return fmt.Sprintf("it was renamed to %s: write that", name) }
+
 // hint says of a column that isn't there what it is called now.
 func (t *Table) hint(err error) error {
 	unknown, ok := errors.AsType[*condition.Error](err)
@@ -155,7 +163,7 @@ func (t *Table) hint(err error) error {
 		return err
 	}
 	told := *unknown
-	told.Mend = fmt.Sprintf("it was renamed to %s: write that", t.renamed[unknown.Unknown])
+	told.Mend = renamedMend(t.renamed[unknown.Unknown])
 	return &told
 }
 

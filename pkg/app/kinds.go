@@ -13,8 +13,8 @@ var later = []string{"chat", "email", "function", "publish"}
 
 // judge says what recording must know of a workflow's actions, or what is wrong with them,
 // or with what this process would need for the workflow and doesn't have.
-func (a *App) judge(w *workflow.Workflow) ([]workflow.Route, error) {
-	routes, secrets, err := a.routes(w)
+func (a *App) judge(w *workflow.Workflow) (workflow.Judged, error) {
+	judged, secrets, err := a.judgeActions(w)
 	if err == nil && secrets != "" && a.key == nil {
 		err = fmt.Errorf("%s: it has a secret, and this worker has no key to keep it with; set ROWBELL_SECRET_KEY (make one with: openssl rand -base64 32) and start it again", secrets)
 	}
@@ -22,31 +22,31 @@ func (a *App) judge(w *workflow.Workflow) ([]workflow.Route, error) {
 		err = a.judgeRoles(w)
 	}
 	if err != nil {
-		return nil, err
+		return workflow.Judged{}, err
 	}
-	return routes, nil
+	return judged, nil
 }
 
-// routes judges the actions, but for the settings of this process. secrets names the first
+// judgeActions judges the actions, but for the settings of this process. secrets names the first
 // one that has any.
-func (a *App) routes(w *workflow.Workflow) (routes []workflow.Route, secrets string, err error) {
+func (a *App) judgeActions(w *workflow.Workflow) (judged workflow.Judged, secrets string, err error) {
 	for i, action := range w.Actions {
 		if slices.Contains(later, action.Type) {
-			return nil, "", fmt.Errorf("action %d: not supported by this version yet: actions of kind %s", i+1, action.Type)
+			return judged, "", fmt.Errorf("action %d: not supported by this version yet: actions of kind %s", i+1, action.Type)
 		}
 	}
 	plan, err := a.registry.Plan(w)
 	if err != nil {
-		return nil, "", err
+		return judged, "", err
 	}
-	routes = make([]workflow.Route, len(plan.Steps))
+	judged = workflow.Judged{Routes: make([]workflow.Route, len(plan.Steps)), Columns: plan.Columns(w)}
 	for i, s := range plan.Steps {
 		if len(s.Runner.Secrets()) > 0 && secrets == "" {
 			secrets = fmt.Sprintf("action %d (%s)", i+1, s.Kind.Name)
 		}
-		routes[i] = workflow.Route{Lane: s.Lane, Addressed: !s.Kind.Recipients}
+		judged.Routes[i] = workflow.Route{Lane: s.Lane, Addressed: !s.Kind.Recipients}
 	}
-	return routes, secrets, nil
+	return judged, secrets, nil
 }
 
 // plan is what the executor runs: what the workflow says, or the same sent elsewhere.

@@ -21,9 +21,9 @@ func (o *Operator) Workflows() (*definition.Service, error) {
 func (a *App) definitions() *definition.Service {
 	return &definition.Service{
 		Source: a.source, Registry: a.registry,
-		Judge: func(w *workflow.Workflow) ([]workflow.Route, error) {
-			routes, _, err := a.routes(w)
-			return routes, err
+		Judge: func(w *workflow.Workflow) (workflow.Judged, error) {
+			judged, _, err := a.judgeActions(w)
+			return judged, err
 		},
 		Describe: func(ctx context.Context, schema, name string) (*change.Relation, error) {
 			return cdc.Describe(ctx, a.sourcePool, schema, name)

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/rowbell/rowbell/actions"
 	"github.com/rowbell/rowbell/engine/match"
 	"github.com/rowbell/rowbell/pkg/change"
 	"github.com/rowbell/rowbell/pkg/spelling"
@@ -119,56 +118,7 @@ func (c *catalog) check(ctx context.Context, w *workflow.Workflow) (match.Report
 	if broken != nil {
 		return match.Report{}, broken
 	}
-	plan, err := c.service.Registry.Plan(w)
-	if err != nil {
-		return r, nil // Judge has said so
-	}
-	c.lacks(ctx, w, plan, &r)
-	if len(r.Errors) > 0 && (r.Verdict == workflow.OK || r.Verdict == workflow.NotCaptured) {
-		r.Verdict = workflow.Broken
-	}
 	return r, nil
-}
-
-// lacks adds what the actions will not get. A text that has a gap for one of several
-// triggers may be meant so, unless the column isn't there at all.
-func (c *catalog) lacks(ctx context.Context, w *workflow.Workflow, plan *actions.Plan, r *match.Report) {
-	type found struct {
-		lack actions.Lack
-		n    int
-	}
-	var list []*found
-	judged := 0
-	for _, t := range w.Triggers {
-		if t.Domain() {
-			continue
-		}
-		op, ok := change.ParseOp(t.Operation)
-		table, rel, err := c.lookup(ctx, t.EntityLabel())
-		if err != nil || !ok {
-			continue
-		}
-		judged++
-		for _, l := range plan.Lacking(w, rel, table, op) {
-			i := slices.IndexFunc(list, func(f *found) bool { return f.lack == l })
-			if i < 0 {
-				i, list = len(list), append(list, &found{lack: l})
-			}
-			list[i].n++
-		}
-	}
-	for _, f := range list {
-		p := match.Problem{
-			Where:   fmt.Sprintf("action %d (%s), %s", f.lack.Action+1, f.lack.Kind, f.lack.Where),
-			Message: f.lack.Message, Mend: f.lack.Mend,
-		}
-		switch {
-		case f.lack.Blocks:
-			r.Errors = append(r.Errors, p)
-		case f.lack.Unknown || f.n == judged:
-			r.Warnings = append(r.Warnings, p)
-		}
-	}
 }
 
 // Checked is what Check says of a workflow.

@@ -85,6 +85,22 @@ type Route struct {
 	Addressed bool  // it has no recipients that are to be resolved first
 }
 
+// ColumnUse is a column that an action needs of the rows that it is run for.
+type ColumnUse struct {
+	Action    int    // index in the document
+	Kind      string // of the action
+	Where     string // title; recipient 2
+	Variable  string // new.total, old.total, changed.total; "" for a recipient
+	Column    string
+	Recipient bool // it holds who is told
+}
+
+// Judged is what must be known of a version's actions to match and record for them.
+type Judged struct {
+	Routes  []Route     // of the actions, in their order
+	Columns []ColumnUse // that the actions' texts name, and that hold their recipients
+}
+
 // Recipient is one row of workflow_recipient.
 type Recipient struct {
 	ID       string  `json:"id"`
