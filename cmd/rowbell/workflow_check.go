@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 
 	"github.com/rowbell/rowbell/engine/match"
@@ -126,18 +125,10 @@ func writeProblems(w io.Writer, r match.Report, doc *definition.Document) {
 	}
 }
 
-var part = regexp.MustCompile(`(?:trigger|condition|action|recipient) \d+`)
-
 func writeProblem(w io.Writer, level string, p match.Problem, doc *definition.Document) {
 	text := level + ": " + p.String()
 	if doc != nil {
-		path := "settings"
-		if found := part.FindAllString(p.Where, -1); len(found) > 0 {
-			path = found[len(found)-1]
-		} else if !strings.HasPrefix(p.Where, path) {
-			path = ""
-		}
-		text = doc.Place(path) + ": " + text
+		text = doc.Place(p.Where) + ": " + text
 	}
 	fmt.Fprintf(w, "  %s\n", strings.ReplaceAll(text, "\n", "\n  "))
 }

@@ -191,7 +191,7 @@ recipients:
 `
 	file := write(t, "wrong.yaml", broken)
 	problems := []string{
-		file + `:4:5: error: trigger 1 (orders update), field_conditions.stauts: table orders has no column stauts; did you mean "status"?`,
+		file + `:7:7: error: trigger 1 (orders update), field_conditions.stauts: table orders has no column stauts; did you mean "status"?`,
 		file + `:10:36: error: condition 1 (expression), line 1, column 5: table orders has no column totl; did you mean "total"?`,
 		file + `:15:5: error: action 1 (notification), recipient 1: table orders has no column onwer; did you mean "owner"?`,
 		file + `:12:5: warning: action 1 (notification), title: table orders has no column nmae; did you mean "note"?`,
@@ -249,14 +249,26 @@ func TestWorkflowDepends(t *testing.T) {
 	db.Exec(t, `
 		insert into rowbell.workflow_definition (id, tenant_id, status, draft) values ('odd', null, 'inactive', null),
 			('late', 'acme', 'draft', '{"triggers": [{"entity_type": "orders", "operation": "create", "field_conditions": {"note": "x"}}]}');
+		alter table orders replica identity full;
+		alter table orders add column sent_at timestamptz, add column priority int;
+		insert into rowbell.workflow_definition (id, tenant_id, status, settings) values ('watch', 'acme', 'inactive', '{"firing": "becomes_true"}'), ('event', null, 'active', '{}');
+		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field_conditions) values
+			('watch', 'orders', 'update', '{"any_changed": ["priority"]}'), ('event', 'domain:orders', 'create', '{"status": "x"}');
+		insert into rowbell.workflow_condition (workflow_id, condition_type, condition_config) values ('watch', 'time_based', '{"column": "sent_at", "within": "3d"}');
+		insert into rowbell.workflow_action (workflow_id, action_type, action_config) values
+			('watch', 'notification', '{"title": "{% if changed contains \"total\" %}x{% endif %}"}'), ('event', 'log', '{}');
+		insert into rowbell.workflow_recipient (workflow_id, recipient_type, recipient_id) values ('watch', 'user', 'ann');
 		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field_conditions) values ('odd', 'orders', 'create', '{"nothing": 1}');
 		insert into rowbell.workflow_action (workflow_id, action_type) values ('odd', 'log'), ('late', 'log')`)
 	for what, c := range map[string][]string{
-		"orders.status":    {"big (Big orders) of tenant acme, active, version 1\n  condition  trigger 1 (orders update), field_conditions  new.status\n", "odd, inactive, version 1\n  can't be judged: trigger 1 (orders create), field_conditions: field_conditions.nothing: table orders has no column nothing"},
+		"orders.status":    {"big (Big orders) of tenant acme, active, version 1\n  condition  trigger 1 (orders update), field_conditions  new.status\n", "odd, inactive, version 1\n  can't be judged: trigger 1 (orders create): field_conditions.nothing: table orders has no column nothing"},
 		"orders.note":      {"condition  condition 1 (expression)  new.note", "late of tenant acme, draft, draft\n  condition  trigger 1 (orders create), field_conditions  new.note"},
 		"orders.owner":     {"recipient  action 1 (notification), recipient 1  owner"},
 		"orders.id":        {"key column  trigger 1 (orders update)       id", "template    action 1 (notification), title  new.id"},
 		"orders.tenant_id": {"tenant column  trigger 1 (orders update)  tenant_id"},
+		"orders.sent_at":   {"watch of tenant acme, inactive, version 1\n  condition  condition 1 (time_based)  new.sent_at\n"},
+		"orders.priority":  {"watch of tenant acme, inactive, version 1\n  any_changed  trigger 1 (orders update), field_conditions.any_changed  changed.priority\n"},
+		"orders.total":     {"template  action 1 (notification), title  changed.total"},
 		"orders":           {"trigger        trigger 1 (orders update)\n", "new.total"},
 		"public.orders":    {"trigger 1 (orders update)"},
 		"customers":        {"No workflow depends on customers.\n"},

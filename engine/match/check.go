@@ -309,35 +309,51 @@ func locate(message string) Problem {
 	return Problem{Message: message}
 }
 
-// Reading is what a trigger of a workflow reads of its table.
+// Reading is what a trigger or a condition of a workflow reads of a table.
 type Reading struct {
 	Where   string   // trigger 1 (orders update), field_conditions; condition 2 (expression)
 	Columns []string // new.status, old.total
-	Err     error    // it can't be judged; then Columns are unknown
+	Err     error    // it can't be judged, with the place; then Columns are unknown
 }
 
-// Reads lists what trigger i and each condition read of a table.
+// Reads lists what trigger i and each condition read of its table.
 func Reads(w *workflow.Workflow, i int, table *workflow.Table, rel *change.Relation) []Reading {
+	// In which mode it fires makes no difference to what it reads.
+	every := *w
+	every.Settings = nil
+	c := &checker{workflow: &every}
 	t := w.Triggers[i]
-	c := &checker{workflow: w}
+	name := triggerName(i, t)
 	var list []Reading
-	read := func(where string, t workflow.Trigger, conditions []workflow.Condition) {
+	read := func(where string, t workflow.Trigger, conditions []workflow.Condition) error {
 		parsed, err := c.parse(i, t, conditions)
-		var bound *rule
-		if err == nil {
-			bound, err = newTable(nil, rel, table).rule(c.compiled(parsed), parsed, &c.programs)
+		if err != nil {
+			return err
 		}
-		switch {
-		case err != nil:
-			list = append(list, Reading{Where: where, Err: err})
-		case len(bound.full.Columns()) > 0:
+		bound, err := newTable(nil, rel, table).rule(c.compiled(parsed), parsed, &c.programs)
+		if err == nil && len(bound.full.Columns()) > 0 {
 			list = append(list, Reading{Where: where, Columns: bound.full.Columns()})
 		}
+		return err
 	}
-	read(fmt.Sprintf("%s, field_conditions", triggerName(i, t)), t, alone(w.Conditions, -1))
-	t.FieldConditions = nil
+	fail := func(where string, err error) {
+		list = append(list, Reading{Where: where, Err: fmt.Errorf("%s: %w", name, err)})
+	}
+	bare := t
+	bare.FieldConditions = nil
+	if err := read("", bare, alone(nil, -1)); err != nil {
+		fail(name, err)
+		return list
+	}
+	where := name + ", field_conditions"
+	if err := read(where, t, alone(w.Conditions, -1)); err != nil {
+		fail(where, err)
+	}
 	for n, cond := range w.Conditions {
-		read(fmt.Sprintf("condition %d (%s)", n+1, cond.Type), t, alone(w.Conditions, n))
+		where := fmt.Sprintf("condition %d (%s)", n+1, cond.Type)
+		if err := read(where, bare, alone(w.Conditions, n)); err != nil {
+			fail(where, err)
+		}
 	}
 	return list
 }

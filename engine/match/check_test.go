@@ -129,17 +129,19 @@ func TestCheckSaysWhatTheIndexSays(t *testing.T) {
 	t.Parallel()
 	tables := map[byte]*change.Relation{'f': orders('f'), 'd': orders('d')}
 	captured := &workflow.Table{Schema: "public", Name: "orders", Version: 1, Label: "orders", TenantColumn: "tenant_id"}
-	forms := []string{`{}`, `{"status":"x"}`, `{"status":{"changed":true}}`, `{"total":{"gt":"many"}}`, `{"nothing":1}`, `{"total":{"over":1}}`}
+	forms := []string{`{}`, `{"status":"x"}`, `{"status":{"changed":true}}`, `{"total":{"gt":"many"}}`, `{"nothing":1}`, `{"total":{"over":1}}`, `{"any_changed":["status","total"]}`, `{"any_changed":["nothing"]}`}
 	conditions := []string{"true", "new.total > 1", "old.total > 1", "new.total > old.total", "new.", "new.nothing == 1", `tenant == "a"`}
-	ok := 0
+	ok, n := 0, 0
 	for identity, rel := range tables {
 		for _, op := range []string{"create", "update", "delete"} {
 			for _, form := range forms {
 				for _, text := range conditions {
-					for _, tenant := range []string{"", "a"} {
+					for _, settings := range []string{`{}`, `{"firing": "becomes_true"}`, `{"firing": "once_per_row"}`, `{"firing": "twice"}`} {
+						tenant := []string{"", "a", "a"}[n%3]
+						n++
 						w := workflow.Workflow{
 							ID: "w", Status: workflow.Active, Triggers: []workflow.Trigger{on(op, form)}, Actions: []workflow.Action{{Type: "log"}},
-							Conditions: []workflow.Condition{expression("true"), expression(text)},
+							Conditions: []workflow.Condition{expression("true"), expression(text)}, Settings: json.RawMessage(settings),
 						}
 						if tenant != "" {
 							w.TenantID = &tenant
@@ -154,12 +156,15 @@ func TestCheckSaysWhatTheIndexSays(t *testing.T) {
 						ix.Bind(rel)
 						health := ix.TakeVerdicts()[0]
 						r := Check(&w, func(string) (*workflow.Table, *change.Relation, error) { return captured, rel, nil }, nil)
-						what := fmt.Sprintf("identity %c, %s %s, %s, tenant %q", identity, op, form, text, tenant)
+						what := fmt.Sprintf("identity %c, %s %s, %s, settings %s, tenant %q", identity, op, form, text, settings, tenant)
 						if r.Verdict != health.Verdict {
 							t.Errorf("%s: Check says %s %v, the index %s: %s", what, r.Verdict, r.Errors, health.Verdict, health.Message)
 						}
 						if health.Verdict == workflow.OK {
 							ok++
+							if len(r.Errors) > 0 || len(r.Warnings) != len(health.Warnings) {
+								t.Errorf("%s: Check says %v and warns of %v, the index warns of %q", what, r.Errors, r.Warnings, health.Warnings)
+							}
 							continue
 						}
 						if !slices.ContainsFunc(r.Errors, func(p Problem) bool { return strings.Contains(health.Message, p.Message) }) {

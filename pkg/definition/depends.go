@@ -83,7 +83,7 @@ func (s *Service) Depends(ctx context.Context, what string) (*Dependents, error)
 				err = near
 			}
 		}
-		return nil, fmt.Errorf("%w: %w", err, workflow.ErrNotFound)
+		return nil, notFound("%v", err)
 	}
 	answer := &Dependents{Table: table, Column: column, Workflows: []Dependent{}}
 	for _, st := range d.states {
@@ -101,7 +101,7 @@ func (s *Service) Depends(ctx context.Context, what string) (*Dependents, error)
 		if mend == "" {
 			mend = "it has " + strings.Join(names[:min(len(names), 20)], ", ")
 		}
-		return nil, fmt.Errorf("table %s has no column %s; %s: %w", table, column, mend, workflow.ErrNotFound)
+		return nil, notFound("table %s has no column %s; %s", table, column, mend)
 	}
 	return answer, nil
 }
@@ -174,7 +174,7 @@ func (d *dependents) of(ctx context.Context, st state, table, column string) Dep
 		}
 		for _, r := range match.Reads(w, i, captured, rel) {
 			if r.Err != nil {
-				unjudged(r.Where + ": " + r.Err.Error())
+				unjudged(r.Err.Error())
 			}
 			for _, read := range r.Columns {
 				_, col, _ := strings.Cut(read, ".")

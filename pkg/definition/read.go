@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,23 +26,67 @@ type Document struct {
 	file   string
 }
 
-// Place is where something stands in the file, as file:line:column: a key of the
-// document, or a part by its number, as trigger 2 or condition 1, of which an expression.
-// Of what it doesn't know it names the file.
-func (d *Document) Place(path string) string {
-	kind, number, _ := strings.Cut(path, " ")
-	nodes := d.parts[kind+"s"]
-	if n, err := strconv.Atoi(number); err == nil && n > 0 && n <= len(nodes) {
-		at := nodes[n-1]
-		if config := at.get("condition_config"); config != nil && config.get("expression") != nil {
-			at = config.get("expression")
+// partName is how problems name parts: trigger 2 (orders update), condition 1 (expression).
+var partName = regexp.MustCompile(`(trigger|condition|action|recipient) (\d+)(?: \([^)]*\))?(?:, field_conditions)?`)
+
+// Place is where in the file something stands, as file:line:column, that a
+// match.Problem's Where names: "trigger 1 (orders update), field_conditions.total.gt". What
+// can't be found stands where that begins which it is a part of; at worst it is the file.
+func (d *Document) Place(where string) string {
+	at := member{}
+	rest := ""
+	if found := partName.FindAllStringSubmatchIndex(where, -1); found != nil {
+		last := found[len(found)-1]
+		kind, number := where[last[2]:last[3]], where[last[4]:last[5]]
+		nodes := d.parts[kind+"s"]
+		n, err := strconv.Atoi(number)
+		if err != nil || n < 1 || n > len(nodes) {
+			return d.file
 		}
-		return fmt.Sprintf("%s:%d:%d", d.file, at.line, at.column)
+		at = member{value: nodes[n-1], line: nodes[n-1].line, column: nodes[n-1].column}
+		config := map[string]string{"trigger": "field_conditions", "condition": "condition_config"}[kind]
+		if v := at.value.get(config); v != nil {
+			rest = where[last[1]:]
+			at.value = v
+			if e := v.get("expression"); e != nil && kind == "condition" {
+				at.line, at.column = e.line, e.column
+			}
+		}
+	} else if key, _, _ := strings.Cut(where, ":"); d.places[key] != nil {
+		at = member{value: d.places[key], line: d.places[key].line, column: d.places[key].column}
 	}
-	if n := d.places[path]; n != nil {
-		return fmt.Sprintf("%s:%d:%d", d.file, n.line, n.column)
+	if at.value == nil {
+		return d.file
 	}
-	return d.file
+	at = at.walk(rest)
+	return fmt.Sprintf("%s:%d:%d", d.file, at.line, at.column)
+}
+
+// walk follows a path of keys and numbers, ".any[1].total", as far as there is one.
+func (m member) walk(path string) member {
+	for {
+		next := member{}
+		length := 0
+		switch {
+		case strings.HasPrefix(path, "."):
+			for _, inner := range m.value.members {
+				after, ok := strings.CutPrefix(path[1:], inner.key)
+				if ok && (after == "" || after[0] == '.' || after[0] == '[') && len(inner.key)+1 > length {
+					next, length = inner, len(inner.key)+1
+				}
+			}
+		case strings.HasPrefix(path, "["):
+			number, _, _ := strings.Cut(path[1:], "]")
+			if n, err := strconv.Atoi(number); err == nil && n >= 0 && n < len(m.value.items) {
+				item := m.value.items[n]
+				next, length = member{value: item, line: item.line, column: item.column}, len(number)+2
+			}
+		}
+		if next.value == nil {
+			return m
+		}
+		m, path = next, path[length:]
+	}
 }
 
 // Read reads a workflow from YAML or JSON, strictly. The error joins a *Problem for each

@@ -23,6 +23,23 @@ import (
 // broken. It comes as a *BlockedError.
 var ErrBlocked = errors.New("not activated")
 
+// said is an error of package workflow whose text says it all.
+type said struct {
+	text string
+	kind error
+}
+
+func (s said) Error() string        { return s.text }
+func (s said) Is(target error) bool { return target == s.kind }
+
+func notFound(format string, args ...any) error {
+	return said{fmt.Sprintf(format, args...), workflow.ErrNotFound}
+}
+
+func conflict(format string, args ...any) error {
+	return said{fmt.Sprintf(format, args...), workflow.ErrConflict}
+}
+
 // BlockedError has what keeps a workflow from being activated.
 type BlockedError struct {
 	WorkflowID string
@@ -205,7 +222,7 @@ func (s *Service) Diff(ctx context.Context, id, from, to string) (*Diff, error) 
 		case latest > 1:
 			from, to = strconv.Itoa(int(latest-1)), strconv.Itoa(int(latest))
 		default:
-			return nil, fmt.Errorf("workflow %s has one version and no draft, so there is nothing to compare: %w", id, workflow.ErrNotFound)
+			return nil, notFound("workflow %s has one version and no draft, so there is nothing to compare", id)
 		}
 	}
 	to = cmp.Or(to, "live")
@@ -213,7 +230,7 @@ func (s *Service) Diff(ctx context.Context, id, from, to string) (*Diff, error) 
 		switch ref {
 		case "draft":
 			if show == nil || show.Next == nil {
-				return "", nil, fmt.Errorf("workflow %s has no draft: %w", id, workflow.ErrNotFound)
+				return "", nil, notFound("workflow %s has no draft", id)
 			}
 			return "draft", show.Next, nil
 		case "live":
@@ -263,7 +280,7 @@ func (s *Service) changes(before, after *workflow.Workflow) []string {
 }
 
 func noVersion(id string, n, latest int32) error {
-	return fmt.Errorf("workflow %s has no version %d; it has 1 to %d: %w", id, n, latest, workflow.ErrNotFound)
+	return notFound("workflow %s has no version %d; it has 1 to %d", id, n, latest)
 }
 
 // ParseVersion reads the number of a version.
@@ -295,7 +312,7 @@ func (s *Service) Restore(ctx context.Context, id string, version int32, actor s
 		return false, err
 	}
 	if w == nil {
-		return false, fmt.Errorf("version %d says that workflow %s was deleted; restore an earlier one: %w", version, id, workflow.ErrNotFound)
+		return false, notFound("version %d says that workflow %s was deleted; restore an earlier one", version, id)
 	}
 	draft, err := draftJSON(w, d.Version, actor)
 	if err != nil {
@@ -306,7 +323,7 @@ func (s *Service) Restore(ctx context.Context, id string, version int32, actor s
 			return true, nil
 		}
 		if !force {
-			return false, fmt.Errorf("workflow %s has a draft%s, which this would overwrite; look at it (rowbell workflow diff %[1]s live draft), then discard it, or say --force: %[3]w", id, madeBy(d), workflow.ErrConflict)
+			return false, conflict("workflow %s has a draft%s, which this would overwrite; look at it (rowbell workflow diff %[1]s live draft), then discard it, or say --force", id, madeBy(d))
 		}
 	}
 	return false, s.Source.SetDraft(ctx, s.edit(d, "workflow.restore", actor, map[string]any{"version": version}), draft)
@@ -396,7 +413,7 @@ func (s *Service) PutDraft(ctx context.Context, id string, doc *Document, actor 
 			By string `json:"by"`
 		}
 		if err := json.Unmarshal(d.DraftText, &draft); err != nil || draft.By != actor {
-			return fmt.Errorf("workflow %s has a draft%s, which this would overwrite; look at it (rowbell workflow diff %[1]s live draft), then discard it, or say --force: %[3]w", id, madeBy(d), workflow.ErrConflict)
+			return conflict("workflow %s has a draft%s, which this would overwrite; look at it (rowbell workflow diff %[1]s live draft), then discard it, or say --force", id, madeBy(d))
 		}
 	}
 	next := doc.whole()
@@ -474,7 +491,7 @@ func (s *Service) Discard(ctx context.Context, id, actor string) error {
 		return err
 	}
 	if d.DraftText == nil {
-		return fmt.Errorf("workflow %s has no draft: %w", id, workflow.ErrNotFound)
+		return notFound("workflow %s has no draft", id)
 	}
 	var of struct {
 		Base int32  `json:"base"`
@@ -540,11 +557,11 @@ func (s *Service) sinceBase(ctx context.Context, show *Shown, force bool) error 
 	if force || show.Base == 0 || show.Base == show.Version {
 		return nil
 	}
-	conflict := fmt.Errorf("the draft of workflow %s was made from version %d, and version %d is live: somebody has changed it since. See rowbell workflow diff %[1]s %[2]d %[3]d and take over what you want; --force replaces it by the draft as it is: %[4]w",
-		show.ID, show.Base, show.Version, workflow.ErrConflict)
+	changed := conflict("the draft of workflow %s was made from version %d, and version %d is live: somebody has changed it since. See rowbell workflow diff %[1]s %[2]d %[3]d and take over what you want; --force replaces it by the draft as it is",
+		show.ID, show.Base, show.Version)
 	versions, err := s.Source.Versions(ctx, []store.VersionRef{{ID: show.ID, Version: show.Base}})
 	if errors.Is(err, workflow.ErrNotFound) {
-		return conflict
+		return changed
 	}
 	if err != nil {
 		return err
@@ -554,11 +571,11 @@ func (s *Service) sinceBase(ctx context.Context, show *Shown, force bool) error 
 		return err
 	}
 	if base == nil {
-		return conflict
+		return changed
 	}
 	base.Status = show.Workflow.Status
 	if !samePart(base, show.Workflow) {
-		return conflict
+		return changed
 	}
 	return nil
 }

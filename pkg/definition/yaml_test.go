@@ -262,7 +262,9 @@ func TestPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		"trigger 2": "w.yaml:25:5", "condition 2": "w.yaml:38:19", "action 1": "w.yaml:41:5", "name": "w.yaml:1:7", "recipient 9": "w.yaml", "elsewhere": "w.yaml",
+		"trigger 2": "w.yaml:25:5", "condition 2": "w.yaml:38:19", "trigger 1 (orders update), field_conditions.total.gte": "w.yaml:16:9",
+		"trigger 1 (orders update), field_conditions.any[1].b.changed": "w.yaml:22:13", "trigger 1 (orders update), field_conditions.none": "w.yaml:12:5",
+		"trigger 1 (orders update), condition 1 (expression)": "w.yaml:32:19", "action 1": "w.yaml:41:5", "name": "w.yaml:1:7", "recipient 9": "w.yaml", "elsewhere": "w.yaml",
 	} {
 		if got := d.Place(path); got != want {
 			t.Errorf("%s stands at %s, want %s", path, got, want)

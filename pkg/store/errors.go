@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
 // explained is a PostgreSQL error whose text also has the detail and the hint, which
@@ -31,4 +33,21 @@ func explain(err error) error {
 		return explained{pg}
 	}
 	return err
+}
+
+// said is an error of package workflow whose text says it all.
+type said struct {
+	text string
+	kind error
+}
+
+func (s said) Error() string        { return s.text }
+func (s said) Is(target error) bool { return target == s.kind }
+
+func notFound(format string, args ...any) error {
+	return said{fmt.Sprintf(format, args...), workflow.ErrNotFound}
+}
+
+func conflict(format string, args ...any) error {
+	return said{fmt.Sprintf(format, args...), workflow.ErrConflict}
 }

@@ -118,9 +118,9 @@ func (s *Source) noWorkflow(ctx context.Context, id string) error {
 		return sourceError("look for versions of workflow "+id, err)
 	}
 	if last > 0 {
-		return fmt.Errorf("workflow %s was deleted, as its version %d says; its versions are still there: %w", id, last, workflow.ErrNotFound)
+		return notFound("workflow %s was deleted, as its version %d says; its versions are still there", id, last)
 	}
-	return fmt.Errorf("there is no workflow %s: %w", id, workflow.ErrNotFound)
+	return notFound("there is no workflow %s", id)
 }
 
 // VersionInfo is a row of workflow_version with who wrote it.
@@ -151,7 +151,7 @@ from rowbell.workflow_version where workflow_id = $1 order by version desc`, id)
 		return nil, sourceError(what, err)
 	}
 	if len(list) == 0 {
-		return nil, fmt.Errorf("there is no workflow %s: %w", id, workflow.ErrNotFound)
+		return nil, notFound("there is no workflow %s", id)
 	}
 	return list, nil
 }
@@ -189,7 +189,7 @@ from rowbell.workflow_definition where id = $1 for no key update`, e.WorkflowID,
 			return err
 		}
 		if !same {
-			return fmt.Errorf("somebody else has changed it just now; look at it again: %w", workflow.ErrConflict)
+			return conflict("somebody else has changed it just now; look at it again")
 		}
 		if err := f(tx, tenant); err != nil {
 			return err
@@ -254,7 +254,7 @@ func (s *Source) Publish(ctx context.Context, e Edit, w *workflow.Workflow) (int
 		put := func(what, id, sql string, args ...any) error {
 			tag, err := tx.Exec(ctx, sql, append([]any{id, e.WorkflowID}, args...)...)
 			if err == nil && tag.RowsAffected() == 0 {
-				err = fmt.Errorf("%s %s is a part of another workflow; leave its id out, then it gets one of its own: %w", what, id, workflow.ErrConflict)
+				err = conflict("%s %s is a part of another workflow; leave its id out, then it gets one of its own", what, id)
 			}
 			return err
 		}
