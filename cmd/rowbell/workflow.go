@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/rowbell/rowbell/engine/sentence"
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/definition"
 	"github.com/rowbell/rowbell/pkg/store"
@@ -247,6 +248,7 @@ func writeShown(w io.Writer, show *definition.Shown, draftErr error) {
 	}
 	rows := [][]string{
 		{"Workflow", name},
+		{"Does", sentence.Of(show.Workflow)},
 		{"Of", of},
 		{"Status", fmt.Sprintf("%s, version %d, changed %s", show.Status, show.Version, when(show.UpdatedAt))},
 		{"Made", fmt.Sprintf("%s by %s", when(show.CreatedAt), show.CreatedBy)},
@@ -301,7 +303,7 @@ var versionsCommand = command{
 				if v.DBUser != who {
 					who += " (" + v.DBUser + ")"
 				}
-				rows = append(rows, []string{fmt.Sprint(v.Version), string(v.Status), when(v.At), who, strings.Join(v.Changes, "; ")})
+				rows = append(rows, []string{fmt.Sprint(v.Version), string(v.Status), when(v.At), who, sentence.Shorten(v.Changes)})
 			}
 			writeTable(c.stdout, rows)
 			return nil

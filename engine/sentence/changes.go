@@ -68,7 +68,11 @@ func Changes(before, after *workflow.Workflow) []string {
 // Line says what changed in at most 100 characters: as many of the changes as there is
 // room for, and how many more there are.
 func Line(before, after *workflow.Workflow) string {
-	lines := Changes(before, after)
+	return Shorten(Changes(before, after))
+}
+
+// Shorten makes one line of what Changes returns; see Line.
+func Shorten(lines []string) string {
 	if len(lines) == 0 {
 		return "nothing changed"
 	}
@@ -181,7 +185,9 @@ func triggerChanges(say func(string, ...any), before, after *workflow.Workflow) 
 		case !same(p.before, p.after):
 			b, a := bs[p.before], as[p.after]
 			was, is := Trigger(b), Trigger(a)
-			switch {
+			switch more, less := factChanges(b, a); {
+			case b.EntityLabel() == a.EntityLabel() && b.Operation == a.Operation && more+less != "":
+				say("trigger changed: %s, %s", onlyEvent(a), inPlaceOf(more, less))
 			case was != is:
 				say("trigger changed: %s (before: %s)", is, was)
 			case !equalConditions(b.FieldConditions, a.FieldConditions):
@@ -192,6 +198,47 @@ func triggerChanges(say func(string, ...any), before, after *workflow.Workflow) 
 			}
 		}
 	}
+}
+
+// onlyEvent is a trigger without what it asks for: when an order is updated.
+func onlyEvent(t workflow.Trigger) string {
+	t.FieldConditions = nil
+	return "when " + Trigger(t)
+}
+
+func inPlaceOf(more, less string) string {
+	switch {
+	case less == "":
+		return "now only if " + more
+	case more == "":
+		return "no longer only if " + less
+	}
+	return "now if " + more + " (before: if " + less + ")"
+}
+
+// factChanges says what a trigger asks for that it didn't before, and no longer.
+func factChanges(b, a workflow.Trigger) (more, less string) {
+	was, is := facts(b), facts(a)
+	difference := func(list, other []string) string {
+		return join(slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(other, s) }), "and")
+	}
+	return difference(is, was), difference(was, is)
+}
+
+// facts are what a trigger asks for, each by itself.
+func facts(t workflow.Trigger) []string {
+	c := ofRow.form("field_conditions", t.FieldConditions)
+	if c == nil {
+		return nil
+	}
+	if c = c.simple(); c.join != "and" {
+		return []string{c.top(maxClauses)}
+	}
+	var list []string
+	for _, k := range c.kids {
+		list = append(list, k.top(maxClauses))
+	}
+	return list
 }
 
 func conditionChanges(say func(string, ...any), before, after *workflow.Workflow) {

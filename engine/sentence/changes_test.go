@@ -51,8 +51,15 @@ func TestChanges(t *testing.T) {
 			w.Triggers[0].FieldConditions = json.RawMessage(`{"status": {"changed_to": "shipped"}}`)
 			w.Triggers[0].Priority = 10
 		})), []string{
-			"trigger changed: an order is updated and its status becomes shipped (before: an order is updated and its status becomes approved)",
+			"trigger changed: when an order is updated, now if its status becomes shipped (before: if its status becomes approved)",
 			"priority of the trigger (an order is updated and its status becomes shipped) changed from 100 to 10",
+		}},
+		{"trigger asks for more", of(on("orders", "update", `{"a": 1}`), on("orders", "create", `{"b": 2, "c": 3}`)), of(on("orders", "update", `{"a": 1, "any": [{"b": 1}, {"c": 2}]}`), on("orders", "create", `{"b": 2}`)), []string{
+			"trigger changed: when an order is updated, now only if either its b is 1 or its c is 2",
+			"trigger changed: when an order is created, no longer only if its c is 3",
+		}},
+		{"trigger on another table", of(on("orders", "update", `{"a": 1}`)), of(on("invoices", "update", `{"a": 1}`)), []string{
+			"trigger changed: an invoice is updated and its “a” is 1 (before: an order is updated and its “a” is 1)",
 		}},
 		{"trigger written anew", base(), base(edit(func(w *workflow.Workflow) { w.Triggers[0].ID = "other"; w.Triggers[0].EntityType = "public.orders" })), nil},
 		{"trigger added and removed", base(), base(edit(func(w *workflow.Workflow) {
@@ -121,7 +128,7 @@ func TestLine(t *testing.T) {
 		{nil, "deleted"},
 		{of(on("orders", "update"), webhook(), record(), to("user", "ann"), operators()), "now for all tenants, no longer for tenant acme; recipient added: ann"},
 		{of(on("orders", "update"), on("orders", "create"), on("invoices", "create"), on("invoices", "delete"), webhook(), record()), "trigger added: an order is created; trigger added: an invoice is created; 1 more"},
-		{of(on("orders", "update", `{"status": {"in": ["one", "two", "three"]}, "total": {"gt": 1000}, "city": "Porto"}`), webhook(), record(), to("user", "ann")), "trigger changed: an order is updated and its status is one of “one”, two or three, its tota…; 1 more"},
+		{of(on("orders", "update", `{"status": {"in": ["one", "two", "three"]}, "total": {"gt": 1000}, "city": "Porto"}`), webhook(), record(), to("user", "ann")), "trigger changed: when an order is updated, now only if its status is one of “one”, two or t…; 1 more"},
 	} {
 		got := sentence.Line(base, c.after)
 		if got != c.want {

@@ -188,10 +188,10 @@ func mergeSubjects(kids []*clause) []*clause {
 	for i := 0; i < len(kids); {
 		k := kids[i]
 		j := i + 1
-		for k.join == "" && k.subject != "" && j < len(kids) && kids[j].join == "" && kids[j].subject == k.subject {
+		for k.join == "" && k.subject != "" && !k.several() && j < len(kids) && kids[j].join == "" && kids[j].subject == k.subject {
 			j++
 		}
-		if j-i > 1 && j-i <= 3 {
+		if j-i > 1 && j-i <= 4 {
 			said := []string{k.is}
 			for _, other := range kids[i+1 : j] {
 				next := other.is
@@ -321,10 +321,39 @@ func hold(n int) string {
 }
 
 func (c *clause) said() string {
-	if c.subject == "" {
+	switch {
+	case c.subject == "":
 		return c.is
+	case c.several():
+		verb, rest, _ := strings.Cut(c.is, " ")
+		return strings.TrimSpace(c.subject + " " + ofSeveral(verb) + " " + rest)
 	}
 	return c.subject + " " + c.is
+}
+
+// several says that the subject is a column whose name is plural: its tags.
+func (c *clause) several() bool {
+	if !strings.HasPrefix(c.subject, "its ") && !strings.HasPrefix(c.subject, "whose ") && !strings.HasPrefix(c.subject, "the actor's ") {
+		return false
+	}
+	last := c.subject[strings.LastIndexByte(c.subject, ' ')+1:]
+	one, ok := singular(last)
+	return ok && one != last && strings.ToLower(last) == last
+}
+
+// ofSeveral is the verb of several things: they are, contain, change.
+func ofSeveral(verb string) string {
+	switch verb {
+	case "is":
+		return "are"
+	case "does":
+		return "do"
+	case "has":
+		return "have"
+	case "matches":
+		return "match"
+	}
+	return strings.TrimSuffix(verb, "s")
 }
 
 // list joins the kids; groups among them stand in parentheses.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rowbell/rowbell/engine/condition"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
@@ -106,10 +107,11 @@ func conditions(list []workflow.Condition) common {
 	var when, by []string
 	var kids []*clause
 	for i, cond := range list {
-		what := "it"
+		what := name(cond.Type)
 		if len(list) > 1 {
 			what = fmt.Sprintf("condition %d", i+1)
 		}
+		cond = asForm(cond)
 		switch cond.Type {
 		case "field_value":
 			if k := ofRow.form(what, cond.Config); k != nil {
@@ -118,7 +120,11 @@ func conditions(list []workflow.Condition) common {
 				kids = append(kids, unreadable(what+" is empty"))
 			}
 		case "expression":
-			kids = append(kids, expressionOf(what, cond))
+			if source, ok := expressionText(cond); ok {
+				kids = append(kids, expression(source))
+			} else {
+				kids = append(kids, unreadable(what))
+			}
 		case "time_based":
 			at, of := timed(cond.Config)
 			if at != "" {
@@ -130,7 +136,7 @@ func conditions(list []workflow.Condition) common {
 		case "role_based":
 			by = append(by, roles(cond.Config))
 		default:
-			kids = append(kids, unreadable(what+" of kind "+quote(cond.Type, maxName)))
+			kids = append(kids, unreadable("of kind "+quote(cond.Type, maxName)))
 		}
 	}
 	c.when, c.by = and(when), and(by)
@@ -140,26 +146,37 @@ func conditions(list []workflow.Condition) common {
 	return c
 }
 
+// asForm is the time_based or role_based condition that an expression was written from,
+// if it was: in that form it has better words.
+func asForm(c workflow.Condition) workflow.Condition {
+	if source, ok := expressionText(c); ok && len(source) <= maxWorded {
+		if kind, config, ok := condition.FromExpression(source); ok && kind != "field_value" {
+			return workflow.Condition{ID: c.ID, Type: kind, Config: config}
+		}
+	}
+	return c
+}
+
+func expressionText(c workflow.Condition) (string, bool) {
+	if c.Type != "expression" {
+		return "", false
+	}
+	j, err := parse(c.Config)
+	o, ok := j.(object)
+	if err != nil || !ok || !o.only("expression") {
+		return "", false
+	}
+	v, _ := o.get("expression")
+	source, ok := v.(string)
+	return source, ok
+}
+
 // and joins whole phrases: "on weekdays (UTC) and from 1 May 2026 on (UTC)".
 func and(list []string) string {
 	if len(list) > maxListed {
 		list = append(slices.Clone(list[:fewListed]), count(len(list)-fewListed, "more condition"))
 	}
 	return join(slices.Compact(list), "and")
-}
-
-func expressionOf(what string, c workflow.Condition) *clause {
-	j, err := parse(c.Config)
-	o, ok := j.(object)
-	if err != nil || !ok {
-		return unreadable(what)
-	}
-	v, _ := o.get("expression")
-	source, ok := v.(string)
-	if !ok || !o.only("expression") {
-		return unreadable(what)
-	}
-	return expression(source)
 }
 
 // event is one or more triggers on one table that ask for the same.

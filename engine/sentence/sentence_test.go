@@ -194,6 +194,10 @@ func TestOf(t *testing.T) {
 			orders(`[{"status": "open"}, {"total": {"gt": 10}}]`),
 			`When an order is updated and its status is open and its total is over 10, record it.`,
 		},
+		{
+			orders(`{"tags": {"contains": "vip", "changed": true}, "notes": {"ne": "x"}, "address": "y"}`),
+			`When an order is updated and its tags change, its tags contain “vip”, its notes are not x and its address is y, record it.`,
+		},
 		// Groups.
 		{
 			orders(`{"any": [{"status": "paid"}, {"total": {"lt": 10}}]}`),
@@ -471,7 +475,7 @@ func TestOf(t *testing.T) {
 		},
 		{
 			of(on("orders", "update"), cond("moon_based", `{}`), cond("field_value", `{}`), record()),
-			`When an order is updated and a condition holds that can't be read (condition 1 of kind “moon_based”) and a condition holds that can't be read (condition 2 is empty), record it.`,
+			`When an order is updated and a condition holds that can't be read (of kind “moon_based”) and a condition holds that can't be read (condition 2 is empty), record it.`,
 		},
 		{
 			nil,

@@ -75,6 +75,9 @@ func timed(raw json.RawMessage) (when string, of *clause) {
 		at = append(at, said)
 	}
 	when = strings.Join(at, " ")
+	if _, listed := o.get("holidays"); only && !listed {
+		return broken + " (" + quote("on_holidays", maxName) + ")", nil
+	}
 	if v, ok := o.get("holidays"); ok {
 		said, _ := holidaysOf(v, "or")
 		switch {
@@ -94,7 +97,7 @@ func timed(raw json.RawMessage) (when string, of *clause) {
 	case when != "" || holidays != "":
 		when += holidays + " (" + zone + ")"
 	}
-	if columnName == "" && len(offsets) > 0 || columnName != "" && (len(offsets) == 0 || len(offsets) > 2) {
+	if columnName == "" && len(offsets) > 0 || columnName != "" && len(offsets) == 0 {
 		return strings.TrimSpace(when + " " + broken + " (" + quote("column", maxName) + ")"), nil
 	}
 	if len(offsets) == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/rowbell/rowbell/cdc"
+	"github.com/rowbell/rowbell/engine/sentence"
 	"github.com/rowbell/rowbell/pkg/change"
 	"github.com/rowbell/rowbell/pkg/definition"
 	"github.com/rowbell/rowbell/pkg/workflow"
@@ -28,5 +29,6 @@ func (a *App) definitions() *definition.Service {
 		Describe: func(ctx context.Context, schema, name string) (*change.Relation, error) {
 			return cdc.Describe(ctx, a.sourcePool, schema, name)
 		},
+		Changes: sentence.Changes,
 	}
 }

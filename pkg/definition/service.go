@@ -167,7 +167,7 @@ func (s *Service) History(ctx context.Context, id string) ([]Entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		list[i] = Entry{Version: v.Version.Version, Status: v.Status, At: v.CreatedAt, CreatedBy: v.CreatedBy, DBUser: v.DBUser, Changes: Summary(before, after)}
+		list[i] = Entry{Version: v.Version.Version, Status: v.Status, At: v.CreatedAt, CreatedBy: v.CreatedBy, DBUser: v.DBUser, Changes: s.changes(before, after)}
 		before = after
 	}
 	return list, nil
