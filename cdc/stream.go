@@ -244,6 +244,25 @@ func (s *Stream) rearm() error {
 	return s.deadline(t)
 }
 
+// Keep tells the server that the reader lives until ctx ends, for a caller that has
+// something to do before Run: after SenderTimeout without a status the server gives the
+// slot free. Run may only be called when it has returned. What breaks the connection
+// meanwhile is Run's to say.
+func (s *Stream) Keep(ctx context.Context) {
+	tick := time.NewTicker(s.cfg.StatusInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if err := s.sendStatus(false); err != nil {
+			return
+		}
+	}
+}
+
 // Run reads until ctx ends or Finish is called, then closes Parts, keeps the slot alive
 // until Finish, tells the last status and returns nil. It may be called once. It
 // returns a *DecodeError, ErrNoPublication, ErrLost, ErrShutdown, ErrSilent or what the

@@ -370,6 +370,46 @@ func TestBlockedConsumerKeepsTheSlot(t *testing.T) {
 	}
 }
 
+// A caller that loads for longer than wal_sender_timeout before it reads keeps its slot,
+// while the server has more to send than the socket holds.
+func TestSlotIsKeptBeforeRun(t *testing.T) {
+	t.Parallel()
+	db, cfg := newSource(t)
+	cfg.SenderTimeout = time.Second
+	cfg.StatusInterval = 100 * time.Millisecond
+	s := connect(t, cfg)
+	loading, loaded := context.WithCancel(t.Context())
+	kept := make(chan struct{})
+	go func() { defer close(kept); s.Keep(loading) }()
+	db.Exec(t, `insert into orders select i, 's', repeat('n', 500) from generate_series(1, 40000) i`)
+	for start := time.Now(); time.Since(start) < 3*time.Second; <-time.After(50 * time.Millisecond) {
+		if info, err := SlotInfo(t.Context(), cfg); err != nil || info.ActivePID == 0 {
+			t.Fatalf("after %v the slot is free (%v)", time.Since(start), err)
+		}
+	}
+	loaded()
+	<-kept
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	events := 0
+	for p := range s.Parts() {
+		for i := range p.List {
+			events += len(p.List[i].Events)
+		}
+		p.Release()
+		if events == 40000 {
+			break
+		}
+	}
+	cancel()
+	s.Finish()
+	if err := <-done; err != nil || events != 40000 {
+		t.Errorf("%d events, %v", events, err)
+	}
+}
+
 // After ctx ends, the slot is kept until Finish, however long the rest takes.
 func TestSlotIsKeptUntilFinish(t *testing.T) {
 	t.Parallel()

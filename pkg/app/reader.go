@@ -201,7 +201,11 @@ func (a *App) hold(ctx, work context.Context, held *bool) error {
 	if err != nil {
 		return fmt.Errorf("read the checkpoint: %w", err)
 	}
-	start, err := a.start(ctx, stream, &h)
+	var start engine.Start
+	err = a.keeping(ctx, stream, h.Epoch, func(ctx context.Context) (err error) {
+		start, err = a.start(ctx, stream, &h)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -220,15 +224,19 @@ func (a *App) hold(ctx, work context.Context, held *bool) error {
 	defer a.capturer.want(nil) // only who reads the definitions knows
 	tables := newDescriber(a.sourcePool, a.log)
 	heartbeat := cdc.NewHeartbeat(a.cdcConfig(), stream.Abort)
-	eng, err := engine.New(engine.Config{
-		StateInSource: a.cfg.stateInSource(), ReadVersion: store.VersionFromRow, ReadTable: store.TableFromRow,
-		Described: tables.out, Lost: a.lost, Logger: a.log,
-	}, start, rec, a.judge,
-		engine.Hooks{
-			Confirm: stream.Confirm, Recorded: a.recorded, Heartbeat: heartbeat.Seen,
-			Verdicts: a.health.changed, Withdrawn: a.health.withdrawn, Uncaptured: a.capturer.want,
-			Undescribed: tables.want, Reserve: a.executor.Reserve, Deliver: a.executor.Recorded,
-		}, a.engine)
+	var eng *engine.Engine
+	err = a.keeping(ctx, stream, h.Epoch, func(context.Context) (err error) {
+		eng, err = engine.New(engine.Config{
+			StateInSource: a.cfg.stateInSource(), ReadVersion: store.VersionFromRow, ReadTable: store.TableFromRow,
+			Described: tables.out, Lost: a.lost, Logger: a.log,
+		}, start, rec, a.judge,
+			engine.Hooks{
+				Confirm: stream.Confirm, Recorded: a.recorded, Heartbeat: heartbeat.Seen,
+				Verdicts: a.health.changed, Withdrawn: a.health.withdrawn, Uncaptured: a.capturer.want,
+				Undescribed: tables.want, Reserve: a.executor.Reserve, Deliver: a.executor.Recorded,
+			}, a.engine)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -372,6 +380,18 @@ func (a *App) renew(ctx context.Context, epoch int64, stream *cdc.Stream) error 
 			a.log.WarnContext(ctx, "the lease could not be renewed", "err", err)
 		}
 	}
+}
+
+// keeping does what comes before reading, and keeps the slot and the lease meanwhile:
+// with 100,000 definitions it can take longer than either lasts, and a worker that lost
+// them each time would never begin.
+func (a *App) keeping(ctx context.Context, stream *cdc.Stream, epoch int64, do func(context.Context) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	done, finish := context.WithCancel(ctx)
+	g.Go(func() error { defer finish(); return do(ctx) })
+	g.Go(func() error { stream.Keep(done); return nil })
+	g.Go(func() error { return a.renew(done, epoch, stream) })
+	return g.Wait()
 }
 
 // start reads the definitions that the checkpoint says are applied: exactly these
