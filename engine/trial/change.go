@@ -130,7 +130,7 @@ func recordedDomain(e *workflow.Event, t *workflow.Table, rel *change.Relation) 
 
 // Domain is a domain event: rowbell.emit(name, payload).
 func Domain(name string, payload json.RawMessage, tenant string) *Change {
-	label := workflow.DomainPrefix + name
+	label, rel := workflow.DomainPrefix+name, condition.DomainRelation(name)
 	if len(bytes.TrimSpace(payload)) == 0 {
 		payload = json.RawMessage("{}")
 	}
@@ -141,7 +141,7 @@ func Domain(name string, payload json.RawMessage, tenant string) *Change {
 		cells[condition.DomainTenant] = Cell{change.Present, []byte(tenant)}
 	}
 	return &Change{
-		Op: change.Emit, Table: &workflow.Table{Label: label, Name: name, TenantColumn: "tenant"}, Relation: condition.DomainRelation(name),
+		Op: change.Emit, Table: &workflow.Table{Schema: rel.Schema, Label: label, Name: name, TenantColumn: "tenant"}, Relation: rel,
 		New: cells, Tenant: &tenant,
 	}
 }
@@ -354,6 +354,8 @@ func (c *Change) unchanged(ev *change.Event) bool {
 	if c.Op != change.Update || ev.Old.Empty() || ev.OldKeyOnly {
 		return false
 	}
+	var env condition.Env // for what may be written in several ways
+	env.Load(ev, &condition.Context{})
 	for i, col := range c.Relation.Columns {
 		if slices.Contains(c.Table.Hidden, col.Name) {
 			continue
@@ -367,7 +369,10 @@ func (c *Change) unchanged(ev *change.Event) bool {
 		if c.New[i].State == change.NotInWAL {
 			continue // unchanged TOAST
 		}
-		if !sameCell(c.Old[i], c.New[i]) {
+		if sameCell(c.Old[i], c.New[i]) {
+			continue
+		}
+		if changed, known := env.Changed(i); changed || !known || !condition.ManySpellings(col.Type) {
 			return false
 		}
 	}

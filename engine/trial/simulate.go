@@ -96,13 +96,13 @@ func Simulate(in Input) Result {
 	if err != nil {
 		return r.broken(err.Error())
 	}
-	if problem := r.judge(in, w); problem != "" {
+	if problem := r.judge(in); problem != "" {
 		return r.broken(problem)
 	}
 	r.Notes = c.notes(ev)
 	sides := c.sides(ev)
 	for i := range triggers {
-		r.Triggers = append(r.Triggers, r.try(in, w, &triggers[i], ev, sides))
+		r.Triggers = append(r.Triggers, r.try(in, &triggers[i], ev, sides))
 	}
 	r.decide(in, w, ev, sides)
 	return r
@@ -153,15 +153,7 @@ func triggerName(i int, t workflow.Trigger) string {
 }
 
 // judge asks the index what is wrong with the definition on this table; "" nothing.
-func (r *Result) judge(in Input, w *workflow.Workflow) string {
-	if in.Change.Op == change.Emit {
-		if in.Judge != nil {
-			if _, err := in.Judge(w); err != nil {
-				return err.Error()
-			}
-		}
-		return ""
-	}
+func (r *Result) judge(in Input) string {
 	v := in.Version
 	v.Status = workflow.Active
 	compiled := match.Compile(v, 1, in.Judge)
@@ -173,10 +165,12 @@ func (r *Result) judge(in Input, w *workflow.Workflow) string {
 		return ""
 	}
 	ix := match.New()
-	ix.Capture(in.Change.Table)
+	if in.Change.Op != change.Emit {
+		ix.Capture(in.Change.Table)
+	}
 	ix.Apply(compiled)
-	if ix.Bind(in.Change.Relation) == nil {
-		return ""
+	if in.Change.Op != change.Emit {
+		ix.Bind(in.Change.Relation)
 	}
 	for _, h := range ix.TakeVerdicts() {
 		r.Warnings = append(r.Warnings, h.Warnings...)
@@ -236,7 +230,7 @@ func (c *Change) sides(ev *change.Event) []side {
 }
 
 // try evaluates one trigger.
-func (r *Result) try(in Input, w *workflow.Workflow, p *parsed, ev *change.Event, sides []side) Trigger {
+func (r *Result) try(in Input, p *parsed, ev *change.Event, sides []side) Trigger {
 	c := in.Change
 	t := Trigger{Name: triggerName(p.index, p.Trigger), Priority: p.Priority, Verdict: condition.NotEvaluated}
 	if p.EntityLabel() != c.Table.Label {

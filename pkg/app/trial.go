@@ -1,7 +1,6 @@
 package app
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,18 +11,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
-
-	"github.com/rowbell/rowbell/actions"
-	"github.com/rowbell/rowbell/actions/log"
-	"github.com/rowbell/rowbell/actions/notification"
-	"github.com/rowbell/rowbell/actions/webhook"
 	"github.com/rowbell/rowbell/cdc"
 	"github.com/rowbell/rowbell/engine/condition"
 	"github.com/rowbell/rowbell/engine/trial"
 	"github.com/rowbell/rowbell/pkg/change"
-	"github.com/rowbell/rowbell/pkg/egress"
-	"github.com/rowbell/rowbell/pkg/secret"
+	"github.com/rowbell/rowbell/pkg/definition"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
@@ -46,6 +38,9 @@ type Simulation struct {
 
 // Simulate says what a workflow would do. It reads, and sends nothing.
 func (o *Operator) Simulate(ctx context.Context, s Simulation) (trial.Result, error) {
+	if err := o.app.prepareJudging(); err != nil {
+		return trial.Result{}, err
+	}
 	v, err := o.definition(ctx, s)
 	if err != nil {
 		return trial.Result{}, err
@@ -70,10 +65,7 @@ func (o *Operator) Simulate(ctx context.Context, s Simulation) (trial.Result, er
 	if err := c.Edit(s.New, s.Old); err != nil {
 		return trial.Result{}, err
 	}
-	if err := o.app.prepareJudging(); err != nil {
-		return trial.Result{}, err
-	}
-	in := trial.Input{Version: v, Change: c, Judge: o.app.judge}
+	in := trial.Input{Version: v, Change: c, Judge: o.app.judgeHere}
 	r := trial.Simulate(in)
 	if r.Firing == workflow.OncePerRow && v.WorkflowID != "" && r.RowKey != "" {
 		fired, err := o.app.state.HasFired(ctx, v.WorkflowID, r.Table, r.RowKey)
@@ -91,17 +83,13 @@ func (a *App) prepareJudging() error {
 	if a.registry != nil {
 		return nil
 	}
-	var err error
-	if len(a.cfg.SecretKey) > 0 {
-		if a.key, err = secret.NewKey(a.cfg.SecretKey); err != nil {
-			return err
-		}
-	}
-	if a.egress, err = egress.New(egress.Config{Allow: a.cfg.EgressAllow}); err != nil {
-		return err
-	}
-	a.registry, err = actions.NewRegistry(webhook.Kind(a.egress, ""), notification.Kind(a.state), log.Kind())
-	return err
+	return a.prepareKinds("")
+}
+
+// judgeHere is judge but for the key of secrets, which is the workers' own.
+func (a *App) judgeHere(w *workflow.Workflow) ([]workflow.Route, error) {
+	routes, _, err := a.routes(w)
+	return routes, err
 }
 
 // definition finds what is to be tried.
@@ -112,35 +100,31 @@ func (o *Operator) definition(ctx context.Context, s Simulation) (workflow.Versi
 		}
 		return readDefinition(s.Workflow)
 	}
+	if s.Draft {
+		shown, err := o.app.definitions().Show(ctx, s.Workflow)
+		if err != nil {
+			return workflow.Version{}, err
+		}
+		if shown.Next == nil {
+			return workflow.Version{}, fmt.Errorf("workflow %s has no draft: %w", s.Workflow, workflow.ErrNotFound)
+		}
+		return versionOf(shown.Next)
+	}
 	v, err := o.app.source.LatestVersion(ctx, s.Workflow, s.Version)
-	if err != nil {
-		return v, err
+	if err == nil && v.Status == workflow.Deleted {
+		err = fmt.Errorf("version %d of workflow %s says that it was deleted; name the version to try: --version %d", v.Version, s.Workflow, v.Version-1)
 	}
-	if v.Status == workflow.Deleted && !s.Draft {
-		return v, fmt.Errorf("version %d of workflow %s says that it was deleted; name the version to try: --version %d", v.Version, s.Workflow, v.Version-1)
+	return v, err
+}
+
+// versionOf is a workflow that is no version yet.
+func versionOf(w *workflow.Workflow) (workflow.Version, error) {
+	v := workflow.Version{WorkflowID: w.ID, Status: workflow.Draft}
+	if w.TenantID != nil {
+		v.TenantID = *w.TenantID
 	}
-	if !s.Draft {
-		return v, nil
-	}
-	draft, err := o.app.source.DraftOf(ctx, s.Workflow)
-	if err != nil {
-		return v, err
-	}
-	if draft == nil {
-		return v, fmt.Errorf("workflow %s has no draft: %w", s.Workflow, workflow.ErrNotFound)
-	}
-	// A key that the draft doesn't have stays as it is live.
-	document := map[string]json.RawMessage{}
-	for _, layer := range [][]byte{v.Document, draft} {
-		if len(layer) == 0 {
-			continue
-		}
-		if err := json.Unmarshal(layer, &document); err != nil {
-			return v, fmt.Errorf("the draft of workflow %s: %w", s.Workflow, err)
-		}
-	}
-	v.Document, err = json.Marshal(document)
-	v.Version, v.Status = 0, workflow.Draft
+	var err error
+	v.Document, err = json.Marshal(w)
 	return v, err
 }
 
@@ -155,27 +139,15 @@ func isFile(name string) bool {
 
 // readDefinition reads a workflow's document from a YAML or JSON file.
 func readDefinition(path string) (workflow.Version, error) {
-	v := workflow.Version{Status: workflow.Draft}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return v, err
+		return workflow.Version{}, err
 	}
-	document := text
-	if !json.Valid(text) {
-		if document, err = yaml.YAMLToJSON(text); err != nil {
-			return v, fmt.Errorf("%s is neither YAML nor JSON: %s", path, strings.TrimSpace(yaml.FormatError(err, false, false)))
-		}
-	}
-	w, err := workflow.Parse(document)
+	d, err := definition.Read(path, text)
 	if err != nil {
-		return v, fmt.Errorf("%s: %w", path, err)
+		return workflow.Version{}, err
 	}
-	v.WorkflowID, v.Document = w.ID, document
-	if w.TenantID != nil {
-		v.TenantID = *w.TenantID
-	}
-	v.Status = cmp.Or(w.Status, workflow.Draft)
-	return v, nil
+	return versionOf(&d.Workflow)
 }
 
 // change is what the workflow is tried on.
@@ -321,7 +293,7 @@ func (o *Operator) explain(ctx context.Context, e *workflow.Event) (Explanation,
 	if err := a.prepareJudging(); err != nil {
 		return x, err
 	}
-	q := trial.Question{Judge: a.judge, Holding: a.cfg.Delivery == DeliveryHold}
+	q := trial.Question{Judge: a.judgeHere, Holding: a.cfg.Delivery == DeliveryHold}
 	var err error
 	if q.Change, err = o.recorded(ctx, e); err != nil {
 		return x, err

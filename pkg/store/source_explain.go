@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -99,20 +98,6 @@ where workflow_id = $1 and ($2 = 0 or version = $2) order by version desc limit 
 		return v, sourceError(what, err)
 	}
 	return v, nil
-}
-
-// DraftOf is what an editor has not published yet of a workflow; nil for nothing. Returns
-// ErrNotFound if there is no such workflow.
-func (s *Source) DraftOf(ctx context.Context, workflowID string) (json.RawMessage, error) {
-	var draft []byte
-	err := s.pool.QueryRow(ctx, `select draft from rowbell.workflow_definition where id = $1`, workflowID).Scan(&draft)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, fmt.Errorf("there is no workflow %s: %w", workflowID, workflow.ErrNotFound)
-	}
-	if err != nil {
-		return nil, sourceError("read the draft of workflow "+workflowID, err)
-	}
-	return draft, nil
 }
 
 // RowText reads one row of a captured table by its key columns, each column as pgoutput

@@ -113,12 +113,9 @@ type AppliedFrom struct {
 // that is known.
 func (s *State) AppliedPositions(ctx context.Context, workflowIDs []string) ([]AppliedFrom, error) {
 	const what = "read from where versions applied"
-	// By name through JSON, so that a state that isn't migrated yet answers, too.
-	rows, err := s.pool.Query(ctx, `select id, version, min(stream), (array_agg(lsn order by stream, lsn::pg_lsn))[1]
-from (
-	select id, version, (to_jsonb(s) ->> 'stream')::int as stream, to_jsonb(s) ->> 'commit_lsn' as lsn
-	from rowbell.surrogate s where kind = 'workflow' and id = any ($1)
-) v where stream is not null and lsn is not null group by id, version`, workflowIDs)
+	rows, err := s.pool.Query(ctx, `select distinct on (id, version) id, version, stream, commit_lsn::text
+from rowbell.surrogate where kind = 'workflow' and id = any ($1) and commit_lsn is not null
+order by id, version, stream, surrogate.commit_lsn`, workflowIDs)
 	if err != nil {
 		return nil, stateError(what, err)
 	}
