@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -47,6 +49,45 @@ insert into rowbell.workflow_action (id, workflow_id, action_type, action_config
 insert into rowbell.workflow_recipient (workflow_id, action_id, recipient_type, recipient_id) values
 	('approved', 'approved-tell', 'user', 'ann'), ('approved', 'approved-tell', 'attribute', 'tenant_id');
 `
+
+// inDocs holds the manual to what the program writes; -update rewrites the manual.
+func inDocs(t *testing.T, event string, args []string, stdout string) {
+	t.Helper()
+	const path, shown = "../../docs/testing-workflows.md", "01M8ACT0GY00003H4CB0000000"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := []string{"$ rowbell"}
+	for _, a := range args {
+		if strings.ContainsAny(a, " {") {
+			a = "'" + a + "'"
+		}
+		words = append(words, a)
+	}
+	stable := func(s string) string {
+		s = strings.ReplaceAll(s, event, shown)
+		s = regexp.MustCompile(shown+`-\d+`).ReplaceAllString(s, shown+"-3")
+		s = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?`).ReplaceAllString(s, "2026-11-25 22:21:49.470681")
+		return regexp.MustCompile(`at 1:0/[0-9A-F]+:0`).ReplaceAllString(s, "at 1:0/1C48C58:0")
+	}
+	command := stable(strings.Join(words, " ")) + "\n"
+	before, after, found := strings.Cut(string(text), command)
+	_, rest, _ := strings.Cut(after, "```")
+	if !found {
+		t.Errorf("%s doesn't have: %s", path, command)
+		return
+	}
+	if want := before + command + stable(stdout) + "```" + rest; want != string(text) {
+		if *update {
+			if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+		t.Errorf("%s has another output of %s(go test ./cmd/rowbell -run TestTrial -update rewrites it):\n%s", path, command, stable(stdout))
+	}
+}
 
 // TestTrial does as an administrator does: tries workflows on rows and recorded events,
 // and asks why they did or did not fire.
@@ -95,100 +136,144 @@ func TestTrial(t *testing.T) {
 		return event != ""
 	})
 
-	for name, c := range map[string]struct {
-		args []string
-		want []string // lines of stdout, each a part of one
-	}{
-		"a recorded event": {
-			[]string{"workflow", "simulate", "approved", "--event", event},
-			[]string{
-				`workflow approved "Order approved", version 1, active`,
-				`on update of orders 1, tenant acme, event ` + event,
-				`✓ It fires: trigger 1 (orders update) matches`,
-				`✓ true  field_conditions`,
-				`changed("status")`, `"open" → "approved"`,
-				`action 2, notification`,
-				`to         user ann`,
-				`to         attribute tenant_id: acme`,
-				`title      Order 1: 999.90 EUR`,
-				`body       ann changed status; card ***`,
-				`webhook, to https://hooks.example.com`,
-				`log, order 1`,
+	t.Run("as it is", func(t *testing.T) {
+		for name, c := range map[string]struct {
+			args []string
+			want []string // lines of stdout, each a part of one
+		}{
+			"a recorded event": {
+				[]string{"workflow", "simulate", "approved", "--event", event},
+				[]string{
+					`workflow approved "Order approved", version 1, active`,
+					`on update of orders 1, tenant acme, event ` + event,
+					`✓ It fires: trigger 1 (orders update) matches`,
+					`✓ true  field_conditions`,
+					`changed("status")`, `"open" → "approved"`,
+					`action 2, notification`,
+					`to         user ann`,
+					`to         attribute tenant_id: acme`,
+					`title      Order 1: 999.90 EUR`,
+					`body       ann changed status; card ***`,
+					`webhook, to https://hooks.example.com`,
+					`log, order 1`,
+				},
 			},
-		},
-		"a row as it is": {
-			[]string{"workflow", "simulate", "approved", "--row", "orders", "1"},
-			[]string{`✗ It doesn't fire: the update changes nothing, and such a one fires nothing; say what it changes with --new or --old`},
-		},
-		"a row with edits": {
-			[]string{"workflow", "simulate", "big", "--row", "orders", "1", "--as", "update", "--new", `{"total": "2000", "note": "in a Rush"}`, "--actor", `{"id": "ben"}`},
-			[]string{
-				`✓ It fires`, `✓ true   condition 1 (expression)`, `total gt 1000`, `new.total is 2000`, `any of:`, `✗ false`, `new.note is "in a Rush"`,
-				`lower(new.note) is "in a rush"`,
+			"a row as it is": {
+				[]string{"workflow", "simulate", "approved", "--row", "orders", "1"},
+				[]string{`✗ It doesn't fire: the update changes nothing, and such a one fires nothing; say what it changes with --new or --old`},
 			},
-		},
-		"what stops it": {
-			[]string{"workflow", "simulate", "big", "--event", event},
-			[]string{`✗ It doesn't fire: trigger 1 (orders update): total gt 1000: new.total is 999.90`},
-		},
-		"another operation": {
-			[]string{"workflow", "simulate", "inserts", "--row", "orders", "1", "--as", "delete"},
-			[]string{`✗ It doesn't fire: trigger 1 (orders create): it is for a create, and this is a delete`},
-		},
-		"another tenant": {
-			[]string{"workflow", "simulate", "theirs", "--row", "orders", "1", "--new", `{"total": 1}`},
-			[]string{`the row is of tenant acme, the workflow of globex`},
-		},
-		"broken": {
-			[]string{"workflow", "simulate", "broken", "--event", event},
-			[]string{`! The workflow is broken: trigger 1 (orders update): field_conditions.sttaus: table orders has no column sttaus`},
-		},
-		"masked": {
-			[]string{"workflow", "simulate", "cards", "--event", event},
-			[]string{`? It can't be told from what is recorded`, `new.card is not known`, `redacted, so the recorded event has it masked`},
-		},
-		"redacted, of a row": {
-			[]string{"workflow", "simulate", "cards", "--row", "orders", "1", "--new", `{"total": 1}`},
-			[]string{`✓ It fires`, `new.card is ***`},
-		},
-		"explain": {
-			[]string{"workflow", "explain", event, "--all"},
-			[]string{
-				`on update of orders 1, tenant acme, event ` + event,
-				`✓ approved "Order approved" v1`, `fired, pending`, `delivery is on hold here (ROWBELL_DELIVERY=hold)`, `execution ` + event + `-`,
-				`✓ cards "By card" v1`, `fired, success`,
-				`✗ big "Big order" v1`, `not matched`, `trigger 1 (orders update): total gt 1000: new.total is 999.90`,
-				`! broken "Broken" v1`, `it is broken: trigger 1`,
-				`✗ drafted "Not yet" v1`, `it was a draft then (version 1)`,
-				`✗ inserts "New orders" v1`, `other operation`,
-				`✗ late "Late"`, `created later`,
-				`✗ stopped "Turned off" v1`, `it was inactive then (version 1)`,
-				`✗ theirs "Theirs" v1`, `it is of tenant globex, and the row of acme`,
+			"a row with edits": {
+				[]string{"workflow", "simulate", "big", "--row", "orders", "1", "--as", "update", "--new", `{"total": "2000", "note": "in a Rush"}`, "--actor", `{"id": "ben"}`},
+				[]string{
+					`✓ It fires`, `✓ true   condition 1 (expression)`, `total gt 1000`, `new.total is 2000`, `any of:`, `✗ false`, `new.note is "in a Rush"`,
+					`lower(new.note) is "in a rush"`,
+				},
 			},
-		},
-		"explain a row": {
-			[]string{"workflow", "explain", "orders", "1"},
-			[]string{`on update of orders 1`, `fired, pending`},
-		},
+			"what stops it": {
+				[]string{"workflow", "simulate", "big", "--event", event},
+				[]string{`✗ It doesn't fire: trigger 1 (orders update): total gt 1000: new.total is 999.90`},
+			},
+			"another operation": {
+				[]string{"workflow", "simulate", "inserts", "--row", "orders", "1", "--as", "delete"},
+				[]string{`✗ It doesn't fire: trigger 1 (orders create): it is for a create, and this is a delete`},
+			},
+			"another tenant": {
+				[]string{"workflow", "simulate", "theirs", "--row", "orders", "1", "--new", `{"total": 1}`},
+				[]string{`the row is of tenant acme, the workflow of globex`},
+			},
+			"broken": {
+				[]string{"workflow", "simulate", "broken", "--event", event},
+				[]string{`! The workflow is broken: trigger 1 (orders update): field_conditions.sttaus: table orders has no column sttaus`},
+			},
+			"masked": {
+				[]string{"workflow", "simulate", "cards", "--event", event},
+				[]string{`? It can't be told from what is recorded`, `new.card is not known`, `redacted, so the recorded event has it masked`},
+			},
+			"redacted, of a row": {
+				[]string{"workflow", "simulate", "cards", "--row", "orders", "1", "--new", `{"total": 1}`},
+				[]string{`✓ It fires`, `new.card is ***`},
+			},
+			"explain": {
+				[]string{"workflow", "explain", event, "--all"},
+				[]string{
+					`on update of orders 1, tenant acme, event ` + event,
+					`✓ approved "Order approved" v1`, `fired, pending`, `delivery is on hold here (ROWBELL_DELIVERY=hold)`, `execution ` + event + `-`,
+					`✓ cards "By card" v1`, `fired, success`,
+					`✗ big "Big order" v1`, `not matched`, `trigger 1 (orders update): total gt 1000: new.total is 999.90`,
+					`! broken "Broken" v1`, `it is broken: trigger 1`,
+					`✗ drafted "Not yet" v1`, `it was a draft then (version 1)`,
+					`✗ inserts "New orders" v1`, `other operation`,
+					`✗ late "Late"`, `created later`,
+					`✗ stopped "Turned off" v1`, `it was inactive then (version 1)`,
+					`✗ theirs "Theirs" v1`, `it is of tenant globex, and the row of acme`,
+				},
+			},
+			"explain a row": {
+				[]string{"workflow", "explain", "orders", "1"},
+				[]string{`on update of orders 1`, `fired, pending`},
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				r := rowbell(t, env, c.args...)
+				if r.code != 0 || r.stderr != "" {
+					t.Fatalf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+				}
+				t.Logf("$ rowbell %s\n%s", strings.Join(c.args, " "), r.stdout)
+				for _, want := range c.want {
+					if !strings.Contains(r.stdout, want) {
+						t.Errorf("%q isn't there", want)
+					}
+				}
+				for _, never := range []string{"4111\"", "hunter2", "secret-path", "%!", "<nil>"} {
+					if name != "redacted, of a row" && name != "masked" && name != "explain" && strings.Contains(r.stdout, never) {
+						t.Errorf("%q is there", never)
+					}
+				}
+			})
+		}
+	})
+
+	for _, args := range [][]string{
+		{"workflow", "simulate", "big", "--row", "orders", "1", "--as", "update", "--new", `{"total": "2000", "note": "in a Rush"}`, "--actor", `{"id": "ben"}`},
+		{"workflow", "simulate", "approved", "--event", event},
+		{"workflow", "explain", event},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := rowbell(t, env, c.args...)
-			if r.code != 0 || r.stderr != "" {
-				t.Fatalf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
-			}
-			t.Logf("$ rowbell workflow %s\n%s", strings.Join(c.args, " "), r.stdout)
-			for _, want := range c.want {
-				if !strings.Contains(r.stdout, want) {
-					t.Errorf("%q isn't there", want)
-				}
-			}
-			for _, never := range []string{"4111\"", "hunter2", "secret-path", "%!", "<nil>"} {
-				if name != "redacted, of a row" && name != "masked" && name != "explain" && strings.Contains(r.stdout, never) {
-					t.Errorf("%q is there", never)
-				}
-			}
-		})
+		r := rowbell(t, env, args...)
+		if r.code != 0 {
+			t.Fatal(r.stderr)
+		}
+		inDocs(t, event, args, r.stdout)
+	}
+
+	// What happens to the workflows later changes nothing of that.
+	db.Exec(t, `update rowbell.workflow_definition set status = 'active' where id in ('stopped', 'drafted')`)
+	db.Exec(t, `update rowbell.workflow_trigger set field_conditions = '{"status": "approved"}' where workflow_id in ('big', 'broken')`)
+	db.Exec(t, `delete from rowbell.workflow_definition where id = 'inserts'`)
+	pgtest.Eventually(t, 30*time.Second, "the changes to be read", func() bool {
+		return pgtest.One[int](t, db, `select count(*)::int from rowbell.surrogate where kind = 'workflow' and version > 1`) >= 4
+	})
+	later := rowbell(t, env, "workflow", "explain", event, "--json")
+	var x struct {
+		Workflows []struct {
+			ID      string `json:"workflow_id"`
+			Version int
+			Outcome string
+		}
+	}
+	if err := json.Unmarshal([]byte(later.stdout), &x); err != nil {
+		t.Fatalf("%v\n%s%s", err, later.stdout, later.stderr)
+	}
+	outcomes := map[string]string{}
+	for _, w := range x.Workflows {
+		outcomes[w.ID] = fmt.Sprint(w.Outcome, " ", w.Version)
+	}
+	for id, want := range map[string]string{
+		"stopped": "inactive 1", "drafted": "draft 1", "big": "not_matched 1", "broken": "broken 1", "inserts": "other_operation 1", "late": "created_later 0", "approved": "fired 1",
+	} {
+		if outcomes[id] != want {
+			t.Errorf("%s: %s, want %s", id, outcomes[id], want)
+		}
 	}
 
 	file := filepath.Join(t.TempDir(), "draft.yaml")

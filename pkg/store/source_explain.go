@@ -45,38 +45,28 @@ type VersionAt struct {
 func (s *Source) VersionsOn(ctx context.Context, label, tenant string, limit int) (list []VersionAt, more bool, err error) {
 	what := "read the workflows on " + label
 	rows, err := s.pool.Query(ctx, `with on_table as (
-	select workflow_id, bool_or(tenant_id is null or tenant_id = $2) as serves
-	from rowbell.workflow_version v
+	select workflow_id, row_number() over (order by bool_or(tenant_id is null or tenant_id = $2) desc, workflow_id) as n
+	from rowbell.workflow_version
 	where exists (select from jsonb_array_elements(case jsonb_typeof(document -> 'triggers') when 'array' then document -> 'triggers' else '[]' end) t
 		where t ->> 'entity_type' in ($1, 'public.' || $1))
-	group by workflow_id order by 2 desc, 1 limit $3 + 1
+	group by workflow_id
 )
-select `+versionColumns+`, created_at from rowbell.workflow_version where workflow_id in (select workflow_id from on_table)
-order by workflow_id, version`, label, tenant, limit)
+select `+versionColumns+`, created_at, exists (select from on_table where n > $3) from rowbell.workflow_version
+where workflow_id in (select workflow_id from on_table where n <= $3) order by workflow_id, version`, label, tenant, limit)
 	if err != nil {
 		return nil, false, sourceError(what, err)
 	}
 	list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (VersionAt, error) {
 		var v VersionAt
 		var document []byte
-		err := row.Scan(&v.WorkflowID, &v.Version.Version, &v.TenantID, &v.Status, &document, &v.CreatedAt)
+		err := row.Scan(&v.WorkflowID, &v.Version.Version, &v.TenantID, &v.Status, &document, &v.CreatedAt, &more)
 		v.Document = document
 		return v, err
 	})
 	if err != nil {
 		return nil, false, sourceError(what, err)
 	}
-	workflows, last := 0, ""
-	for i := range list {
-		if list[i].WorkflowID == last {
-			continue
-		}
-		if workflows++; workflows > limit {
-			return list[:i], true, nil
-		}
-		last = list[i].WorkflowID
-	}
-	return list, false, nil
+	return list, more, nil
 }
 
 // LatestVersion is the last version of a workflow, or the one of this number if it isn't 0.
