@@ -276,6 +276,36 @@ func TestTrial(t *testing.T) {
 		}
 	}
 
+	// Domain events.
+	db.Exec(t, `with d as (insert into rowbell.workflow_definition (id, tenant_id, name, status) values ('shipped', 'acme', 'Shipped', 'active'), ('slow', 'acme', 'Slow', 'active')),
+		tr as (insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field_conditions) values
+			('shipped', 'domain:order.shipped', 'create', '{"carrier": "dhl"}'), ('slow', 'domain:order.shipped', 'create', '{"days": {"gt": 7}}'))
+		insert into rowbell.workflow_action (workflow_id, action_type) values ('shipped', 'log'), ('slow', 'log')`)
+	db.Exec(t, `select rowbell.emit('order.shipped', '{"carrier": "dhl", "days": 3}', 'acme')`)
+	emitted := ""
+	pgtest.Eventually(t, 30*time.Second, "the domain event to be recorded", func() bool {
+		ids := pgtest.Query[string](t, db, `select id from rowbell.workflow_event where operation = 'emit'`)
+		if len(ids) > 0 {
+			emitted = ids[0]
+		}
+		return emitted != ""
+	})
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"workflow", "simulate", "slow", "--event", emitted}, "days gt 7: new.days is 3"},
+		{[]string{"workflow", "simulate", "slow", "--event", emitted, "--new", `{"days": 8}`}, "✓ It fires"},
+		{[]string{"workflow", "simulate", "slow", "--domain", "order.shipped", "--tenant", "acme", "--new", `{"days": 8}`}, "✓ It fires"},
+		{[]string{"workflow", "simulate", "slow", "--domain", "order.paid", "--tenant", "acme"}, "it is on domain:order.shipped, and the change is of domain:order.paid"},
+		{[]string{"workflow", "explain", emitted}, `✓ shipped "Shipped" v1`},
+		{[]string{"workflow", "explain", emitted}, "days gt 7: new.days is 3"},
+	} {
+		if r := rowbell(t, env, c.args...); r.code != 0 || !strings.Contains(r.stdout, c.want) {
+			t.Errorf("%v: exit code %d\n%s%swant %s", c.args, r.code, r.stdout, r.stderr, c.want)
+		}
+	}
+
 	file := filepath.Join(t.TempDir(), "draft.yaml")
 	if err := os.WriteFile(file, []byte(`name: From a file
 tenant_id: acme

@@ -496,6 +496,9 @@ func (x *explainer) value(n ast.Node) *Value {
 	x.lets = lets
 	out := x.eval(n, false)
 	v := &Value{Text: x.text(n)}
+	if rest, ok := strings.CutPrefix(v.Text, "row"); ok && x.clause.spans != nil && x.op == change.Emit {
+		v.Text = newRow.String() + rest // what the form calls row
+	}
 	if !out.bound {
 		v.Shown = "…"
 		return v

@@ -37,6 +37,7 @@ type Change struct {
 	Position    change.Position
 	Side        change.Side
 	EventID     string // of a recorded event; "" else
+	RowKey      string // the same
 	// Recorded says that Old is what the WAL had. Else it is the whole row, and what the
 	// WAL would have of it follows from the replica identity.
 	Recorded bool
@@ -64,7 +65,7 @@ func Recorded(e *workflow.Event, t *workflow.Table, rel *change.Relation) (*Chan
 		return nil, fmt.Errorf("the recorded data of event %s: %w", e.ID, err)
 	}
 	c := &Change{
-		Op: e.Op, Table: t, Relation: rel, CommittedAt: e.CommittedAt, Position: e.Position, Side: e.Side, EventID: e.ID,
+		Op: e.Op, Table: t, Relation: rel, CommittedAt: e.CommittedAt, Position: e.Position, Side: e.Side, EventID: e.ID, RowKey: e.RowKey,
 		Recorded: true, Tenant: &e.TenantID, masked: map[int]string{},
 	}
 	if data.Changed != nil && e.Op == change.Update {
@@ -384,6 +385,9 @@ var keyEscapes = strings.NewReplacer(`,`, `\,`, `\`, `\\`)
 
 // key is what the log would call the row, but for its bound on the length.
 func (c *Change) key() string {
+	if c.RowKey != "" && !c.edited {
+		return c.RowKey
+	}
 	row := c.New
 	if row == nil {
 		row = c.Old
