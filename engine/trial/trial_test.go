@@ -266,7 +266,7 @@ func TestSimulate(t *testing.T) {
 		"a wrong firing":        {Input{Version: document(`{"firing": "twice"}`, nil, on("update", `{}`))}, `{"total": 1}`, ``, Broken, `firing is "twice"`},
 		"a wrong operation":     {Input{Version: document(`{}`, nil, on("upsert", `{}`))}, `{"total": 1}`, ``, Broken, `there is no operation "upsert"`},
 		"no trigger":            {Input{Version: document(`{}`, nil)}, `{"total": 1}`, ``, Broken, "the workflow has no trigger"},
-		"actions judged":        {Input{Version: document(`{}`, nil, on("update", `{}`)), Judge: func(*workflow.Workflow) ([]workflow.Route, error) { return nil, fmt.Errorf("action 1: no") }}, `{"total": 1}`, ``, Broken, "action 1: no"},
+		"actions judged":        {Input{Version: document(`{}`, nil, on("update", `{}`)), Judge: func(*workflow.Workflow) (workflow.Judged, error) { return workflow.Judged{}, fmt.Errorf("action 1: no") }}, `{"total": 1}`, ``, Broken, "action 1: no"},
 		"the lowest priority":   {Input{Version: document(`{}`, nil, on("update", `{}`), workflow.Trigger{EntityType: "public.orders", Operation: "update", Priority: 1})}, `{"total": 1}`, ``, Fires, "trigger 2 (public.orders update) matches"},
 		"the actor is nobody":   {Input{Version: document(`{}`, []workflow.Condition{{Type: "role_based", Config: json.RawMessage(`{"roles": ["x"]}`)}}, on("update", `{}`))}, `{"total": 1}`, ``, DoesNot, "actor.roles"},
 		"a Sunday, by the time": {Input{Version: document(`{}`, []workflow.Condition{{Type: "time_based", Config: json.RawMessage(`{"days": ["sun"]}`)}}, on("update", `{}`))}, `{"total": 1}`, ``, Fires, "matches"},

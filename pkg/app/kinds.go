@@ -27,6 +27,13 @@ func (a *App) judge(w *workflow.Workflow) (workflow.Judged, error) {
 	return judged, nil
 }
 
+// judgeElsewhere is judge for a process that is no worker: without the key of secrets and
+// the directory, which are the workers' own.
+func (a *App) judgeElsewhere(w *workflow.Workflow) (workflow.Judged, error) {
+	judged, _, err := a.judgeActions(w)
+	return judged, err
+}
+
 // judgeActions judges the actions, but for the settings of this process. secrets names the first
 // one that has any.
 func (a *App) judgeActions(w *workflow.Workflow) (judged workflow.Judged, secrets string, err error) {

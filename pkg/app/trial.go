@@ -65,7 +65,7 @@ func (o *Operator) Simulate(ctx context.Context, s Simulation) (trial.Result, er
 	if err := c.Edit(s.New, s.Old); err != nil {
 		return trial.Result{}, err
 	}
-	in := trial.Input{Version: v, Change: c, Judge: o.app.judgeHere}
+	in := trial.Input{Version: v, Change: c, Judge: o.app.judgeElsewhere}
 	r := trial.Simulate(in)
 	if r.Firing == workflow.OncePerRow && v.WorkflowID != "" && r.RowKey != "" {
 		fired, err := o.app.state.HasFired(ctx, v.WorkflowID, r.Table, r.RowKey)
@@ -84,12 +84,6 @@ func (a *App) prepareJudging() error {
 		return nil
 	}
 	return a.prepareKinds("")
-}
-
-// judgeHere is judge but for the key of secrets, which is the workers' own.
-func (a *App) judgeHere(w *workflow.Workflow) ([]workflow.Route, error) {
-	routes, _, err := a.routes(w)
-	return routes, err
 }
 
 // definition finds what is to be tried.
@@ -293,7 +287,7 @@ func (o *Operator) explain(ctx context.Context, e *workflow.Event) (Explanation,
 	if err := a.prepareJudging(); err != nil {
 		return x, err
 	}
-	q := trial.Question{Judge: a.judgeHere, Holding: a.cfg.Delivery == DeliveryHold}
+	q := trial.Question{Judge: a.judgeElsewhere, Holding: a.cfg.Delivery == DeliveryHold}
 	var err error
 	if q.Change, err = o.recorded(ctx, e); err != nil {
 		return x, err

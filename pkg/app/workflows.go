@@ -7,7 +7,6 @@ import (
 	"github.com/rowbell/rowbell/engine/sentence"
 	"github.com/rowbell/rowbell/pkg/change"
 	"github.com/rowbell/rowbell/pkg/definition"
-	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
 // Workflows is the service behind rowbell workflow and the API. It judges as a worker
@@ -22,10 +21,7 @@ func (o *Operator) Workflows() (*definition.Service, error) {
 func (a *App) definitions() *definition.Service {
 	return &definition.Service{
 		Source: a.source, Registry: a.registry,
-		Judge: func(w *workflow.Workflow) (workflow.Judged, error) {
-			judged, _, err := a.judgeActions(w)
-			return judged, err
-		},
+		Judge: a.judgeElsewhere,
 		Describe: func(ctx context.Context, schema, name string) (*change.Relation, error) {
 			return cdc.Describe(ctx, a.sourcePool, schema, name)
 		},
