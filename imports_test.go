@@ -52,7 +52,7 @@ var directions = []struct {
 	{"migrations/...", nil},
 	{"pkg/store", []string{"migrations"}},
 	// Versions, drafts and what depends on a column: it judges, and neither matches nor sends.
-	{"pkg/definition", []string{"pkg/store", "engine/match", "actions"}},
+	{"pkg/definition", []string{"pkg/store", "engine/match", "engine/sentence", "actions"}},
 	{"pkg/directory", nil},
 	{"pkg/template", nil},
 	{"pkg/egress", nil},

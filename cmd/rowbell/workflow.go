@@ -303,7 +303,7 @@ var versionsCommand = command{
 				if v.DBUser != who {
 					who += " (" + v.DBUser + ")"
 				}
-				rows = append(rows, []string{fmt.Sprint(v.Version), string(v.Status), when(v.At), who, sentence.Shorten(v.Changes)})
+				rows = append(rows, []string{fmt.Sprint(v.Version), string(v.Status), when(v.At), who, v.Line})
 			}
 			writeTable(c.stdout, rows)
 			return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/rowbell/rowbell/cdc"
-	"github.com/rowbell/rowbell/engine/sentence"
 	"github.com/rowbell/rowbell/pkg/change"
 	"github.com/rowbell/rowbell/pkg/definition"
 )
@@ -25,6 +24,5 @@ func (a *App) definitions() *definition.Service {
 		Describe: func(ctx context.Context, schema, name string) (*change.Relation, error) {
 			return cdc.Describe(ctx, a.sourcePool, schema, name)
 		},
-		Changes: sentence.Changes,
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-
-	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
 // around is how many lines of a diff stand before and behind a change.
@@ -139,67 +137,7 @@ func compare(a, b []string) []edit {
 	return edits
 }
 
-// Summary says in a few words what is different: which parts, not how. Nil is a workflow
-// that isn't there.
-func Summary(before, after *workflow.Workflow) []string {
-	switch {
-	case before == nil && after == nil:
-		return nil
-	case before == nil:
-		return []string{"made, " + string(after.Status)}
-	case after == nil:
-		return []string{"deleted"}
-	}
-	var list []string
-	if before.Status != after.Status {
-		list = append(list, fmt.Sprintf("status %s → %s", before.Status, after.Status))
-	}
-	if before.Name != after.Name {
-		list = append(list, "name changed")
-	}
-	if before.Description != after.Description {
-		list = append(list, "description changed")
-	}
-	if !sameJSON(before.Settings, after.Settings) {
-		list = append(list, "settings changed")
-	}
-	list = append(list, parts("trigger", before.Triggers, after.Triggers, func(t workflow.Trigger) string { return t.ID })...)
-	list = append(list, parts("condition", before.Conditions, after.Conditions, func(c workflow.Condition) string { return c.ID })...)
-	list = append(list, parts("action", before.Actions, after.Actions, func(a workflow.Action) string { return a.ID })...)
-	return append(list, parts("recipient", before.Recipients, after.Recipients, func(r workflow.Recipient) string { return r.ID })...)
-}
-
-func parts[P any](what string, before, after []P, id func(P) string) []string {
-	old := make(map[string]P, len(before))
-	for _, p := range before {
-		old[id(p)] = p
-	}
-	added, changed := 0, 0
-	for _, p := range after {
-		was, ok := old[id(p)]
-		switch {
-		case !ok:
-			added++
-		case !samePart(was, p):
-			changed++
-		}
-		delete(old, id(p))
-	}
-	var list []string
-	for _, c := range []struct {
-		n    int
-		verb string
-	}{{added, "added"}, {changed, "changed"}, {len(old), "removed"}} {
-		switch {
-		case c.n == 1:
-			list = append(list, what+" "+c.verb)
-		case c.n > 1:
-			list = append(list, fmt.Sprintf("%d %ss %s", c.n, what, c.verb))
-		}
-	}
-	return list
-}
-
+// samePart compares parts, whatever the order of keys in their JSON.
 func samePart(a, b any) bool {
 	x, err1 := json.Marshal(a)
 	y, err2 := json.Marshal(b)

@@ -1,7 +1,6 @@
 package definition
 
 import (
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,8 +8,6 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
-
-	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
 func TestUnified(t *testing.T) {
@@ -66,24 +63,4 @@ func TestUnifiedApplies(t *testing.T) {
 			t.Fatalf("patched it is %q, want %q (%v)\n%s", got, to, err, diff)
 		}
 	})
-}
-
-func TestSummary(t *testing.T) {
-	t.Parallel()
-	after := example()
-	after.Status = workflow.Inactive
-	after.Name = "x"
-	after.Settings = json.RawMessage(`{"firing":   "becomes_true"}`) // as before
-	after.Triggers = []workflow.Trigger{after.Triggers[1], {ID: "t3", EntityType: "a"}}
-	after.Triggers[0].Priority = 6
-	after.Conditions = nil
-	if got, want := strings.Join(Summary(example(), after), "; "), "status active → inactive; name changed; trigger added; trigger changed; trigger removed; 2 conditions removed"; got != want {
-		t.Errorf("it says %q, want %q", got, want)
-	}
-	if got := Summary(example(), example()); got != nil {
-		t.Errorf("nothing changed, and it says %q", got)
-	}
-	if got := Summary(nil, example()); strings.Join(got, "") != "made, active" {
-		t.Errorf("of a new one it says %q", got)
-	}
 }

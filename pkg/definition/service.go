@@ -14,6 +14,7 @@ import (
 
 	"github.com/rowbell/rowbell/actions"
 	"github.com/rowbell/rowbell/engine/match"
+	"github.com/rowbell/rowbell/engine/sentence"
 	"github.com/rowbell/rowbell/pkg/change"
 	"github.com/rowbell/rowbell/pkg/store"
 	"github.com/rowbell/rowbell/pkg/workflow"
@@ -70,8 +71,6 @@ type Service struct {
 	Judge match.Judge
 	// Describe looks a table up in the catalog; nil if there is none.
 	Describe func(ctx context.Context, schema, name string) (*change.Relation, error)
-	// Changes says in words what is different; nil: Summary does.
-	Changes func(before, after *workflow.Workflow) []string
 }
 
 // Shown is one workflow.
@@ -150,7 +149,8 @@ type Entry struct {
 	At        time.Time       `json:"at"`
 	CreatedBy string          `json:"created_by"`
 	DBUser    string          `json:"db_user"`
-	Changes   []string        `json:"changes"` // against the version before
+	Changes   []string        `json:"changes"` // against the version before, in words
+	Line      string          `json:"-"`       // the same in one line
 }
 
 // History lists the versions of a workflow, the latest first. Returns
@@ -167,7 +167,7 @@ func (s *Service) History(ctx context.Context, id string) ([]Entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		list[i] = Entry{Version: v.Version.Version, Status: v.Status, At: v.CreatedAt, CreatedBy: v.CreatedBy, DBUser: v.DBUser, Changes: s.changes(before, after)}
+		list[i] = Entry{Version: v.Version.Version, Status: v.Status, At: v.CreatedAt, CreatedBy: v.CreatedBy, DBUser: v.DBUser, Changes: sentence.Changes(before, after), Line: sentence.Line(before, after)}
 		before = after
 	}
 	return list, nil
@@ -256,7 +256,7 @@ func (s *Service) Diff(ctx context.Context, id, from, to string) (*Diff, error) 
 	if diff.To, after, err = state(to); err != nil {
 		return nil, err
 	}
-	diff.Words = s.changes(before, after)
+	diff.Words = sentence.Changes(before, after)
 	var texts [2]string
 	for i, w := range []*workflow.Workflow{before, after} {
 		if w == nil {
@@ -270,13 +270,6 @@ func (s *Service) Diff(ctx context.Context, id, from, to string) (*Diff, error) 
 	}
 	diff.YAML = unified(diff.From, diff.To, texts[0], texts[1])
 	return diff, nil
-}
-
-func (s *Service) changes(before, after *workflow.Workflow) []string {
-	if s.Changes == nil || before == nil || after == nil {
-		return Summary(before, after)
-	}
-	return s.Changes(before, after)
 }
 
 func noVersion(id string, n, latest int32) error {
