@@ -119,7 +119,8 @@ func (w *writer) text(depth int) expression {
 	const c = `%s::text collate "C"`
 	if depth <= 0 || w.one(3) {
 		if w.one(4) {
-			s := pick(w.r, words)
+			// Compared with char(n) alone a constant is one too, and its spaces at the end don't count.
+			s := strings.TrimRight(pick(w.r, words), " ")
 			return expression{quoteJSON(s), quote(s) + `::text collate "C"`}
 		}
 		return w.column(pick(w.r, []string{"txt", "vc", "ch", "mood"}), c)
