@@ -111,7 +111,12 @@ func (e *editor) create(ctx context.Context, tx pgx.Tx, id string) error {
 		tenant = &s
 	}
 	status := pick(e.rng, []string{"active", "active", "active", "inactive", "draft"})
-	if _, err := tx.Exec(ctx, "insert into rowbell.workflow_definition (id, tenant_id, name, status) values ($1, $2, $1, $3)", id, tenant, status); err != nil {
+	firing := pick(e.rng, []string{"every", "every", "every", "every", "becomes_true", "becomes_true", "once_per_row"})
+	if firing == "once_per_row" && e.hook != "" && !gatesDecide {
+		firing = "every"
+	}
+	if _, err := tx.Exec(ctx, "insert into rowbell.workflow_definition (id, tenant_id, name, status, settings) values ($1, $2, $1, $3, $4)",
+		id, tenant, status, jsonOf(map[string]any{"firing": firing})); err != nil {
 		return err
 	}
 	deletes, bare := false, false // bare: of a delete only the key is known
@@ -122,10 +127,19 @@ func (e *editor) create(ctx context.Context, tx pgx.Tx, id string) error {
 		}
 		conditions := e.plainConditions()
 		switch {
+		case firing == "becomes_true":
+			if op == "delete" {
+				op = "update"
+			}
+			if op == "update" {
+				table = "tickets" // what an order was before is not in the WAL
+			}
+		case firing == "every" && e.rng.IntN(5) == 0:
+			table, op = "domain:"+pick(e.rng, domains), "create"
 		case op == "delete" && table == "orders":
 			conditions, bare = json.RawMessage(`{}`), true
 		case op == "update" && table == "tickets" && e.rng.IntN(2) == 0:
-			conditions = jsonOf(map[string]any{"status": map[string]any{"changed_to": pick(e.rng, statuses)}})
+			conditions = e.changes()
 		}
 		deletes = deletes || op == "delete"
 		if _, err := tx.Exec(ctx, `insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field_conditions, priority)
@@ -144,6 +158,12 @@ func (e *editor) create(ctx context.Context, tx pgx.Tx, id string) error {
 		}
 		if _, err := tx.Exec(ctx, `insert into rowbell.workflow_condition (workflow_id, condition_type, condition_config)
 			values ($1, 'expression', $2)`, id, jsonOf(map[string]any{"expression": expression})); err != nil {
+			return err
+		}
+	}
+	if e.rng.IntN(4) == 0 {
+		kind, config := e.timeOrRole()
+		if _, err := tx.Exec(ctx, `insert into rowbell.workflow_condition (workflow_id, condition_type, condition_config) values ($1, $2, $3)`, id, kind, config); err != nil {
 			return err
 		}
 	}
@@ -170,17 +190,97 @@ func (e *editor) create(ctx context.Context, tx pgx.Tx, id string) error {
 // noColumn is a column that no table has.
 const noColumn = "no_such_column"
 
+// gatesDecide says that the executor decides about once_per_row. Without it such
+// workflows are only made where nothing is delivered: there they stay pending.
+const gatesDecide = false
+
 // plainConditions need the new row only, or the old one of a delete.
 func (e *editor) plainConditions() json.RawMessage {
-	switch e.rng.IntN(6) {
+	switch e.rng.IntN(8) {
 	case 0:
 		return json.RawMessage(`{}`)
-	case 1, 2:
-		return jsonOf(map[string]any{"status": pick(e.rng, statuses)})
-	case 3, 4:
-		return jsonOf(map[string]any{"total": map[string]any{"gt": 500 + e.rng.IntN(1500)}})
+	case 1:
+		return jsonOf(map[string]any{"any": []any{e.comparison(), e.comparison()}})
+	case 2:
+		return jsonOf(map[string]any{"not": e.comparison(), "status": map[string]any{"ne": pick(e.rng, statuses)}})
+	case 3:
+		return jsonOf(map[string]any{"all": []any{e.comparison(), map[string]any{"not": map[string]any{"any": []any{e.comparison(), e.comparison()}}}}})
 	}
-	return jsonOf(map[string]any{"status": pick(e.rng, statuses), "total": map[string]any{"lte": e.rng.IntN(1500)}})
+	return jsonOf(e.comparison())
+}
+
+// comparison is one of a column or two.
+func (e *editor) comparison() map[string]any {
+	status := func() any {
+		some := []string{pick(e.rng, statuses), pick(e.rng, statuses)}
+		return pick(e.rng, []any{
+			some[0], some[0], map[string]any{"in": some}, map[string]any{"not_in": some}, map[string]any{"ne": some[0]},
+			map[string]any{"starts_with": some[0][:1]}, map[string]any{"contains": some[0][1:3]},
+		})
+	}
+	total := func() any {
+		n := e.rng.IntN(2000)
+		return pick(e.rng, []any{
+			map[string]any{pick(e.rng, []string{"gt", "gte", "lt", "lte"}): n}, map[string]any{"between": []int{n, n + e.rng.IntN(800)}},
+			map[string]any{"gt": n, "lt": n + e.rng.IntN(800)},
+		})
+	}
+	switch e.rng.IntN(4) {
+	case 0:
+		return map[string]any{"total": total()}
+	case 1:
+		return map[string]any{"status": status(), "total": total()}
+	}
+	return map[string]any{"status": status()}
+}
+
+// changes need the old row too.
+func (e *editor) changes() json.RawMessage {
+	some := []string{pick(e.rng, statuses), pick(e.rng, statuses)}
+	c := pick(e.rng, []map[string]any{
+		{"status": map[string]any{"changed_to": some[0]}}, {"status": map[string]any{"changed_to": some}}, {"status": map[string]any{"changed_from": some[0]}},
+		{"status": map[string]any{"changed": true}, "total": map[string]any{"changed": false}}, {"any_changed": []string{"status", "total"}}, {"any_changed": []string{"note"}},
+		{"not": map[string]any{"any_changed": []string{"status"}}},
+	})
+	if e.rng.IntN(3) == 0 {
+		c["any"] = []any{e.comparison(), e.comparison()}
+	}
+	return jsonOf(c)
+}
+
+// zones are those of time_based conditions.
+var zones = []string{"UTC", "Europe/Berlin", "Asia/Kolkata", "America/St_Johns"}
+
+// timeOrRole is a condition about when a change happens, perhaps one that begins or ends
+// to hold within minutes, or about who makes it.
+func (e *editor) timeOrRole() (kind string, config json.RawMessage) {
+	some := []string{pick(e.rng, roles), pick(e.rng, roles)}
+	if e.rng.IntN(2) == 0 {
+		return "role_based", jsonOf(pick(e.rng, []map[string]any{
+			{"roles": some}, {"all_roles": some}, {"not_roles": some}, {"actors": []string{pick(e.rng, actors)}}, {"not_actors": []string{pick(e.rng, actors)}},
+			{"attributes": map[string]any{"level": map[string]any{"gte": e.rng.IntN(6)}}}, {"roles": some, "not_actors": []string{pick(e.rng, actors)}},
+		}))
+	}
+	name := pick(e.rng, zones)
+	zone, err := time.LoadLocation(name)
+	if err != nil {
+		panic(err) // Go has them all
+	}
+	at := func(minutes int) string {
+		return time.Now().In(zone).Add(time.Duration(minutes) * time.Minute).Format("15:04")
+	}
+	day := func(days int) string { return time.Now().In(zone).AddDate(0, 0, days).Format("2006-01-02") }
+	weekday := func(days int) string { return strings.ToLower(time.Now().In(zone).AddDate(0, 0, days).Format("Mon")) }
+	c := pick(e.rng, []map[string]any{
+		{"hours": map[string]any{"from": at(-1 - e.rng.IntN(2)), "to": at(1)}}, {"hours": map[string]any{"from": at(1), "to": at(30)}},
+		{"hours": []any{map[string]any{"from": at(-5), "to": at(0)}, map[string]any{"from": at(0), "to": at(700)}}},
+		{"days": []string{weekday(0), weekday(1)}}, {"days": []string{weekday(2)}}, {"dates": map[string]any{"from": day(0), "to": day(1)}}, {"dates": map[string]any{"from": day(1)}},
+		{"holidays": []string{day(0)}, "on_holidays": true}, {"holidays": []string{day(0), day(1)[5:]}}, {"days": []string{weekday(0)}, "hours": map[string]any{"from": at(-3), "to": at(3)}},
+	})
+	if name != "UTC" || e.rng.IntN(2) == 0 {
+		c["zone"] = name
+	}
+	return "time_based", jsonOf(c)
 }
 
 func jsonOf(v any) json.RawMessage {

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -25,14 +26,15 @@ type execution struct {
 	Table    string
 	Row      string
 	Tenant   string
+	Actor    string // of the transaction
 	Status   string // of the row
 	Total    string
 	Outcome  string
 }
 
 func (x execution) String() string {
-	return fmt.Sprintf("%s v%d on %s of %s %s (tenant %q, status %q, total %s): %s; xid %d, seq %d, side %d",
-		x.Workflow, x.Version, x.Op, x.Table, x.Row, x.Tenant, x.Status, x.Total, x.Outcome, x.XID, x.Seq, x.Side)
+	return fmt.Sprintf("%s v%d on %s of %s %s (tenant %q, actor %q, status %q, total %s): %s; xid %d, seq %d, side %d",
+		x.Workflow, x.Version, x.Op, x.Table, x.Row, x.Tenant, x.Actor, x.Status, x.Total, x.Outcome, x.XID, x.Seq, x.Side)
 }
 
 // commits is the order of commits, as the independent slot tells it.
@@ -44,6 +46,7 @@ type commits struct {
 type commit struct {
 	xid uint64
 	end uint64 // LSN of the end of its commit record
+	at  time.Time
 }
 
 // oracleSlotSQL makes the slot; it must be there before anything that counts.
@@ -51,17 +54,22 @@ const oracleSlotSQL = "select pg_create_logical_replication_slot($1, 'test_decod
 
 // readCommits reads the slot without consuming it.
 func readCommits(ctx context.Context, conn *pgx.Conn, slot string) (*commits, error) {
-	rows, err := conn.Query(ctx, `select lsn - '0/0'::pg_lsn, substr(data, 8)::bigint
-		from pg_logical_slot_peek_changes($1, null, null, 'include-xids', '1') with ordinality c (lsn, xid, data, n)
+	if _, err := conn.Exec(ctx, "set timezone = 'UTC'"); err != nil {
+		return nil, err
+	}
+	// COMMIT 740 (at 2026-01-31 10:00:00.123456+00)
+	rows, err := conn.Query(ctx, `select lsn - '0/0'::pg_lsn, split_part(data, ' ', 2)::bigint, substring(data from '\(at (.*)\)')::timestamptz
+		from pg_logical_slot_peek_changes($1, null, null, 'include-xids', '1', 'include-timestamp', '1') with ordinality c (lsn, xid, data, n)
 		where data like 'COMMIT %' order by n`, slot)
 	if err != nil {
 		return nil, err
 	}
 	c := &commits{byXID: map[uint64]int{}}
 	var end, xid int64
-	_, err = pgx.ForEachRow(rows, []any{&end, &xid}, func() error {
+	var at time.Time
+	_, err = pgx.ForEachRow(rows, []any{&end, &xid, &at}, func() error {
 		c.byXID[uint64(xid)] = len(c.order)
-		c.order = append(c.order, commit{uint64(xid), uint64(end)})
+		c.order = append(c.order, commit{uint64(xid), uint64(end), at})
 		return nil
 	})
 	return c, err
@@ -87,6 +95,15 @@ type record struct {
 	Tenant string      `json:"tenant_id"`
 	Status string      `json:"status"`
 	Total  json.Number `json:"total"`
+	Note   string      `json:"note"` // a hash of it
+}
+
+// actor is whom a transaction acts for.
+type actor struct {
+	ID         string         `json:"id"`
+	Roles      []string       `json:"roles"`
+	Attributes map[string]int `json:"attributes"`
+	Skip       bool           `json:"skip"`
 }
 
 // rowChange is one row of the audit table.
@@ -101,15 +118,17 @@ type definition struct {
 	version  int32
 	Tenant   *string `json:"tenant_id"`
 	Status   string  `json:"status"`
+	Settings struct {
+		Firing string `json:"firing"`
+	} `json:"settings"`
 	Triggers []struct {
-		Table      string                     `json:"entity_type"`
-		Op         string                     `json:"operation"`
-		Conditions map[string]json.RawMessage `json:"field_conditions"`
+		Table      string `json:"entity_type"`
+		Op         string `json:"operation"`
+		Conditions form   `json:"field_conditions"`
 	} `json:"triggers"`
 	Conditions []struct {
-		Config struct {
-			Expression string `json:"expression"`
-		} `json:"condition_config"`
+		Type   string `json:"condition_type"`
+		Config config `json:"condition_config"`
 	} `json:"conditions"`
 	Actions []struct {
 		Type string `json:"action_type"`
@@ -119,6 +138,7 @@ type definition struct {
 // transaction is what one transaction did that matters here.
 type transaction struct {
 	changes  []rowChange
+	actor    *actor // the last that it named; nil: none
 	versions []versionRow
 	captures []captureRow
 }
@@ -212,6 +232,11 @@ func readHistory(ctx context.Context, conn *pgx.Conn, oracleSlot, snapshot strin
 		if _, ok := h.commits.byXID[uint64(xid)]; !ok {
 			return fmt.Errorf("oracle: the application changed %s in xid %d, which the slot has not seen commit", table, xid)
 		}
+		t := h.of(uint64(xid), false)
+		if table == "context" {
+			t.actor = &actor{}
+			return json.Unmarshal([]byte(newRow), t.actor)
+		}
 		c := rowChange{table: table, op: op}
 		for _, r := range []struct {
 			text string
@@ -225,7 +250,6 @@ func readHistory(ctx context.Context, conn *pgx.Conn, oracleSlot, snapshot strin
 				return fmt.Errorf("oracle: change_log: %w", err)
 			}
 		}
-		t := h.of(uint64(xid), false)
 		t.changes = append(t.changes, c)
 		return nil
 	})
@@ -238,13 +262,17 @@ func (h *history) expected() map[execution]int {
 	want := map[execution]int{}
 	active := map[string]*definition{}
 	captured := map[string]uint64{}
-	take := func(xid uint64, t *transaction) {
+	take := func(xid uint64, at time.Time, t *transaction) {
 		var seq int32
 		for _, c := range t.changes {
-			if from, ok := captured[c.table]; !ok || xid < from {
+			if from, ok := captured[c.table]; c.op != "emit" && (!ok || xid < from) {
 				continue
 			}
 			for _, e := range c.events() {
+				e.actor, e.at = t.actor, at
+				if c.idle() || t.actor != nil && t.actor.Skip {
+					break // it counts, and nobody is to know
+				}
 				for workflow, d := range active {
 					if d.matches(e) {
 						want[e.execution(xid, seq, workflow, d)]++
@@ -262,10 +290,10 @@ func (h *history) expected() map[execution]int {
 			captured[c.table] = c.fromXID
 		}
 	}
-	take(0, &h.before)
+	take(0, time.Time{}, &h.before)
 	for _, c := range h.commits.order {
 		if t := h.by[c.xid]; t != nil {
-			take(c.xid, t)
+			take(c.xid, c.at, t)
 		}
 	}
 	return want
@@ -274,18 +302,24 @@ func (h *history) expected() map[execution]int {
 // event is a row change as workflows see it.
 type event struct {
 	rowChange
-	side int32
+	side  int32
+	actor *actor
+	at    time.Time // of the commit
 }
+
+// idle says that an update changed nothing, as far as the WAL tells: of an order it has
+// only the new row.
+func (c rowChange) idle() bool { return c.op == "update" && c.table == "tickets" && *c.old == *c.new }
 
 // events of a change: two, if it moves the row to another tenant.
 func (c rowChange) events() []event {
 	if c.op == "update" && c.old.Tenant != c.new.Tenant {
 		return []event{
-			{rowChange{c.table, "delete", c.old, nil}, 0},
-			{rowChange{c.table, "create", nil, c.new}, 1},
+			{rowChange: rowChange{c.table, "delete", c.old, nil}},
+			{rowChange: rowChange{c.table, "create", nil, c.new}, side: 1},
 		}
 	}
-	return []event{{c, 0}}
+	return []event{{rowChange: c}}
 }
 
 // row is the new one; of a delete the old one.
@@ -307,14 +341,21 @@ func (e event) execution(xid uint64, seq int32, workflow string, d *definition) 
 	if !e.keyOnly() {
 		x.Tenant, x.Status, x.Total = e.row().Tenant, e.row().Status, e.row().Total.String()
 	}
+	if e.actor != nil {
+		x.Actor = e.actor.ID
+	}
 	for _, a := range d.Actions {
 		if a.Type != "log" {
 			x.Outcome = "pending"
 		}
 	}
+	if d.Settings.Firing == "once_per_row" { // the executor decides which of them goes on
+		x.Outcome = "pending"
+	}
 	return x
 }
 
+// expression is the one that the editor writes.
 var expression = regexp.MustCompile(`^(?:new|row)\.total > (\d+)$`)
 
 // matches evaluates the conditions that the editor writes.
@@ -328,46 +369,34 @@ func (d *definition) matches(e event) bool {
 		}
 	}
 	for _, t := range d.Triggers {
-		if t.Table != e.table || t.Op != e.op {
+		op := t.Op
+		if strings.HasPrefix(t.Table, "domain:") {
+			op = "emit"
+		}
+		if t.Table != e.table || op != e.op {
 			continue
 		}
-		holds := true
-		for column, form := range t.Conditions {
-			holds = holds && e.holds(column, form)
-		}
-		for _, c := range d.Conditions {
-			m := expression.FindStringSubmatch(c.Config.Expression)
-			if m == nil {
-				panic("the oracle does not know the expression " + c.Config.Expression)
+		all := func(e event) bool {
+			for _, c := range d.Conditions {
+				if !e.meets(c.Type, c.Config) {
+					return false
+				}
 			}
-			holds = holds && e.total().Cmp(number(m[1])) > 0
+			return e.holds(t.Conditions)
 		}
-		if holds {
-			return true
+		if !all(e) {
+			continue
 		}
+		if d.Settings.Firing == "becomes_true" && e.op == "update" {
+			before := e
+			before.new = e.old
+			if all(before) {
+				continue
+			}
+		}
+		return true
 	}
 	return false
-}
-
-func (e event) holds(column string, form json.RawMessage) bool {
-	var equal string
-	var op struct {
-		GT        json.Number `json:"gt"`
-		LTE       json.Number `json:"lte"`
-		ChangedTo string      `json:"changed_to"`
-	}
-	switch {
-	case column == "status" && json.Unmarshal(form, &equal) == nil:
-		return e.row().Status == equal
-	case json.Unmarshal(form, &op) != nil:
-	case column == "total" && op.GT != "":
-		return e.total().Cmp(number(op.GT.String())) > 0
-	case column == "total" && op.LTE != "":
-		return e.total().Cmp(number(op.LTE.String())) <= 0
-	case column == "status" && op.ChangedTo != "":
-		return e.old.Status != op.ChangedTo && e.new.Status == op.ChangedTo
-	}
-	panic("the oracle does not know the condition " + column + ": " + string(form))
 }
 
 func (e event) total() *big.Rat { return number(e.row().Total.String()) }
@@ -387,7 +416,7 @@ const delivered = "delivered"
 // recorded reads the log. Problems are what is wrong with it in itself.
 func recorded(ctx context.Context, conn *pgx.Conn, c *commits) (got map[execution]int, lsns map[execution]string, problems []string, err error) {
 	rows, err := conn.Query(ctx, `select l.id, coalesce(e.id, ''), coalesce(e.commit_lsn - '0/0', 0)::bigint, coalesce(e.commit_lsn::text, ''), coalesce(e.seq, 0), coalesce(e.side, 0)::int,
-		l.workflow_id, l.workflow_version, coalesce(e.operation, ''), coalesce(e.table_name, ''), coalesce(e.row_key, ''), coalesce(e.tenant_id, ''),
+		l.workflow_id, l.workflow_version, coalesce(e.operation, ''), coalesce(e.table_name, ''), coalesce(e.row_key, ''), coalesce(e.tenant_id, ''), coalesce(e.data -> 'actor' ->> 'id', ''),
 		coalesce(r.row ->> 'status', ''), coalesce(r.row ->> 'total', ''),
 		case when l.settled_at is not null and exists (select from rowbell.delivery_done d where d.execution_id = l.id)
 			and (l.status = 'success' or l.status = 'cancelled' and l.error ~ '^the workflow was (turned off|deleted|made a draft)$')
@@ -403,7 +432,7 @@ func recorded(ctx context.Context, conn *pgx.Conn, c *commits) (got map[executio
 	var id, eventID, text string
 	var lsn int64
 	var x execution
-	_, err = pgx.ForEachRow(rows, []any{&id, &eventID, &lsn, &text, &x.Seq, &x.Side, &x.Workflow, &x.Version, &x.Op, &x.Table, &x.Row, &x.Tenant, &x.Status, &x.Total, &x.Outcome}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&id, &eventID, &lsn, &text, &x.Seq, &x.Side, &x.Workflow, &x.Version, &x.Op, &x.Table, &x.Row, &x.Tenant, &x.Actor, &x.Status, &x.Total, &x.Outcome}, func() error {
 		if eventID == "" {
 			problems = append(problems, "execution "+id+" has no event")
 			return nil
