@@ -410,7 +410,7 @@ func FuzzExpression(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text, status, total string) { fuzz(t, withExpression(text), status, total) })
 }
 
-// fuzz goes through parse, bind and eval; nothing may panic.
+// fuzz goes through parse, bind, eval and explain; nothing may panic, and the last two agree.
 func fuzz(t *testing.T, src Source, status, total string) {
 	form, err := Parse(src)
 	if err != nil {
@@ -435,8 +435,13 @@ func fuzz(t *testing.T, src Source, status, total string) {
 				}
 				var env Env
 				env.Load(&ev, testContext)
-				if ok, err := b.Eval(&env); ok && err != nil {
+				ok, err := b.Eval(&env)
+				if ok && err != nil {
 					t.Errorf("holds, and fails with %v", err)
+				}
+				clauses, bindErr := form.Explain(rel, things, op, &env)
+				if v := Decide(clauses); bindErr != nil || (v == True) != ok || (v == Failed) != (err != nil) {
+					t.Errorf("explained as %s (%v), and is %t, %v\n%s", v, bindErr, ok, err, outline(clauses, ""))
 				}
 			}
 		}
