@@ -147,7 +147,7 @@ func (f *Form) Explain(rel *change.Relation, t *workflow.Table, op change.Op, en
 		x := &explainer{clause: c, runes: []rune(c.text), rel: rel, table: t, op: op, env: env}
 		whole := Clause{Where: c.where, Text: c.text, Kind: All}
 		// The parts at the top are all evaluated, as Bound.Eval does.
-		for _, part := range x.grouped(conjuncts(tree.Node, nil)) {
+		for _, part := range x.grouped(conjuncts(tree.Node, nil), false) {
 			whole.Children = append(whole.Children, x.group(part, false))
 		}
 		whole.Verdict = Decide(whole.Children)
@@ -278,11 +278,14 @@ func (x *explainer) judge(c *Clause, n ast.Node) bool {
 }
 
 // grouped puts parts together that one operator of the form wrote.
-func (x *explainer) grouped(parts []ast.Node) [][]ast.Node {
+func (x *explainer) grouped(parts []ast.Node, nested bool) [][]ast.Node {
 	var groups [][]ast.Node
 	var last *span
 	for _, n := range parts {
 		s := x.spanOf(n)
+		if s == nil && !nested {
+			s = x.labelled(n)
+		}
 		if s != nil && s == last {
 			groups[len(groups)-1] = append(groups[len(groups)-1], n)
 		} else {
@@ -304,9 +307,29 @@ func (x *explainer) spanOf(n ast.Node) *span {
 	return nil
 }
 
+// labelled is the key of a time_based or role_based condition that wrote all of a part; nil
+// if there is none.
+func (x *explainer) labelled(n ast.Node) *span {
+	from, to := x.extent(n)
+	for i := range x.clause.spans {
+		if s := &x.clause.spans[i]; s.label != "" && s.from <= from && to <= s.to {
+			return s
+		}
+	}
+	return nil
+}
+
 // group explains parts that belong together: mostly one. Nested ones are evaluated in
 // turn, and no further than needed.
 func (x *explainer) group(parts []ast.Node, nested bool) Clause {
+	c := x.together(parts, nested)
+	if s := x.labelled(parts[0]); s != nil && !nested {
+		c.Text = s.label
+	}
+	return c
+}
+
+func (x *explainer) together(parts []ast.Node, nested bool) Clause {
 	if len(parts) == 1 {
 		return x.explain(parts[0])
 	}
@@ -349,7 +372,7 @@ func (x *explainer) explain(n ast.Node) Clause {
 			if !x.judge(&c, n) {
 				break
 			}
-			for _, part := range x.grouped(flatten(n, isAnd(n.Operator), nil)) {
+			for _, part := range x.grouped(flatten(n, isAnd(n.Operator), nil), true) {
 				child := x.group(part, true)
 				if decided := len(c.Children) > 0 && ended(c.Children, stop); decided {
 					skip(&child)

@@ -67,6 +67,8 @@ type span struct {
 	from, to int
 	path     string
 	op       uint8 // 1 + the index in operators of what wrote it; 0 for a group
+	// label is how a time_based or role_based condition says it; "" for a form.
+	label string
 }
 
 // path returns the innermost key path that wrote the character at i. Inner ones stand

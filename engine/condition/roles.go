@@ -32,7 +32,9 @@ func (f *Form) addRoles(where string, raw json.RawMessage) error {
 		}
 		start := w.runes
 		w.write(text)
-		w.spans = append(w.spans, span{from: start, to: w.runes, path: where + "." + key})
+		given, _ := v.(object).get(key)
+		label := key + " " + string(appendConfig(nil, given))
+		w.spans = append(w.spans, span{from: start, to: w.runes, path: where + "." + key, label: label})
 	}
 	among := func(before string, list []string, after string) string {
 		if list == nil {

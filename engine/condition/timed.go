@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,10 +23,11 @@ var weekdays = [...]string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 
 // timed is a time_based condition that is being written.
 type timed struct {
-	w     *formWriter
-	where string
-	zone  string // as a literal of the expression language
-	parts int
+	w      *formWriter
+	config object
+	where  string
+	zone   string // as a literal of the expression language
+	parts  int
 }
 
 // addTime adds a time_based condition; see doc.go for its form.
@@ -39,7 +41,7 @@ func (f *Form) addTime(where string, raw json.RawMessage) error {
 		return &Error{Where: where, Message: "a time_based condition is an object, not " + jsonKind(v), Mend: `write {"days": ["mon", "fri"], "hours": {"from": "09:00", "to": "17:00"}, "zone": "Europe/Berlin"}`}
 	}
 	w := &formWriter{row: "row"}
-	t := &timed{w: w, where: where, zone: `"UTC"`}
+	t := &timed{w: w, config: config, where: where, zone: `"UTC"`}
 	if err := t.write(config); err != nil {
 		return err
 	}
@@ -58,7 +60,18 @@ func (t *timed) part(key, text string) {
 	}
 	start := t.w.runes
 	t.w.write(text)
-	t.w.spans = append(t.w.spans, span{from: start, to: t.w.runes, path: t.where + key})
+	t.w.spans = append(t.w.spans, span{from: start, to: t.w.runes, path: t.where + key, label: t.label(key)})
+}
+
+// label is a part as the condition says it.
+func (t *timed) label(key string) string {
+	key = strings.TrimPrefix(key, ".")
+	v, _ := t.config.get(key)
+	label := key + " " + string(appendConfig(nil, v))
+	if column, ok := t.config.get("column"); ok && slices.Contains(distances, key) {
+		label = fmt.Sprint(column) + " " + label
+	}
+	return label
 }
 
 func (t *timed) write(config object) error {

@@ -133,11 +133,14 @@ func (f *Form) contradiction(i int, list, of []*leaf, op change.Op) *Error {
 		if y == nil {
 			continue
 		}
-		return &Error{
+		w := &Error{
 			Where:   cmp.Or(x.where, f.clauses[i].where),
 			Message: fmt.Sprintf("this and %s never hold together, so the trigger never fires for %s", cmp.Or(y.where, "another condition"), op.Phrase()),
-			Mend:    "join alternatives by any, or use in",
 		}
+		if x.op == isEqual && y.op == isEqual && !x.negated && !y.negated {
+			w.Mend = "for one of several values use in"
+		}
+		return w
 	}
 	return nil
 }
