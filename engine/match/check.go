@@ -64,17 +64,21 @@ func Check(w *workflow.Workflow, lookup Lookup, judge Judge) Report {
 	if compiled.Workflow == nil {
 		return Report{Verdict: workflow.Broken, Errors: []Problem{{Message: compiled.Health.Message}}}
 	}
+	var uses []workflow.ColumnUse
 	if judge != nil && len(compiled.Workflow.Actions) > 0 {
-		if _, err := judge(compiled.Workflow); err != nil {
+		judged, err := judge(compiled.Workflow)
+		if err != nil {
 			for _, line := range strings.Split(err.Error(), "\n") {
 				c.add(locate(line))
 			}
 		}
+		uses = judged.Columns
 	}
 	for i := range compiled.Workflow.Triggers {
 		c.trigger(i)
 	}
 	c.conditions()
+	c.lacks(uses)
 
 	r := Report{Verdict: compiled.Health.Verdict}
 	// The whole is judged last: what only shows in the parts together is in its message.
@@ -136,6 +140,40 @@ type conditionProblem struct {
 func (c *checker) add(p Problem) {
 	if !slices.Contains(c.errors, p) {
 		c.errors = append(c.errors, p)
+	}
+}
+
+func (c *checker) warn(p Problem) {
+	if !slices.Contains(c.warnings, p) {
+		c.warnings = append(c.warnings, p)
+	}
+}
+
+// lacks tells what the actions will not get, though the triggers can't be bound.
+func (c *checker) lacks(uses []workflow.ColumnUse) {
+	rules := make(map[string][]*rule)
+	var labels []string
+	for _, t := range c.workflow.Triggers {
+		op, ok := change.ParseOp(t.Operation)
+		if label := t.EntityLabel(); ok && !t.Domain() && c.table(label).err == nil {
+			if rules[label] == nil {
+				labels = append(labels, label)
+			}
+			rules[label] = append(rules[label], &rule{op: op})
+		}
+	}
+	for _, label := range labels {
+		at := c.table(label)
+		warnings, err := newTable(nil, at.rel, at.table).lacks(&Compiled{uses: uses}, rules[label])
+		var blocks lackError
+		if errors.As(err, &blocks) {
+			for _, l := range blocks {
+				c.add(problemOf(l))
+			}
+		}
+		for _, w := range warnings {
+			c.warn(problemOf(w))
+		}
 	}
 }
 
@@ -267,11 +305,11 @@ func (c *checker) whole(compiled *Compiled) string {
 			return err.Error()
 		}
 		for _, w := range warnings {
-			c.warnings = append(c.warnings, problemOf(w))
+			c.warn(problemOf(w))
 		}
 	}
 	for _, text := range compiled.Health.Warnings {
-		c.warnings = append(c.warnings, locate(text))
+		c.warn(locate(text))
 	}
 	return ""
 }

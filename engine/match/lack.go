@@ -58,7 +58,7 @@ func (t *Table) lacks(c *Compiled, rules []*rule) ([]*condition.Error, error) {
 		}
 	}
 	if blocks != nil {
-		return nil, blocks
+		return warnings, blocks
 	}
 	return warnings, nil
 }
