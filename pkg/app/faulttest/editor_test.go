@@ -79,7 +79,7 @@ func (e *editor) edit(ctx context.Context, edits int) error {
 func (e *editor) editOne(ctx context.Context, tx pgx.Tx, id string) error {
 	var status string
 	err := tx.QueryRow(ctx, "select status from rowbell.workflow_definition where id = $1", id).Scan(&status)
-	switch p := e.rng.IntN(20); {
+	switch p := e.rng.IntN(21); {
 	case errors.Is(err, pgx.ErrNoRows):
 		return e.create(ctx, tx, id)
 	case err != nil:
@@ -90,11 +90,14 @@ func (e *editor) editOne(ctx context.Context, tx pgx.Tx, id string) error {
 	case p < 14: // the trigger's condition becomes another one
 		_, err = tx.Exec(ctx, `update rowbell.workflow_trigger set field_conditions = $2, priority = $3
 			where workflow_id = $1 and operation <> 'delete'`, id, e.plainConditions(), 1+e.rng.IntN(200))
-	case p < 15:
-		_, err = tx.Exec(ctx, "update rowbell.workflow_definition set name = name where id = $1", id) // no version
+	case p < 15: // the same where the old row is known
+		_, err = tx.Exec(ctx, `update rowbell.workflow_trigger t set field_conditions = $2 from rowbell.workflow_definition d
+			where t.workflow_id = $1 and d.id = $1 and d.settings ->> 'firing' <> 'becomes_true' and t.operation = 'update' and t.entity_type = 'tickets'`, id, e.changes())
 	case p < 16:
+		_, err = tx.Exec(ctx, "update rowbell.workflow_definition set name = name where id = $1", id) // no version
+	case p < 17:
 		_, err = tx.Exec(ctx, "update rowbell.workflow_definition set name = $2 where id = $1", id, fmt.Sprint("name ", e.rng.Uint32()))
-	case p < 18:
+	case p < 19:
 		_, err = tx.Exec(ctx, "delete from rowbell.workflow_definition where id = $1", id)
 	default: // deleted and made again in one transaction
 		if _, err = tx.Exec(ctx, "delete from rowbell.workflow_definition where id = $1", id); err == nil {
@@ -239,7 +242,7 @@ func (e *editor) changes() json.RawMessage {
 	some := []string{pick(e.rng, statuses), pick(e.rng, statuses)}
 	c := pick(e.rng, []map[string]any{
 		{"status": map[string]any{"changed_to": some[0]}}, {"status": map[string]any{"changed_to": some}}, {"status": map[string]any{"changed_from": some[0]}},
-		{"status": map[string]any{"changed": true}, "total": map[string]any{"changed": false}}, {"any_changed": []string{"status", "total"}}, {"any_changed": []string{"note"}},
+		{"status": map[string]any{"changed": true}, "total": map[string]any{"changed": false}}, {"any_changed": []string{"status", "total"}}, {"any_changed": []string{"total", "note"}}, {"any_changed": []string{"note"}},
 		{"not": map[string]any{"any_changed": []string{"status"}}},
 	})
 	if e.rng.IntN(3) == 0 {

@@ -22,7 +22,14 @@ const patience = time.Minute
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, pgtest.DB(t), binary(t, ""))
-	report(t, w)(killScenario(w, 30*chaos(), 20000*chaos()))
+	w.defineStanding()
+	o, err := killScenario(w, 30*chaos(), 20000*chaos())
+	report(t, w)(o, err)
+	for _, what := range worthTesting {
+		if o.seen[what] == 0 {
+			t.Errorf("it never came to this: %s", what)
+		}
+	}
 }
 
 // TestKilledWithStateElsewhere does the same with log and checkpoint in another database
@@ -43,7 +50,7 @@ func report(t *testing.T, w *world) func(outcome, error) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, w.situation())
 		}
-		t.Logf("exact: %d executions, %d versions of workflows, %d transactions", o.executions, o.versions, o.transactions)
+		t.Logf("exact: %d executions, %d versions of workflows, %d transactions; %v", o.executions, o.versions, o.transactions, o.seen)
 	}
 }
 

@@ -159,6 +159,25 @@ type history struct {
 	before  transaction // what the first load's snapshot saw: definitions only
 	by      map[uint64]*transaction
 	count   int // of versions
+
+	deleted map[string]bool  // workflows that were, at some time
+	fired   map[firing]place // of once_per_row: where each row fired first
+	seen    map[string]int   // how often each thing that is worth testing came
+}
+
+// firing is what rowbell.fired has a row for.
+type firing struct{ workflow, table, row string }
+
+// place is where an event stands.
+type place struct {
+	xid       uint64
+	seq, side int32
+}
+
+// worthTesting are the keys of history.seen that a long scenario must have come across.
+var worthTesting = []string{
+	"becomes_true fires", "becomes_true held it back", "once_per_row fires", "once_per_row fires again", "a domain event", "an update that changed nothing", "a skipped change",
+	"a time_based condition holds", "a time_based condition doesn't", "a role_based condition holds", "a role_based condition doesn't", "any_changed",
 }
 
 func (h *history) of(xid uint64, seen bool) *transaction {
@@ -260,6 +279,7 @@ func readHistory(ctx context.Context, conn *pgx.Conn, oracleSlot, snapshot strin
 // applies to those that commit after its own.
 func (h *history) expected() map[execution]int {
 	want := map[execution]int{}
+	h.deleted, h.fired, h.seen = map[string]bool{}, map[firing]place{}, map[string]int{}
 	active := map[string]*definition{}
 	captured := map[string]uint64{}
 	take := func(xid uint64, at time.Time, t *transaction) {
@@ -270,12 +290,19 @@ func (h *history) expected() map[execution]int {
 			}
 			for _, e := range c.events() {
 				e.actor, e.at = t.actor, at
-				if c.idle() || t.actor != nil && t.actor.Skip {
-					break // it counts, and nobody is to know
+				// What these are about has a seq, and nobody is to know.
+				if t.actor != nil && t.actor.Skip {
+					h.seen["a skipped change"]++
+					break
+				}
+				if c.idle() {
+					h.seen["an update that changed nothing"]++
+					break
 				}
 				for workflow, d := range active {
-					if d.matches(e) {
+					if d.matches(e, h.seen) {
 						want[e.execution(xid, seq, workflow, d)]++
+						h.note(e, d, place{xid, seq, e.side}, workflow)
 					}
 				}
 			}
@@ -284,6 +311,8 @@ func (h *history) expected() map[execution]int {
 		for _, v := range t.versions {
 			if delete(active, v.workflow); v.definition != nil {
 				active[v.workflow] = v.definition
+			} else {
+				h.deleted[v.workflow] = true
 			}
 		}
 		for _, c := range t.captures {
@@ -297,6 +326,57 @@ func (h *history) expected() map[execution]int {
 		}
 	}
 	return want
+}
+
+// note counts an execution among what is worth testing, and keeps where rows fired first.
+func (h *history) note(e event, d *definition, at place, workflow string) {
+	if e.op == "emit" {
+		h.seen["a domain event"]++
+	}
+	switch d.Settings.Firing {
+	case "becomes_true":
+		h.seen["becomes_true fires"]++
+	case "once_per_row":
+		f := firing{workflow, e.table, e.row().ID.String()}
+		if _, again := h.fired[f]; again {
+			h.seen["once_per_row fires again"]++
+			return
+		}
+		h.seen["once_per_row fires"]++
+		h.fired[f] = at
+	}
+}
+
+// unlike lists what is wrong with rowbell.fired. What deleted workflows have fired for is
+// forgotten after a while.
+func (h *history) unlike(ctx context.Context, conn *pgx.Conn) (problems []string, err error) {
+	rows, err := conn.Query(ctx, `select f.workflow_id, f.table_label, f.row_key, (e.commit_lsn - '0/0')::bigint, e.seq, e.side::int
+		from rowbell.fired f join rowbell.workflow_event e on e.id = left(f.execution_id, 26)`)
+	if err != nil {
+		return nil, err
+	}
+	got := map[firing]place{}
+	var f firing
+	var p place
+	var lsn int64
+	if _, err := pgx.ForEachRow(rows, []any{&f.workflow, &f.table, &f.row, &lsn, &p.seq, &p.side}, func() error {
+		p.xid, _ = h.commits.transactionAt(uint64(lsn))
+		got[f] = p
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	for f, want := range h.fired {
+		if p, ok := got[f]; !h.deleted[f.workflow] && (!ok || p != want) {
+			problems = append(problems, fmt.Sprintf("%s fired for %s %s first at %v, rowbell.fired has %v", f.workflow, f.table, f.row, want, p))
+		}
+	}
+	for f, p := range got {
+		if _, ok := h.fired[f]; !ok {
+			problems = append(problems, fmt.Sprintf("%s never fired for %s %s, and rowbell.fired has %v", f.workflow, f.table, f.row, p))
+		}
+	}
+	return problems[:min(len(problems), 10)], nil
 }
 
 // event is a row change as workflows see it.
@@ -359,7 +439,7 @@ func (e event) execution(xid uint64, seq int32, workflow string, d *definition) 
 var expression = regexp.MustCompile(`^(?:new|row)\.total > (\d+)$`)
 
 // matches evaluates the conditions that the editor writes.
-func (d *definition) matches(e event) bool {
+func (d *definition) matches(e event, seen map[string]int) bool {
 	if d.Status != "active" || len(d.Actions) == 0 || d.Tenant != nil && (e.keyOnly() || *d.Tenant != e.row().Tenant) {
 		return false
 	}
@@ -378,9 +458,14 @@ func (d *definition) matches(e event) bool {
 		}
 		all := func(e event) bool {
 			for _, c := range d.Conditions {
-				if !e.meets(c.Type, c.Config) {
+				ok := e.meets(c.Type, c.Config)
+				seen["a "+c.Type+" condition "+map[bool]string{true: "holds", false: "doesn't"}[ok]]++
+				if !ok {
 					return false
 				}
+			}
+			if _, ok := t.Conditions["any_changed"]; ok {
+				seen["any_changed"]++
 			}
 			return e.holds(t.Conditions)
 		}
@@ -391,6 +476,7 @@ func (d *definition) matches(e event) bool {
 			before := e
 			before.new = e.old
 			if all(before) {
+				seen["becomes_true held it back"]++
 				continue
 			}
 		}

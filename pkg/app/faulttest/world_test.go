@@ -66,6 +66,31 @@ func (w *world) defineMarker() {
 		insert into rowbell.workflow_action (workflow_id, action_type) values ('marker', 'log')`)
 }
 
+// defineStanding makes workflows that the administrator leaves alone, so that everything
+// worth testing comes about whatever the choices are.
+func (w *world) defineStanding() {
+	w.t.Helper()
+	for _, d := range []struct{ id, firing, table, op, form, kind, config string }{
+		{"any", "every", "tickets", "update", `{"any_changed": ["status", "total"], "status": {"in": ["open", "paid"]}}`, "", ""},
+		{"becomes", "becomes_true", "tickets", "update", `{"total": {"gt": 1000}}`, "", ""},
+		{"once", "once_per_row", "tickets", "update", `{"not": {"status": "new"}}`, "", ""},
+		{"emitted", "every", "domain:shipment", "create", `{"total": {"gt": 1000}}`, "", ""},
+		{"boss", "every", "orders", "create", `{"total": {"lt": 300}}`, "role_based", `{"roles": ["boss"]}`},
+		{"morning", "every", "orders", "create", `{"total": {"lt": 100}}`, "time_based", `{"hours": {"from": "00:00", "to": "12:00"}}`},
+		{"evening", "every", "orders", "create", `{"total": {"lt": 100}}`, "time_based", `{"hours": {"from": "12:00", "to": "00:00"}}`},
+	} {
+		if d.firing == "once_per_row" && w.hook != "" && !gatesDecide {
+			continue
+		}
+		w.db.Exec(w.t, "insert into rowbell.workflow_definition (id, name, status, settings) values ($1, $1, 'active', jsonb_build_object('firing', $2::text))", d.id, d.firing)
+		w.db.Exec(w.t, "insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field_conditions) values ($1, $2, $3, $4::jsonb)", d.id, d.table, d.op, d.form)
+		w.db.Exec(w.t, "insert into rowbell.workflow_action (workflow_id, action_type) values ($1, 'log')", d.id)
+		if d.kind != "" {
+			w.db.Exec(w.t, "insert into rowbell.workflow_condition (workflow_id, condition_type, condition_config) values ($1, $2, $3::jsonb)", d.id, d.kind, d.config)
+		}
+	}
+}
+
 func (w *world) settings(extra ...string) []string {
 	settings := []string{
 		"ROWBELL_SOURCE_URL=" + w.source,
@@ -250,7 +275,10 @@ func (w *world) drain(ctx context.Context, within time.Duration) error {
 }
 
 // outcome is what a scenario has found when nothing was wrong.
-type outcome struct{ transactions, versions, executions int }
+type outcome struct {
+	transactions, versions, executions int
+	seen                               map[string]int
+}
 
 // verify compares the log with what it must hold.
 func (w *world) verify(ctx context.Context) (outcome, error) {
@@ -293,6 +321,11 @@ func (w *world) verify(ctx context.Context) (outcome, error) {
 		}
 	}
 	problems = append(problems, h.differences(want, got, lsns)...)
+	unlike, err := h.unlike(ctx, conn)
+	if err != nil {
+		return outcome{}, err
+	}
+	problems = append(problems, unlike...)
 	var pending, deliveries, odd int
 	err = conn.QueryRow(ctx, `select (select count(*) from rowbell.workflow_log where status = 'pending'),
 		(select count(distinct execution_id) from rowbell.delivery),
@@ -313,5 +346,5 @@ func (w *world) verify(ctx context.Context) (outcome, error) {
 	for _, n := range got {
 		executions += n
 	}
-	return outcome{len(h.commits.order), h.count, executions}, nil
+	return outcome{len(h.commits.order), h.count, executions, h.seen}, nil
 }
