@@ -121,7 +121,7 @@ func TestWorkflowDraft(t *testing.T) {
 	if got := db.QueryString(t, `select string_agg(distinct (document - 'status')::text, ' ') from rowbell.workflow_version where version in (1, 3)`); strings.Count(got, `"name"`) != 1 {
 		t.Errorf("version 3 is not what version 1 was: %s", got)
 	}
-	wants(t, run("versions", "big"), 0, "VERSION  STATUS  WHEN", "trigger changed: an order is updated and its total is at least 1000", "dora (", "created\n")
+	wants(t, run("versions", "big"), 0, "VERSION  STATUS  WHEN", "trigger changed: when an order is updated, now if its total is at least 1000", "dora (", "created\n")
 
 	wants(t, run("deactivate", "big", "--actor", "fay"), 0, "big is inactive, as version 4.")
 	wants(t, run("deactivate", "big"), 0, "big is inactive already.")

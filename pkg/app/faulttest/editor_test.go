@@ -217,14 +217,19 @@ func (e *editor) comparison() map[string]any {
 	status := func() any {
 		some := []string{pick(e.rng, statuses), pick(e.rng, statuses)}
 		return pick(e.rng, []any{
-			some[0], some[0], map[string]any{"in": some}, map[string]any{"not_in": some}, map[string]any{"ne": some[0]},
-			map[string]any{"starts_with": some[0][:1]}, map[string]any{"contains": some[0][1:3]},
+			some[0], some[0],
+			map[string]any{"in": some},
+			map[string]any{"not_in": some},
+			map[string]any{"ne": some[0]},
+			map[string]any{"starts_with": some[0][:1]},
+			map[string]any{"contains": some[0][1:3]},
 		})
 	}
 	total := func() any {
 		n := e.rng.IntN(2000)
 		return pick(e.rng, []any{
-			map[string]any{pick(e.rng, []string{"gt", "gte", "lt", "lte"}): n}, map[string]any{"between": []int{n, n + e.rng.IntN(800)}},
+			map[string]any{pick(e.rng, []string{"gt", "gte", "lt", "lte"}): n},
+			map[string]any{"between": []int{n, n + e.rng.IntN(800)}},
 			map[string]any{"gt": n, "lt": n + e.rng.IntN(800)},
 		})
 	}
@@ -241,8 +246,13 @@ func (e *editor) comparison() map[string]any {
 func (e *editor) changes() json.RawMessage {
 	some := []string{pick(e.rng, statuses), pick(e.rng, statuses)}
 	c := pick(e.rng, []map[string]any{
-		{"status": map[string]any{"changed_to": some[0]}}, {"status": map[string]any{"changed_to": some}}, {"status": map[string]any{"changed_from": some[0]}},
-		{"status": map[string]any{"changed": true}, "total": map[string]any{"changed": false}}, {"any_changed": []string{"status", "total"}}, {"any_changed": []string{"total", "note"}}, {"any_changed": []string{"note"}},
+		{"status": map[string]any{"changed_to": some[0]}},
+		{"status": map[string]any{"changed_to": some}},
+		{"status": map[string]any{"changed_from": some[0]}},
+		{"status": map[string]any{"changed": true}, "total": map[string]any{"changed": false}},
+		{"any_changed": []string{"status", "total"}},
+		{"any_changed": []string{"total", "note"}},
+		{"any_changed": []string{"note"}},
 		{"not": map[string]any{"any_changed": []string{"status"}}},
 	})
 	if e.rng.IntN(3) == 0 {
@@ -260,8 +270,13 @@ func (e *editor) timeOrRole() (kind string, config json.RawMessage) {
 	some := []string{pick(e.rng, roles), pick(e.rng, roles)}
 	if e.rng.IntN(2) == 0 {
 		return "role_based", jsonOf(pick(e.rng, []map[string]any{
-			{"roles": some}, {"all_roles": some}, {"not_roles": some}, {"actors": []string{pick(e.rng, actors)}}, {"not_actors": []string{pick(e.rng, actors)}},
-			{"attributes": map[string]any{"level": map[string]any{"gte": e.rng.IntN(6)}}}, {"roles": some, "not_actors": []string{pick(e.rng, actors)}},
+			{"roles": some},
+			{"all_roles": some},
+			{"not_roles": some},
+			{"actors": []string{pick(e.rng, actors)}},
+			{"not_actors": []string{pick(e.rng, actors)}},
+			{"attributes": map[string]any{"level": map[string]any{"gte": e.rng.IntN(6)}}},
+			{"roles": some, "not_actors": []string{pick(e.rng, actors)}},
 		}))
 	}
 	name := pick(e.rng, zones)
@@ -275,10 +290,16 @@ func (e *editor) timeOrRole() (kind string, config json.RawMessage) {
 	day := func(days int) string { return time.Now().In(zone).AddDate(0, 0, days).Format("2006-01-02") }
 	weekday := func(days int) string { return strings.ToLower(time.Now().In(zone).AddDate(0, 0, days).Format("Mon")) }
 	c := pick(e.rng, []map[string]any{
-		{"hours": map[string]any{"from": at(-1 - e.rng.IntN(2)), "to": at(1)}}, {"hours": map[string]any{"from": at(1), "to": at(30)}},
+		{"hours": map[string]any{"from": at(-1 - e.rng.IntN(2)), "to": at(1)}},
+		{"hours": map[string]any{"from": at(1), "to": at(30)}},
 		{"hours": []any{map[string]any{"from": at(-5), "to": at(0)}, map[string]any{"from": at(0), "to": at(700)}}},
-		{"days": []string{weekday(0), weekday(1)}}, {"days": []string{weekday(2)}}, {"dates": map[string]any{"from": day(0), "to": day(1)}}, {"dates": map[string]any{"from": day(1)}},
-		{"holidays": []string{day(0)}, "on_holidays": true}, {"holidays": []string{day(0), day(1)[5:]}}, {"days": []string{weekday(0)}, "hours": map[string]any{"from": at(-3), "to": at(3)}},
+		{"days": []string{weekday(0), weekday(1)}},
+		{"days": []string{weekday(2)}},
+		{"dates": map[string]any{"from": day(0), "to": day(1)}},
+		{"dates": map[string]any{"from": day(1)}},
+		{"holidays": []string{day(0)}, "on_holidays": true},
+		{"holidays": []string{day(0), day(1)[5:]}},
+		{"days": []string{weekday(0)}, "hours": map[string]any{"from": at(-3), "to": at(3)}},
 	})
 	if name != "UTC" || e.rng.IntN(2) == 0 {
 		c["zone"] = name
