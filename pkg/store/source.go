@@ -1,9 +1,13 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -246,17 +250,36 @@ func (s *Source) RemoveHealth(ctx context.Context, workflowIDs []string) error {
 	return nil
 }
 
-// ReplaceHealth makes all the rows there are.
+// ReplaceHealth makes all the rows there are. It writes those only that are other than
+// they should be: whoever takes the slot does this, mostly over what stands there already.
 func (s *Source) ReplaceHealth(ctx context.Context, all []workflow.Health) error {
-	ids := make([]string, len(all))
-	for i := range all {
-		ids[i] = all[i].WorkflowID
-	}
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `delete from rowbell.workflow_health where workflow_id <> all ($1)`, ids); err != nil {
+		rows, err := tx.Query(ctx, `select workflow_id, version, coalesce(tenant_id, ''), verdict, message, warnings from rowbell.workflow_health`)
+		if err != nil {
 			return err
 		}
-		return writeHealth(ctx, tx, all)
+		there := make(map[string]workflow.Health)
+		var h workflow.Health
+		if _, err := pgx.ForEachRow(rows, []any{&h.WorkflowID, &h.Version, &h.TenantID, &h.Verdict, &h.Message, &h.Warnings}, func() error {
+			there[h.WorkflowID] = h
+			h.Warnings = nil
+			return nil
+		}); err != nil {
+			return err
+		}
+		var changed []workflow.Health
+		for _, h := range all {
+			if was, ok := there[h.WorkflowID]; !ok || !equalHealth(was, h) {
+				changed = append(changed, h)
+			}
+			delete(there, h.WorkflowID)
+		}
+		if len(there) > 0 {
+			if _, err := tx.Exec(ctx, `delete from rowbell.workflow_health where workflow_id = any ($1)`, slices.Sorted(maps.Keys(there))); err != nil {
+				return err
+			}
+		}
+		return writeHealth(ctx, tx, changed)
 	})
 	if err != nil {
 		return sourceError("rewrite workflow_health", err)
@@ -264,28 +287,46 @@ func (s *Source) ReplaceHealth(ctx context.Context, all []workflow.Health) error
 	return nil
 }
 
-type batcher interface {
-	SendBatch(context.Context, *pgx.Batch) pgx.BatchResults
+func equalHealth(a, b workflow.Health) bool {
+	return a.Version == b.Version && a.TenantID == b.TenantID && a.Verdict == b.Verdict && a.Message == b.Message && slices.Equal(a.Warnings, b.Warnings)
 }
 
-func writeHealth(ctx context.Context, db batcher, health []workflow.Health) error {
-	var b pgx.Batch
-	for i := range health {
-		h := &health[i]
-		warnings := h.Warnings
-		if warnings == nil {
-			warnings = []string{}
+type execer interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
+// healthRows is how many rows one statement writes.
+const healthRows = 1000
+
+// writeHealth writes rows in the order of their ids, so that two workers that do so at once
+// don't wait for each other in a circle.
+func writeHealth(ctx context.Context, db execer, health []workflow.Health) error {
+	health = slices.SortedFunc(slices.Values(health), func(a, b workflow.Health) int { return cmp.Compare(a.WorkflowID, b.WorkflowID) })
+	for part := range slices.Chunk(health, healthRows) {
+		ids, versions, tenants := make([]string, len(part)), make([]int32, len(part)), make([]string, len(part))
+		verdicts, messages, warnings := make([]string, len(part)), make([]string, len(part)), make([]string, len(part))
+		for i, h := range part {
+			ids[i], versions[i], tenants[i], verdicts[i], messages[i] = h.WorkflowID, h.Version, h.TenantID, string(h.Verdict), h.Message
+			list, err := json.Marshal(h.Warnings)
+			if err != nil || h.Warnings == nil {
+				list = []byte("[]")
+			}
+			warnings[i] = string(list)
 		}
-		b.Queue(`insert into rowbell.workflow_health as h (workflow_id, version, tenant_id, verdict, message, warnings)
-values ($1, $2, nullif($3, ''), $4, $5, $6)
+		_, err := db.Exec(ctx, `insert into rowbell.workflow_health as h (workflow_id, version, tenant_id, verdict, message, warnings)
+select u.id, u.version, nullif(u.tenant, ''), u.verdict, u.message, array(select jsonb_array_elements_text(u.warnings::jsonb))
+from unnest($1::text[], $2::int4[], $3::text[], $4::text[], $5::text[], $6::text[]) u (id, version, tenant, verdict, message, warnings)
 on conflict (workflow_id) do update
 set version = excluded.version, tenant_id = excluded.tenant_id, verdict = excluded.verdict,
 	message = excluded.message, warnings = excluded.warnings, updated_at = now()
 where (h.version, h.tenant_id, h.verdict, h.message, h.warnings)
 	is distinct from (excluded.version, excluded.tenant_id, excluded.verdict, excluded.message, excluded.warnings)`,
-			h.WorkflowID, h.Version, h.TenantID, h.Verdict, h.Message, warnings)
+			ids, versions, tenants, verdicts, messages, warnings)
+		if err != nil {
+			return err
+		}
 	}
-	return db.SendBatch(ctx, &b).Close()
+	return nil
 }
 
 // sourceError says what was attempted, with the server's detail and hint, and makes the
