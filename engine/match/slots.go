@@ -76,7 +76,8 @@ const (
 
 // slots is a hash table of nodes with open addressing. The zero value is empty.
 type slots struct {
-	list []slot // a power of two long, at most half full
+	list []slot  // a power of two long, at most half full
+	tags []uint8 // of the slots, 0 for an empty one: so small that they stay in the cache, and most of what isn't there is known by them
 	used int
 
 	nodes     arena[node]
@@ -114,11 +115,13 @@ func (s *slots) first(hash uint64) uint32 {
 	}
 	mask := uint32(len(s.list) - 1)
 	for i := uint32(hash) & mask; ; i = (i + 1) & mask {
-		switch e := &s.list[i]; {
-		case e.node == 0:
+		switch s.tags[i] {
+		case 0:
 			return 0
-		case e.hash == uint32(hash):
-			return e.node
+		case tag(uint32(hash)):
+			if e := &s.list[i]; e.hash == uint32(hash) {
+				return e.node
+			}
 		}
 	}
 }
@@ -139,6 +142,11 @@ func (s *slots) hasLong(ref uint32, n *node, key []byte) bool {
 		string(key[keySize:]) == string(s.wide.at(ref &^ wideRef).more[:n.length-keySize])
 }
 
+// tag is the upper bits of a hash, which don't choose the slot.
+func tag(hash uint32) uint8 { return uint8(hash>>24) | 1 }
+
+func (s *slots) set(i uint32, e slot) { s.list[i], s.tags[i] = e, tag(e.hash) }
+
 // find returns the slot of a hash, or the empty one where it belongs.
 func (s *slots) find(hash uint32) uint32 {
 	mask := uint32(len(s.list) - 1)
@@ -155,9 +163,10 @@ func (s *slots) insert(hash uint64, key []byte, r *rule, want demands) place {
 	if 2*(s.used+1) > len(s.list) {
 		old := s.list
 		s.list = make([]slot, max(8, 2*len(old)))
+		s.tags = make([]uint8, len(s.list))
 		for _, e := range old {
 			if e.node != 0 {
-				s.list[s.find(e.hash)] = e
+				s.set(s.find(e.hash), e)
 			}
 		}
 	}
@@ -239,12 +248,11 @@ func (s *slots) add(hash uint32, key []byte, behind uint32, n node) uint32 {
 		b := s.at(behind)
 		n.next, b.next = b.next, ref
 	} else {
-		e := &s.list[s.find(hash)]
-		if e.node == 0 {
+		i := s.find(hash)
+		if n.next = s.list[i].node; n.next == 0 {
 			s.used++
 		}
-		n.next = e.node
-		*e = slot{hash, ref}
+		s.set(i, slot{hash, ref})
 	}
 	*s.at(ref) = n
 	*s.coldAt(ref) = cold{hash: hash, prev: behind}
@@ -321,9 +329,9 @@ func (s *slots) close(hole uint32) {
 		home := s.list[i].hash & mask
 		// It may go to the hole unless its home lies behind it.
 		if (i-home)&mask >= (i-hole)&mask {
-			s.list[hole] = s.list[i]
+			s.set(hole, s.list[i])
 			hole = i
 		}
 	}
-	s.list[hole] = slot{}
+	s.list[hole], s.tags[hole] = slot{}, 0
 }
