@@ -457,17 +457,19 @@ func (w *world) verifyDelivered(ctx context.Context, source, state *pgx.Conn) er
 	// What must be there, by the documents; in the source.
 	type version struct {
 		status  string
+		once    bool // per row
 		actions []definedAction
 	}
 	versions := make(map[string]map[int32]version)
-	rows, err = source.Query(ctx, "select workflow_id, version, status, coalesce(document -> 'actions', '[]')::text from rowbell.workflow_version")
+	rows, err = source.Query(ctx, "select workflow_id, version, status, coalesce(document -> 'settings' ->> 'firing', '') = 'once_per_row', coalesce(document -> 'actions', '[]')::text from rowbell.workflow_version")
 	if err != nil {
 		return err
 	}
 	var id, status, actions string
 	var number int32
-	if _, err := pgx.ForEachRow(rows, []any{&id, &number, &status, &actions}, func() error {
-		v := version{status: status}
+	var once bool
+	if _, err := pgx.ForEachRow(rows, []any{&id, &number, &status, &once, &actions}, func() error {
+		v := version{status: status, once: once}
 		if versions[id] == nil {
 			versions[id] = make(map[int32]version)
 		}
@@ -487,6 +489,16 @@ func (w *world) verifyDelivered(ctx context.Context, source, state *pgx.Conn) er
 		return false
 	}
 
+	// Which executions of once_per_row may go on: history.unlike judges whether they are the first.
+	list, err := query(ctx, w.state, "select execution_id from rowbell.fired")
+	if err != nil {
+		return err
+	}
+	first := make(map[string]bool, len(list))
+	for _, x := range list {
+		first[x] = true
+	}
+
 	byID := make(map[string]*done, len(all))
 	var hooks []*done
 	cancelled := 0
@@ -495,9 +507,15 @@ func (w *world) verifyDelivered(ctx context.Context, source, state *pgx.Conn) er
 			bad("delivery %s has ended twice", d.ID)
 		}
 		byID[d.ID] = d
+		again := versions[d.Workflow][d.Version].once && !first[d.Execution]
+		forgotten := false // what a deleted workflow has fired for is
+		for _, v := range versions[d.Workflow] {
+			forgotten = forgotten || v.status == "deleted"
+		}
 		switch {
-		case d.Status == "succeeded":
+		case d.Status == "succeeded" && (!again || forgotten):
 		case d.Status == "cancelled" && offSince(d):
+		case d.Status == "cancelled" && again && strings.HasPrefix(d.Reason, firedBefore):
 		default:
 			bad("delivery %s of version %d of %s is %s: %s", d.ID, d.Version, d.Workflow, d.Status, d.Reason)
 		}
@@ -532,7 +550,12 @@ func (w *world) verifyDelivered(ctx context.Context, source, state *pgx.Conn) er
 	expected := 0
 	if _, err := pgx.ForEachRow(rows, []any{&id, &workflow, &number}, func() error {
 		list := versions[workflow][number].actions
-		if !slices.ContainsFunc(list, func(a definedAction) bool { return a.Type != "log" }) {
+		if versions[workflow][number].once {
+			expected++
+			if name := id + "_-1"; byID[name] == nil {
+				bad("the gate %s, of version %d of %s, is not there", name, number, workflow)
+			}
+		} else if !slices.ContainsFunc(list, func(a definedAction) bool { return a.Type != "log" }) {
 			return nil // it is recorded as success, without deliveries
 		}
 		for n, a := range list {
@@ -580,6 +603,10 @@ type definedAction struct {
 	Type  string `json:"action_type"`
 	Order int32  `json:"order"`
 }
+
+// firedBefore is how the reason begins why the executor ends what a workflow that fires
+// once per row did again.
+const firedBefore = "the workflow fires once per row, and "
 
 // offReasons is why deliveries of a workflow are cancelled, by the workflow's status.
 var offReasons = map[string]string{

@@ -115,9 +115,6 @@ func (e *editor) create(ctx context.Context, tx pgx.Tx, id string) error {
 	}
 	status := pick(e.rng, []string{"active", "active", "active", "inactive", "draft"})
 	firing := pick(e.rng, []string{"every", "every", "every", "every", "becomes_true", "becomes_true", "once_per_row"})
-	if firing == "once_per_row" && e.hook != "" && !gatesDecide {
-		firing = "every"
-	}
 	if _, err := tx.Exec(ctx, "insert into rowbell.workflow_definition (id, tenant_id, name, status, settings) values ($1, $2, $1, $3, $4)",
 		id, tenant, status, jsonOf(map[string]any{"firing": firing})); err != nil {
 		return err
@@ -192,10 +189,6 @@ func (e *editor) create(ctx context.Context, tx pgx.Tx, id string) error {
 
 // noColumn is a column that no table has.
 const noColumn = "no_such_column"
-
-// gatesDecide says that the executor decides about once_per_row. Without it such
-// workflows are only made where nothing is delivered: there they stay pending.
-const gatesDecide = false
 
 // plainConditions need the new row only, or the old one of a delete.
 func (e *editor) plainConditions() json.RawMessage {

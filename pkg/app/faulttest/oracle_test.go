@@ -496,7 +496,8 @@ func number(s string) *big.Rat {
 }
 
 // delivered is the outcome of an execution whose deliveries have ended as they should: it
-// has succeeded, or is cancelled because the editor turned its workflow off.
+// has succeeded, or is cancelled because the editor turned its workflow off, or because the
+// workflow fires once per row and had fired.
 const delivered = "delivered"
 
 // recorded reads the log. Problems are what is wrong with it in itself.
@@ -505,10 +506,10 @@ func recorded(ctx context.Context, conn *pgx.Conn, c *commits) (got map[executio
 		l.workflow_id, l.workflow_version, coalesce(e.operation, ''), coalesce(e.table_name, ''), coalesce(e.row_key, ''), coalesce(e.tenant_id, ''), coalesce(e.data -> 'actor' ->> 'id', ''),
 		coalesce(r.row ->> 'status', ''), coalesce(r.row ->> 'total', ''),
 		case when l.settled_at is not null and exists (select from rowbell.delivery_done d where d.execution_id = l.id)
-			and (l.status = 'success' or l.status = 'cancelled' and l.error ~ '^the workflow was (turned off|deleted|made a draft)$')
+			and (l.status = 'success' or l.status = 'cancelled' and (l.error ~ '^the workflow was (turned off|deleted|made a draft)$' or starts_with(l.error, $2)))
 			then $1 else l.status || coalesce(': ' || l.error, '') end
 		from rowbell.workflow_log l left join rowbell.workflow_event e on e.id = l.trigger_event_id
-		cross join lateral (select case when e.operation = 'delete' then e.data -> 'old' else e.data -> 'new' end) r (row)`, delivered)
+		cross join lateral (select case when e.operation = 'delete' then e.data -> 'old' else e.data -> 'new' end) r (row)`, delivered, firedBefore)
 	if err != nil {
 		return nil, nil, nil, err
 	}

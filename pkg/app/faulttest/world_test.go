@@ -79,9 +79,6 @@ func (w *world) defineStanding() {
 		{"morning", "every", "orders", "create", `{"total": {"lt": 100}}`, "time_based", `{"hours": {"from": "00:00", "to": "12:00"}}`},
 		{"evening", "every", "orders", "create", `{"total": {"lt": 100}}`, "time_based", `{"hours": {"from": "12:00", "to": "00:00"}}`},
 	} {
-		if d.firing == "once_per_row" && w.hook != "" && !gatesDecide {
-			continue
-		}
 		w.db.Exec(w.t, "insert into rowbell.workflow_definition (id, name, status, settings) values ($1, $1, 'active', jsonb_build_object('firing', $2::text))", d.id, d.firing)
 		w.db.Exec(w.t, "insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field_conditions) values ($1, $2, $3, $4::jsonb)", d.id, d.table, d.op, d.form)
 		w.db.Exec(w.t, "insert into rowbell.workflow_action (workflow_id, action_type) values ($1, 'log')", d.id)
