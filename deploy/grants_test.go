@@ -398,7 +398,9 @@ end $$`)
 insert into rowbell.event (committed_at, commit_lsn, stream, seq, table_ref, side, op, event_id, data)
 	values (now() - interval '1 day', '0/1', 1, 0, 0, 0, 'c', '01ARZ3NDEKTSV4RRFFQ69G5FAV', '{}');
 insert into rowbell.execution (committed_at, executed_at, settled_at, version_ref, priority, id, status)
-	values (now() - interval '1 day', now(), now(), 1, 100, '01ARZ3NDEKTSV4RRFFQ69G5FAV-1', 'failure')`)
+	values (now() - interval '1 day', now(), now(), 1, 100, '01ARZ3NDEKTSV4RRFFQ69G5FAV-1', 'failure');
+insert into rowbell.fired (workflow_id, table_label, row_key, committed_at, execution_id)
+	values ('w', 'orders', '1', now(), '01ARZ3NDEKTSV4RRFFQ69G5FAV-1')`)
 	if err := store.OpenState(pool).MaintainPartitions(t.Context(), 0, 90); err != nil {
 		t.Fatal(err)
 	}
@@ -409,6 +411,9 @@ insert into rowbell.execution (committed_at, executed_at, settled_at, version_re
 	}
 	if n := pgtest.One[int64](t, db, `select count(*) from rowbell.workflow_log_kept`); n != 1 {
 		t.Errorf("%d executions were kept, want 1", n)
+	}
+	if n := pgtest.One[int64](t, db, `select count(*) from rowbell.fired`); n != 0 {
+		t.Error("a workflow that is gone has fired for rows yet")
 	}
 	// Partitions of a later migration become the worker's when grants.sql is run again.
 	db.Exec(t, `create table rowbell.event_19990101 partition of rowbell.event for values from ('1999-01-01 00:00+00') to ('1999-01-02 00:00+00');

@@ -839,3 +839,51 @@ func TestFired(t *testing.T) {
 	w.record(t, gone)
 	keep("wf-b1")
 }
+
+// Rows of a deleted workflow are forgotten while it is made again under its id, and fires
+// for one of them: either it had fired for the row, or it fires now, and that stands.
+func TestFiredWhileForgotten(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	batch := func(version int32, gone bool, keys ...string) *workflow.Batch {
+		var events []*workflow.Event
+		for _, k := range keys {
+			e := w.event(k)
+			e.Table = "orders"
+			events = append(events, e)
+		}
+		b := w.batch(workflow.Success, 0, events...)
+		for _, x := range b.Executions {
+			b.Fired = append(b.Fired, workflow.Fired{Execution: x, WorkflowID: "wf-a"})
+		}
+		b.Applied = []workflow.Applied{{Kind: workflow.AppliedWorkflow, ID: "wf-a", Version: version, Surrogate: version, TenantID: "acme", Name: "wf-a", Gone: gone}}
+		return b
+	}
+	w.record(t, batch(4, true, "1", "2"))
+	again := batch(5, false, "2")
+
+	// The first row is held, so that forgetting stops in its middle.
+	hold := w.db.Conn(t)
+	if _, err := hold.Exec(t.Context(), `begin; select from rowbell.fired where row_key = '1' for update`); err != nil {
+		t.Fatal(err)
+	}
+	waiting := func(n int64) bool {
+		return pgtest.One[int64](t, w.db, `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`) >= n
+	}
+	forgotten, recorded := make(chan error, 1), make(chan error, 1)
+	go func() { forgotten <- w.state.MaintainPartitions(t.Context(), 1, 1) }()
+	pgtest.Eventually(t, waitLong, "forgetting has begun", func() bool { return waiting(1) })
+	go func() { recorded <- w.rec.Record(t.Context(), again) }()
+	pgtest.Eventually(t, waitLong, "the batch is recorded, or waits", func() bool { return len(recorded) > 0 || waiting(2) })
+	if _, err := hold.Exec(t.Context(), `commit`); err != nil {
+		t.Fatal(err)
+	}
+	for _, done := range []chan error{forgotten, recorded} {
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := w.state.Fired(t.Context(), "wf-a", again.Events[0]); err != nil || got != again.Executions[0].ID() {
+		t.Errorf("the row fired in %s, %v; want %s", got, err, again.Executions[0].ID())
+	}
+}

@@ -213,23 +213,34 @@ and not exists (select from rowbell.queue q where q.big_lsn = b.commit_lsn and q
 	})
 }
 
-// firedAtOnce is how many rows one transaction forgets.
-const firedAtOnce = 20_000
+// firedAtOnce is how many rows one transaction forgets, while which nobody records a row
+// that fires.
+const firedAtOnce = 10_000
+
+// goneFiredSQL are rows for which workflows had fired that are deleted by now.
+const goneFiredSQL = `select f.ctid from (
+	select distinct s.id from rowbell.surrogate s
+	where s.kind = 'workflow' and not exists (select from rowbell.applied a where a.kind = 'workflow' and a.id = s.id)
+) gone join rowbell.fired f on f.workflow_id = gone.id limit `
+
+// forgetFiredSQL is one transaction. A batch that makes a workflow again and fires for one
+// of its old rows either is seen here, and then the rows stay, or waits until they are
+// gone: otherwise it would let the old row stand, and that row would go. It is sent at
+// once, so that the lock never waits for this process, which may be stopped at any moment.
+var forgetFiredSQL = fmt.Sprintf(`set local lock_timeout = '2s';
+lock table rowbell.fired in share row exclusive mode;
+delete from rowbell.fired where ctid = any (array(%s%d))`, goneFiredSQL, firedAtOnce)
 
 // forgetFired deletes the rows for which deleted workflows had fired. Those of others are
 // kept: without them the workflow would fire again.
 func (m maintenance) forgetFired(ctx context.Context) error {
 	for {
-		tag, err := m.conn.Exec(ctx, `delete from rowbell.fired where ctid = any (array(
-	select f.ctid from (
-		select distinct s.id from rowbell.surrogate s
-		where s.kind = 'workflow' and not exists (select from rowbell.applied a where a.kind = 'workflow' and a.id = s.id)
-	) gone join rowbell.fired f on f.workflow_id = gone.id limit $1))`, firedAtOnce)
-		if err != nil {
+		var some bool
+		if err := m.conn.QueryRow(ctx, `select exists (`+goneFiredSQL+`1)`).Scan(&some); err != nil || !some {
 			return err
 		}
-		if tag.RowsAffected() < firedAtOnce {
-			return nil
+		if _, err := m.conn.PgConn().Exec(ctx, forgetFiredSQL).ReadAll(); err != nil {
+			return err
 		}
 	}
 }
