@@ -84,7 +84,9 @@ begin
 
 		grant select, insert, update, delete on rowbell.workflow_definition, rowbell.workflow_trigger, rowbell.workflow_condition,
 			rowbell.workflow_action, rowbell.workflow_recipient to rowbell_tenant;
-		grant select on rowbell.workflow_version, rowbell.workflow_health, rowbell.captured_table to rowbell_tenant;
+		grant select on rowbell.workflow_version, rowbell.workflow_health, rowbell.captured_table, rowbell.setting to rowbell_tenant;
+		-- rowbell workflow says there who did what; nobody but Rowbell reads it.
+		grant insert (tenant_id, action, object_type, object_id, detail) on rowbell.audit_log to rowbell_tenant;
 		-- Which secrets there are, never what they are.
 		grant select (id, tenant_id, name, key_id, workflow_id, action_id, created_by, created_at, sealed_at)
 			on rowbell.secret to rowbell_tenant;
@@ -106,6 +108,9 @@ begin
 	if to_regclass('rowbell.workflow_definition') is not null and to_regclass('rowbell.queue') is not null then
 		grant select on rowbell.workflow_log, rowbell.workflow_log_kept, rowbell.workflow_event, rowbell.delivery, rowbell.delivery_done,
 			rowbell.delivery_attempt, rowbell.row_history, rowbell.failing to rowbell_tenant;
+		-- What rowbell workflow simulate and explain go by besides.
+		grant select on rowbell.surrogate, rowbell.big_transaction, rowbell.fired to rowbell_tenant;
+		grant select on rowbell.workflow_log, rowbell.workflow_event, rowbell.delivery to rowbell_run;
 	end if;
 end
 $$;

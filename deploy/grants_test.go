@@ -432,20 +432,77 @@ alter table rowbell.event_19990101 owner to rowbell_migrate`)
 // table that is new needs a line here, and may need one in grants.sql.
 var rights = map[string][2]string{
 	"migration_source": {"s", ""}, "migration_state": {"s", ""},
-	"setting":             {"sU", ""},
+	"setting":             {"sU", "s"},
 	"workflow_definition": {"s", "siud"}, "workflow_trigger": {"", "siud"}, "workflow_condition": {"", "siud"},
 	"workflow_action": {"", "siud"}, "workflow_recipient": {"", "siud"},
 	"workflow_version": {"s", "s"}, "captured_table": {"s", "s"}, "workflow_health": {"siud", "s"},
 	"secret":    {"sU", "S"},
-	"audit_log": {"", ""}, "sql_member": {"s", ""}, "pause": {"", ""},
+	"audit_log": {"", "I"}, "sql_member": {"s", ""}, "pause": {"", ""},
 
 	"event": {"owner", ""}, "execution": {"owner", ""}, "delivery_ended": {"owner", ""}, "attempt": {"owner", ""},
-	"execution_open": {"siud", ""}, "queue": {"siud", ""}, "big_transaction": {"siud", ""},
-	"surrogate": {"siud", ""}, "applied": {"siud", ""}, "failure_count": {"siud", ""}, "fired": {"sid", ""},
+	"execution_open": {"siud", ""}, "queue": {"siud", ""}, "big_transaction": {"siud", "s"},
+	"surrogate": {"siud", "s"}, "applied": {"siud", ""}, "failure_count": {"siud", ""}, "fired": {"sid", "s"},
 	"installation": {"siu", ""}, "checkpoint": {"siu", ""}, "holder": {"siu", ""}, "stream_gap": {"si", ""},
 	"notification": {"iS", ""},
-	"workflow_log": {"", "s"}, "workflow_log_kept": {"", "s"}, "workflow_event": {"", "s"}, "row_history": {"", "s"}, "failing": {"", "s"},
-	"delivery": {"", "s"}, "delivery_done": {"", "s"}, "delivery_attempt": {"", "s"},
+	"workflow_log": {"s", "s"}, "workflow_log_kept": {"", "s"}, "workflow_event": {"s", "s"}, "row_history": {"", "s"}, "failing": {"", "s"},
+	"delivery": {"s", "s"}, "delivery_done": {"", "s"}, "delivery_attempt": {"", "s"},
+}
+
+// Who edits workflows by SQL can do so by rowbell workflow too, and a worker's settings are
+// enough to look.
+func TestWorkflowCommands(t *testing.T) {
+	t.Parallel()
+	db := pgtest.DBOn(t, cluster(t))
+	install(t, db)
+	db.Exec(t, shop)
+	owner, alice := as(t, db, "shop_owner"), as(t, db, "alice")
+	owner.do(t, `call rowbell.capture('orders')`)
+	work(t, config(as(t, db, "rowbell_run").URL), db)
+	alice.do(t, workflow("large-order"))
+	owner.do(t, `insert into orders (tenant_id, total) values ('acme', 1200), ('acme', 10)`)
+	logged(t, alice.URL, 1)
+	event := db.QueryString(t, `select id from rowbell.workflow_event`)
+	for _, who := range []string{"alice", "rowbell_run"} {
+		o, err := app.NewOperator(config(as(t, db, who).URL), logger(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer o.Close()
+		s, err := o.Workflows()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := t.Context()
+		try := func(what string, err error) {
+			t.Helper()
+			if err != nil {
+				t.Errorf("%s as %s: %v", what, who, err)
+			}
+		}
+		if who == "alice" {
+			_, err = s.List(ctx, store.WorkflowFilter{})
+			try("list", err)
+			_, err = s.Show(ctx, "large-order")
+			try("show", err)
+			_, err = s.CheckOne(ctx, "large-order")
+			try("check", err)
+			_, err = s.History(ctx, "large-order")
+			try("versions", err)
+			_, err = s.Depends(ctx, "orders")
+			try("depends", err)
+			_, _, err = s.Deactivate(ctx, "large-order", "ann")
+			try("deactivate", err)
+			_, err = s.Activate(ctx, "large-order", "ann", false)
+			try("activate", err)
+			if got := db.QueryString(t, `select string_agg(concat_ws(' ', action, actor, db_user), ', ' order by at) from rowbell.audit_log`); got != "workflow.deactivate ann alice, workflow.activate ann alice" {
+				t.Errorf("the audit log has %s", got)
+			}
+		}
+		_, err = o.Simulate(ctx, app.Simulation{Workflow: "large-order", Event: event})
+		try("simulate", err)
+		_, err = o.Explain(ctx, event)
+		try("explain", err)
+	}
 }
 
 func TestRights(t *testing.T) {

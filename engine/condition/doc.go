@@ -1,5 +1,6 @@
 // Package condition turns the conditions that people write into predicates over row
-// changes: the JSON form of field_conditions and field_value, and expressions.
+// changes: the JSON forms of field_conditions, field_value, time_based and role_based, and
+// expressions. docs/conditions.md has an example of everything; a test runs them.
 //
 // # From text to predicate
 //
@@ -26,15 +27,37 @@
 // not_null between changed changed_from changed_to. Keys are ANDed. "any" and "all"
 // take a list, "not" takes a condition. An object with "field" and "operator" and at
 // most "value" besides is one comparison; that is how to name a column that is called
-// any, all or not. In the form a column is that of the new row, for a delete of the
-// old one.
+// any, all, not or any_changed, of which the last lists columns of which one must have
+// changed. In the form a column is that of the new row, for a delete of the old one.
+//
+// FromExpression reads a form back from what it was written as, and nothing else.
+//
+// # Time and roles
+//
+// A time_based condition (timed.go) is written as comparisons of the commit time, as a
+// calendar and a clock in one zone show it: weekday, clock, day, yearday; and of how far
+// away a column is: daysUntil in days of the calendar, moment in exact hours. A column
+// without zone is meant in the condition's. A role_based one (roles.go) is written as
+// comparisons of the actor's id, roles and attributes; by directory it is no condition but
+// the executor's gate.
+//
+// # Firing mode becomes_true
+//
+// A form that is bound for it reads one row, never old or changed, so that Bound.EvalBefore
+// can evaluate it for the old row.
+//
+// # Domain events
+//
+// They are rows of DomainRelation, with operation emit. new.x is a part of the payload, of
+// no known type.
 //
 // # Expressions
 //
 // new.col, old.col, and row.col (the new row; for a delete the old one); other
 // columns by new["odd name"]; op ("create", "update", "delete"); changed("col");
 // event.id, event.table, event.op, event.lsn, event.committed_at; actor, tenant;
-// now(), which is the commit time; date("2026-01-31"), duration("36h"); len, lower,
+// now(), which is the commit time; date("2026-01-31"), duration("36h"); weekday, clock, day,
+// yearday, daysUntil, moment with a time and a zone; len, lower,
 // upper, trim, abs, int, float, string, min, max; any, all, none, one, count, filter,
 // map over lists; + - * / %, comparisons, in, contains, startsWith, endsWith,
 // matches, ??, ?:, let. Indexing reaches into json: new.meta.customer.tier, nil where
@@ -69,6 +92,11 @@
 // timestamptz without an offset is meant in UTC, an offset for a timestamp without
 // zone is ignored, as PostgreSQL does. A text in the place of a number is accepted if
 // it is one. contains looks for a text in a text, and for an element in a list.
+//
+// Package truthtest compares all this with what a server says of the same rows. Known to
+// be otherwise than there: interval, timetz and inet are equal by their text, so 1 day is
+// not 24:00:00; citext compares with case; changed of json is by text; contains finds no
+// element in a list of lists.
 //
 // # Bounds
 //

@@ -177,7 +177,8 @@ func (s *Source) edit(ctx context.Context, e Edit, f func(tx pgx.Tx, tenantID st
 			return err
 		}
 		if e.Actor != "" {
-			if _, err := tx.Exec(ctx, `select rowbell.set_actor($1)`, e.Actor); err != nil {
+			// What rowbell.set_actor does for created_by; who edits workflows may not call that.
+			if _, err := tx.Exec(ctx, `select set_config('rowbell.actor', $1, true)`, e.Actor); err != nil {
 				return err
 			}
 		}
