@@ -15,9 +15,23 @@ import (
 // long as somebody uses it. The zero value is ready; it may be used by several
 // goroutines.
 type Cache struct {
+	once sync.Once
+	s    *shared
+}
+
+// shared is what the clean-up of each Bound refers to. It lies apart from the Cache: that
+// is a part of an index, which would be kept as long as any Bound is, which it keeps.
+type shared struct {
 	mu    sync.Mutex
 	bound map[cacheKey]weak.Pointer[Bound]
 	rests map[string]weak.Pointer[Bound]
+}
+
+func (c *Cache) shared() *shared {
+	c.once.Do(func() {
+		c.s = &shared{bound: make(map[cacheKey]weak.Pointer[Bound]), rests: make(map[string]weak.Pointer[Bound])}
+	})
+	return c.s
 }
 
 type cacheKey struct {
@@ -34,9 +48,10 @@ type cacheKey struct {
 // are smaller than an entry here.
 func (c *Cache) clause(cl *clause, rel *change.Relation, t *workflow.Table, op change.Op) (*Bound, error) {
 	key := cacheKey{cl.text, cl.where, rel.Fingerprint, t.Label, t.Version, op, cl.trigger}
-	c.mu.Lock()
-	p := c.bound[key]
-	c.mu.Unlock()
+	known := c.shared()
+	known.mu.Lock()
+	p := known.bound[key]
+	known.mu.Unlock()
 	if b := p.Value(); b != nil {
 		return b, nil
 	}
@@ -45,17 +60,14 @@ func (c *Cache) clause(cl *clause, rel *change.Relation, t *workflow.Table, op c
 		return b, err
 	}
 	p = weak.Make(b)
-	c.mu.Lock()
-	if c.bound == nil {
-		c.bound = make(map[cacheKey]weak.Pointer[Bound])
-	}
-	c.bound[key] = p
-	c.mu.Unlock()
+	known.mu.Lock()
+	known.bound[key] = p
+	known.mu.Unlock()
 	runtime.AddCleanup(b, func(key cacheKey) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.bound[key] == p {
-			delete(c.bound, key)
+		known.mu.Lock()
+		defer known.mu.Unlock()
+		if known.bound[key] == p {
+			delete(known.bound, key)
 		}
 	}, key)
 	return b, nil
@@ -102,21 +114,19 @@ func (c *Cache) Rest(b *Bound, checked []Equality) *Bound {
 
 // share returns the living Bound of this key, or makes it r.
 func (c *Cache) share(key string, r *Bound) *Bound {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if shared := c.rests[key].Value(); shared != nil {
-		return shared
-	}
-	if c.rests == nil {
-		c.rests = make(map[string]weak.Pointer[Bound])
+	known := c.shared()
+	known.mu.Lock()
+	defer known.mu.Unlock()
+	if same := known.rests[key].Value(); same != nil {
+		return same
 	}
 	p := weak.Make(r)
-	c.rests[key] = p
+	known.rests[key] = p
 	runtime.AddCleanup(r, func(key string) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.rests[key] == p {
-			delete(c.rests, key)
+		known.mu.Lock()
+		defer known.mu.Unlock()
+		if known.rests[key] == p {
+			delete(known.rests, key)
 		}
 	}, key)
 	return r
@@ -124,7 +134,8 @@ func (c *Cache) share(key string, r *Bound) *Bound {
 
 // Len is the number of shared entries.
 func (c *Cache) Len() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.bound) + len(c.rests)
+	known := c.shared()
+	known.mu.Lock()
+	defer known.mu.Unlock()
+	return len(known.bound) + len(known.rests)
 }

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/rowbell/rowbell/engine/condition"
 	"github.com/rowbell/rowbell/pkg/change"
@@ -216,4 +218,27 @@ func TestPriority(t *testing.T) {
 			t.Errorf("status %s: got %q, want %q", status, g, want)
 		}
 	}
+}
+
+// An index that nobody uses any more goes, with all that is in it: a worker makes one each
+// time that it takes the slot.
+func TestIndexIsCollected(t *testing.T) {
+	ix := New()
+	ix.Capture(capturedOrders())
+	for i := range 100 {
+		ix.Apply(simple(fmt.Sprint("w", i), "a", "update", `{"status":"x","any":[{"total":1},{"note":{"contains":"y"}}]}`))
+	}
+	if ix.Bind(orders('f')).Len() != 100 {
+		t.Fatal("not all are bound")
+	}
+	gone := weak.Make(ix)
+	ix = nil
+	for range 100 {
+		runtime.GC()
+		if gone.Value() == nil {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Error("the index is kept by what is in it")
 }
