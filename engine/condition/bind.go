@@ -149,6 +149,7 @@ func (c *Cache) Bind(f *Form, rel *change.Relation, t *workflow.Table, op change
 	}
 	b := &Bound{}
 	where := ""
+	var s search
 	for i := range f.clauses {
 		part, err := c.clause(&f.clauses[i], rel, t, op)
 		if err != nil {
@@ -161,7 +162,7 @@ func (c *Cache) Bind(f *Form, rel *change.Relation, t *workflow.Table, op change
 		}
 		b.keep = append(b.keep, part)
 		b.warnings = append(b.warnings, part.warnings...)
-		if w := f.contradiction(i, b.leaves, part.leaves, op); w != nil {
+		if w := f.contradiction(&s, i, b.leaves, part.leaves, op); w != nil {
 			b.warnings = append(b.warnings, w)
 		}
 		b.leaves = append(b.leaves, part.leaves...)
@@ -378,6 +379,7 @@ type binder struct {
 	err       error
 	warnings  []*Error
 	told      bool // of the present part: combine has warned
+	search    search
 }
 
 type variable struct {

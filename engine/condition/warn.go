@@ -83,7 +83,7 @@ func (b *binder) combine(o *operand, loc file.Location, either bool, left, right
 		case left.truth == never && right.truth == never:
 			o.truth = never
 		default:
-			if x, _ := opposed(negated(left.any), negated(right.any)); x != nil {
+			if x := b.search.neither(left.any, right.any); x != nil {
 				o.truth, b.told = always, true
 				b.warn(loc, fmt.Sprintf("one of the two about %s always holds, so this says nothing", b.columnOf(x)),
 					`for "neither of them" join by && (all), or use not in [...] (not_in)`)
@@ -98,7 +98,7 @@ func (b *binder) combine(o *operand, loc file.Location, either bool, left, right
 	case left.truth == always && right.truth == always:
 		o.truth = always
 	default:
-		if x, _ := opposed(left.all, right.all); x != nil {
+		if x, _ := b.search.opposed(left.all, right.all); x != nil {
 			o.truth, b.told = never, true
 			b.warn(loc, fmt.Sprintf("the two about %s never hold together", b.columnOf(x)), `for "one of them" join by || (any), or use in [...]`)
 		}
@@ -107,17 +107,31 @@ func (b *binder) combine(o *operand, loc file.Location, either bool, left, right
 
 func (b *binder) columnOf(l *leaf) string { return b.rel.Columns[l.column].Name }
 
-// mostPairs bounds the search for contradictions.
-const mostPairs = 1000
+// mostCompared bounds the search for contradictions in one clause, and between those of
+// one form: by the pairs of leaves, and of their constants.
+const mostCompared = 100_000
+
+// search looks for contradictions, and gives up when it has compared too much.
+type search struct{ compared int }
+
+// afford says whether there is enough left for n comparisons, and takes them.
+func (s *search) afford(n int) bool {
+	s.compared += min(n, mostCompared)
+	s.compared = min(s.compared, 2*mostCompared)
+	return s.compared <= mostCompared
+}
 
 // opposed finds two leaves, one of each list, that never hold together.
-func opposed(list, with []*leaf) (*leaf, *leaf) {
-	if len(list)*len(with) > mostPairs {
-		return nil, nil
-	}
+func (s *search) opposed(list, with []*leaf) (*leaf, *leaf) {
 	for _, x := range list {
 		for _, y := range with {
-			if contradict(x, y) || contradict(y, x) {
+			if !s.afford(1) {
+				return nil, nil
+			}
+			if x.column != y.column || x.side != y.side {
+				continue
+			}
+			if s.afford(2*x.constants()*y.constants()) && (contradict(x, y) || contradict(y, x)) {
 				return x, y
 			}
 		}
@@ -125,11 +139,33 @@ func opposed(list, with []*leaf) (*leaf, *leaf) {
 	return nil, nil
 }
 
+// neither finds a leaf whose opposite never holds together with that of one of the other
+// list: one of the two always holds.
+func (s *search) neither(list, with []*leaf) *leaf {
+	if !s.afford(len(list) + len(with)) {
+		return nil
+	}
+	x, _ := s.opposed(negated(list), negated(with))
+	return x
+}
+
+// constants counts what the leaf compares with.
+func (l *leaf) constants() int {
+	n := len(l.raw)
+	if l.other != nil {
+		n += len(l.other.floats) + len(l.other.times) + len(l.other.values)
+	}
+	return n
+}
+
 // contradiction looks for leaves among list, of clauses up to the i-th, and those of that
 // one that never hold together.
-func (f *Form) contradiction(i int, list, of []*leaf, op change.Op) *Error {
+func (f *Form) contradiction(s *search, i int, list, of []*leaf, op change.Op) *Error {
 	for n, x := range of {
-		y, _ := opposed(slices.Concat(list, of[:n]), []*leaf{x})
+		y, _ := s.opposed(list, of[n:n+1])
+		if y == nil {
+			y, _ = s.opposed(of[:n], of[n:n+1])
+		}
 		if y == nil {
 			continue
 		}
