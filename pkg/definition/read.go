@@ -208,7 +208,7 @@ func (r *reader) workflow(root *node, draft bool) {
 		clear(ids) // they are unique among their like
 		for _, n := range of.items {
 			r.doc.parts[key] = append(r.doc.parts[key], n)
-			if r.keys(n, "a "+what, keys) {
+			if r.keys(n, article(what), keys) {
 				f(n)
 			}
 		}
@@ -246,6 +246,13 @@ func (r *reader) workflow(root *node, draft bool) {
 		}
 		w.Recipients = append(w.Recipients, to)
 	})
+}
+
+func article(noun string) string {
+	if strings.ContainsAny(noun[:1], "aeiou") {
+		return "an " + noun
+	}
+	return "a " + noun
 }
 
 // text reads a text. A number or a word that YAML takes for something else is one too.

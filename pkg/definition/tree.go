@@ -13,6 +13,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 )
@@ -22,6 +23,10 @@ const maxFile = 1 << 20
 
 // maxDepth bounds how deep a file may be nested.
 const maxDepth = 64
+
+// maxTokens bounds YAML, since the library's parser takes time by the square of what is
+// in one mapping or nested: this many take it a second at most.
+const maxTokens = 40_000
 
 // Problem is something in a file that can't be read.
 type Problem struct {
@@ -127,7 +132,15 @@ func (n *node) raw() json.RawMessage {
 func parseJSON(file string, data []byte) (*node, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
-	p := &jsonParser{dec: dec, data: data, file: file}
+	p := &jsonParser{dec: dec, data: data, file: file, line: 1, column: 1}
+	if !utf8.Valid(data) {
+		for i, r := range string(data) { // what is broken comes as one byte
+			if _, size := utf8.DecodeRune(data[i:]); r == utf8.RuneError && size == 1 {
+				p.forward(i)
+				return nil, &Problem{file, p.line, p.column, "this is not JSON: it is no UTF-8"}
+			}
+		}
+	}
 	n, err := p.value(0)
 	if err == nil {
 		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
@@ -138,9 +151,23 @@ func parseJSON(file string, data []byte) (*node, error) {
 }
 
 type jsonParser struct {
-	dec  *json.Decoder
-	data []byte
-	file string
+	dec          *json.Decoder
+	data         []byte
+	file         string
+	at           int // where line and column are, so that no byte is counted twice
+	line, column int
+}
+
+// forward counts lines and columns up to byte i; it never goes back.
+func (p *jsonParser) forward(i int) {
+	passed := p.data[p.at:max(min(i, len(p.data)), p.at)]
+	if n := bytes.LastIndexByte(passed, '\n'); n >= 0 {
+		p.line += bytes.Count(passed, []byte("\n"))
+		p.column = utf8.RuneCount(passed[n+1:]) + 1
+	} else {
+		p.column += utf8.RuneCount(passed)
+	}
+	p.at += len(passed)
 }
 
 // place is where the next token starts, or the present one ends.
@@ -149,13 +176,8 @@ func (p *jsonParser) place() (line, column int) {
 	for i < len(p.data) && strings.IndexByte(" \t\r\n,:", p.data[i]) >= 0 {
 		i++
 	}
-	return placeOf(p.data, i)
-}
-
-func placeOf(data []byte, i int) (line, column int) {
-	before := data[:min(i, len(data))]
-	start := bytes.LastIndexByte(before, '\n') + 1
-	return bytes.Count(before, []byte("\n")) + 1, utf8.RuneCount(before[start:]) + 1
+	p.forward(i)
+	return p.line, p.column
 }
 
 func (p *jsonParser) problem(format string, args ...any) error {
@@ -170,8 +192,9 @@ func (p *jsonParser) token() (json.Token, error) {
 	case err == nil:
 		return t, nil
 	case errors.As(err, &syntax):
-		line, column := placeOf(p.data, int(syntax.Offset)-1)
-		return nil, &Problem{p.file, line, column, "this is not JSON: " + syntax.Error()}
+		p.at, p.line, p.column = 0, 1, 1 // it may lie behind
+		p.forward(int(syntax.Offset) - 1)
+		return nil, &Problem{p.file, p.line, p.column, "this is not JSON: " + syntax.Error()}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, p.problem("this is not JSON: it ends too early")
 	}
@@ -196,11 +219,15 @@ func (p *jsonParser) value(depth int) (*node, error) {
 		n.kind, n.value = number, t.String()
 	case string:
 		n.kind, n.value = text, t
+		if strings.ContainsRune(t, 0) {
+			return nil, &Problem{p.file, n.line, n.column, zeroByte}
+		}
 	case json.Delim:
 		n.kind = list
 		if t == '{' {
 			n.kind = mapping
 		}
+		seen := make(map[string]bool)
 		for p.dec.More() {
 			var m member
 			if n.kind == mapping {
@@ -210,9 +237,13 @@ func (p *jsonParser) value(depth int) (*node, error) {
 					return nil, err
 				}
 				m.key = key.(string) // the decoder allows nothing else there
-				if n.get(m.key) != nil {
+				if seen[m.key] {
 					return nil, &Problem{p.file, m.line, m.column, fmt.Sprintf("key %q stands there twice", m.key)}
 				}
+				if strings.ContainsRune(m.key, 0) {
+					return nil, &Problem{p.file, m.line, m.column, zeroByte}
+				}
+				seen[m.key] = true
 			}
 			if m.value, err = p.value(depth + 1); err != nil {
 				return nil, err
@@ -232,7 +263,12 @@ func (p *jsonParser) value(depth int) (*node, error) {
 
 // parseYAML reads YAML into a tree. Returns a *Problem.
 func parseYAML(file string, data []byte) (*node, error) {
-	doc, err := parser.ParseBytes(data, 0)
+	tokens := lexer.Tokenize(string(data))
+	if len(tokens) > maxTokens {
+		at := tokens[maxTokens].Position
+		return nil, &Problem{file, at.Line, at.Column, fmt.Sprintf("it is longer than %d words and signs, which is too much to be read as YAML; write it as JSON", maxTokens)}
+	}
+	doc, err := parser.Parse(tokens, 0)
 	if err != nil {
 		p := &Problem{File: file, Message: "this is not YAML: " + strings.TrimSpace(err.Error())}
 		var at yaml.Error
@@ -263,6 +299,9 @@ func parseYAML(file string, data []byte) (*node, error) {
 
 // numeric is a number in JSON.
 var numeric = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
+
+// zeroByte is said of what PostgreSQL would not take.
+const zeroByte = "the text can't be stored: it holds a zero byte, or is no UTF-8"
 
 type yamlParser struct{ file string }
 
@@ -331,7 +370,7 @@ func (y yamlParser) value(from ast.Node, depth int) (*node, error) {
 		return nil, y.problem(from, "%s is not understood in a workflow; write the value out", strings.ToLower(from.Type().String()))
 	}
 	if !utf8.ValidString(n.value) || strings.ContainsRune(n.value, 0) {
-		return nil, y.problem(from, "the text can't be stored: it holds a zero byte, or is no UTF-8")
+		return nil, y.problem(from, zeroByte)
 	}
 	return n, nil
 }
@@ -351,6 +390,9 @@ func (y yamlParser) entry(into *node, entry *ast.MappingValueNode, depth int) er
 	m.key = key.GetToken().Value
 	if s, ok := entry.Key.(*ast.StringNode); ok {
 		m.key = s.Value
+	}
+	if !utf8.ValidString(m.key) || strings.ContainsRune(m.key, 0) {
+		return y.problem(entry.Key, zeroByte)
 	}
 	if into.get(m.key) != nil {
 		return y.problem(entry.Key, "key %q stands there twice", m.key)

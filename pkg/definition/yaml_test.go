@@ -3,9 +3,11 @@ package definition
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -215,7 +217,7 @@ func TestReadRefuses(t *testing.T) {
 		}},
 		"wrong kinds": {"w.yaml", "triggers: orders\nactions:\n  - log\nsettings: [1]\n", []string{
 			"w.yaml:4:11: settings is a mapping, not a list", "w.yaml:1:11: triggers is a list of triggers, not a text",
-			"w.yaml:3:5: a action is a mapping of keys (action_type, action_config, order, id), not a text",
+			"w.yaml:3:5: an action is a mapping of keys (action_type, action_config, order, id), not a text",
 		}},
 		"order":          {"w.yaml", "actions:\n  - {action_type: log, order: 1.5}", []string{"w.yaml:2:31: order is a whole number"}},
 		"no action":      {"w.yaml", "recipients:\n  - {recipient_type: user, recipient_id: ann, action_id: a}", []string{`w.yaml:2:58: there is no action with the id "a" in here`}},
@@ -236,6 +238,10 @@ func TestReadRefuses(t *testing.T) {
 		"JSON key":       {"w.json", "{\"name\": \"a\",\n  \"nmae\": 1}", []string{`w.json:2:3: unknown key "nmae" in a workflow; did you mean "name"?`}},
 		"JSON key twice": {"w.json", "{\"name\": \"a\",\n  \"name\": \"b\"}", []string{`w.json:2:3: key "name" stands there twice`}},
 		"too long":       {"w.json", strings.Repeat(" ", maxFile+1), []string{"w.json: it has 1048577 bytes, and a workflow at most 1048576"}},
+		"zero byte":      {"w.json", "{\"name\": \"a\\u0000\"}", []string{"w.json:1:10: the text can't be stored"}},
+		"zero in a key":  {"w.json", "{\"settings\": {\"a\\u0000\": 1}}", []string{"w.json:1:15: the text can't be stored"}},
+		"YAML zero key":  {"w.yaml", "settings: {\"a\\0\": 1}\n", []string{"w.yaml:1:12: the text can't be stored"}},
+		"no UTF-8":       {"w.json", "{\n \"name\": \"\xff\"}", []string{"w.json:2:11: this is not JSON: it is no UTF-8"}},
 		"too deep":       {"w.json", `{"settings":` + strings.Repeat("[", 100), []string{"w.json:1:77: it is nested deeper than 64"}},
 		"version":        {"w.yaml", "version: 3\n", []string{`w.yaml:1:1: unknown key "version" in a workflow`}},
 	} {
@@ -274,5 +280,30 @@ func TestPlace(t *testing.T) {
 		"name": true, "description": true, "status": true, "tenant_id": true, "id": true, "settings": true, "triggers": true, "conditions": true, "actions": true, "recipients": true,
 	}) {
 		t.Errorf("it has %v", d.Has)
+	}
+}
+
+// What a file holds takes no time by the square of its length.
+func TestReadLong(t *testing.T) {
+	t.Parallel()
+	var keys, rows strings.Builder
+	for i := range 60_000 {
+		fmt.Fprintf(&keys, `,"k%d":1`, i)
+		fmt.Fprintf(&rows, "  k%d: 1\n", i)
+	}
+	start := time.Now()
+	d, err := Read("w.json", []byte(`{"settings":{`+keys.String()[1:]+`},`+"\n"+`"nmae": 1}`))
+	if d != nil || err == nil || !strings.HasPrefix(err.Error(), `w.json:2:1: unknown key "nmae"`) {
+		t.Errorf("JSON: %v", err)
+	}
+	for name, text := range map[string]string{
+		"keys": "settings:\n" + rows.String(), "lists": "settings: " + strings.Repeat("[", 500_000), "mappings": strings.Repeat("{a: ", 200_000), "items": strings.Repeat("- ", 400_000),
+	} {
+		if _, err := Read("w.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), "write it as JSON") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("it took %v", took)
 	}
 }
