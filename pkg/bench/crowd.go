@@ -34,7 +34,7 @@ func crowds(ctx context.Context, o Options, server *localpg.Server) ([]*figure, 
 	if !strings.HasPrefix("drain100k", o.Only) {
 		return nil, nil
 	}
-	f := &figure{name: "drain with 100,000 active workflows, 1 % matching", unit: "× with 10", floor: 0.8, goal: 0.9}
+	f := &figure{name: "drain with 100,000 active workflows, 1 % matching", unit: "× with 10", floor: 0.8, goal: 0.8}
 	var sides [2]struct {
 		w     *workload
 		rate  figure // events a second, in thousands
