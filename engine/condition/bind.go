@@ -89,7 +89,7 @@ func (b *Bound) Eval(env *Env) (bool, error) {
 		}
 	}
 	for _, p := range b.programs {
-		env.work = 0
+		env.work, env.made = 0, 0
 		out, err := env.vm.Run(p.code, env)
 		if err != nil {
 			if first == nil {
@@ -1113,7 +1113,11 @@ func (b *binder) arithmetic(loc file.Location, operator string, left, right oper
 	default:
 		return b.fail(loc, fmt.Sprintf("%s %s %s can't be worked out", b.describe(left), operator, b.describe(right)), "")
 	}
-	return operand{kind: k, node: b.apply(loc, fns[operator], b.plain(left), b.plain(right)), loc: loc}
+	node := b.apply(loc, fns[operator], b.plain(left), b.plain(right))
+	if operator == "+" && (k == textKind || k == anyKind) {
+		node = b.apply(loc, made, environment(loc), node)
+	}
+	return operand{kind: k, node: node, loc: loc}
 }
 
 func (b *binder) conditional(n *ast.ConditionalNode) operand {
@@ -1345,7 +1349,11 @@ func (b *binder) call(n *ast.CallNode) operand {
 		if b.err == nil && x.kind != anyKind && x.kind != nullKind && !slices.Contains(f.accepts, x.kind) {
 			return b.fail(x.loc, fmt.Sprintf("%s takes %s, not %s", name, f.accepts[0], b.describe(x)), "")
 		}
-		return operand{kind: f.returns, node: b.apply(loc, f.fn, b.plain(x)), loc: loc}
+		node := b.apply(loc, f.fn, b.plain(x))
+		if f.returns == textKind {
+			node = b.apply(loc, made, environment(loc), node)
+		}
+		return operand{kind: f.returns, node: node, loc: loc}
 	}
 	return operand{kind: nullKind, constant: true}
 }

@@ -101,6 +101,7 @@
 // # Bounds
 //
 // 16 kB of text and 1000 nodes for an expression, 64 kB and 16 levels for a form, 1000
-// bytes for a pattern (RE2, linear time), 1 MB for a value that is decoded or matched,
-// 100,000 list elements looked at and 1 MB of text made in one evaluation.
+// bytes and 1000 steps for a pattern (RE2, linear time), 1 MB for a value that is decoded
+// or matched (less by a pattern of more than 100 steps), 100,000 list elements looked at
+// and 1 MB of text made in one evaluation.
 package condition

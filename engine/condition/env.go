@@ -76,6 +76,7 @@ type Env struct {
 
 	vm   vm.VM
 	work int // list elements looked at in the present evaluation
+	made int // bytes of text made in it
 }
 
 // cell is one column of one row of the present event.

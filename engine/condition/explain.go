@@ -223,7 +223,7 @@ func (x *explainer) eval(n ast.Node, asCondition bool) outcome {
 		if err != nil {
 			return outcome{}
 		}
-		x.env.work = 0
+		x.env.work, x.env.made = 0, 0
 		out.value, out.err = x.env.vm.Run(code, x.env)
 	}
 	if !asCondition {

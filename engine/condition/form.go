@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
@@ -673,14 +674,48 @@ func jsonKind(v any) string {
 	return "an object"
 }
 
+// textPattern is what matches looks for. To look at a byte of text takes up to as many
+// steps as the pattern has, so the more it has the shorter are the texts.
+type textPattern struct {
+	*regexp.Regexp
+	longest int // bytes of text
+}
+
+const (
+	maxPatternSteps = 1000
+	maxMatchSteps   = 100 * maxValue // about a second
+)
+
+func (p *textPattern) tooLong(n int) error {
+	if n > p.longest {
+		return fmt.Errorf("the pattern looks at %d bytes at most, not at %d", p.longest, n)
+	}
+	return nil
+}
+
 // compilePattern bounds a pattern by its length and by what RE2 makes of it.
-func compilePattern(pattern string) (*regexp.Regexp, error) {
+func compilePattern(pattern string) (*textPattern, error) {
 	if len(pattern) > maxPattern {
 		return nil, fmt.Errorf("the pattern has %d bytes, at most %d are taken", len(pattern), maxPattern)
 	}
+	unread := func(err error) error {
+		return fmt.Errorf("pattern %s can't be read (RE2 syntax): %w", quote(pattern), err)
+	}
+	tree, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return nil, unread(err)
+	}
+	program, err := syntax.Compile(tree.Simplify())
+	if err != nil {
+		return nil, unread(err)
+	}
+	steps := len(program.Inst)
+	if steps > maxPatternSteps {
+		return nil, fmt.Errorf("pattern %s is one of %d steps, at most %d are taken; repeat less, as {1,50}", quote(pattern), steps, maxPatternSteps)
+	}
 	re, err := regexp.Compile(pattern)
 	if err != nil {
-		return nil, fmt.Errorf("pattern %s can't be read (RE2 syntax): %w", quote(pattern), err)
+		return nil, unread(err)
 	}
-	return re, nil
+	return &textPattern{re, min(maxValue, maxMatchSteps/steps)}, nil
 }

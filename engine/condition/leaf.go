@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
 	"strings"
 	"time"
 
@@ -57,7 +56,7 @@ type constants struct {
 	floats  []float64
 	times   []time.Time
 	values  []any
-	pattern *regexp.Regexp
+	pattern *textPattern
 	columns []int // of hasChanged, besides the leaf's: one of them is enough
 }
 
@@ -368,6 +367,9 @@ func (l *leaf) holds(e *Env) (bool, error) {
 		return bytes.HasSuffix(canonicalText(*t, c.text), l.raw[0]), nil
 	case matchesPattern:
 		if err := e.tooBig(l.side, column, c.text); err != nil {
+			return false, err
+		}
+		if err := l.other.pattern.tooLong(len(c.text)); err != nil {
 			return false, err
 		}
 		return l.other.pattern.Match(canonicalText(*t, c.text)), nil

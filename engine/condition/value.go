@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,6 +65,17 @@ func elements(env, v any) []any {
 		return v
 	}
 	panic(fmt.Errorf("a list is needed, not %s", nameOf(v)))
+}
+
+// made counts a text that was made against the bound: a loop can keep many.
+func made(env, v any) any {
+	if s, ok := v.(string); ok {
+		e := env.(*Env)
+		if e.made += len(s); e.made > maxValue {
+			panic(fmt.Errorf("it makes more than %d bytes of text", maxValue))
+		}
+	}
+	return v
 }
 
 // get indexes json and lists: nil where there is nothing.
@@ -328,10 +338,9 @@ func matchText(s, pattern any) bool {
 		return false
 	}
 	text := textOf("matches", s)
-	if len(text) > maxValue {
-		panic(fmt.Errorf("a pattern looks at %d bytes at most, not at %d", maxValue, len(text)))
-	}
-	return pattern.(*regexp.Regexp).MatchString(text)
+	p := pattern.(*textPattern)
+	raise(p.tooLong(len(text)))
+	return p.MatchString(text)
 }
 
 func textOf(who string, v any) string {
