@@ -69,3 +69,15 @@ func TestPatternsAreBounded(t *testing.T) {
 		t.Error(ok, err)
 	}
 }
+
+// A sentence is made of each condition that is shown, and what isn't of the form's making is
+// read several times over.
+func TestReadingBackIsBounded(t *testing.T) {
+	at := time.Now()
+	for _, open := range []string{strings.Repeat("(", 20), strings.Repeat("!(", 20)} {
+		FromExpression(open + `changed("` + strings.Repeat("x", 15_000) + `") junk`)
+	}
+	if d := time.Since(at); d > time.Second {
+		t.Errorf("it took %v", d)
+	}
+}

@@ -372,6 +372,8 @@ func (r *reader) quoted() (string, bool) {
 	if !r.lit(`"`) {
 		return "", false
 	}
+	from := r.at
+	defer func() { r.budget -= (r.at - from) / 64 }() // long ones count, if they are read again and again
 	var b strings.Builder
 	for r.at < len(r.text) {
 		c, size := utf8.DecodeRuneInString(r.text[r.at:])
