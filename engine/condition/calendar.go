@@ -2,6 +2,9 @@ package condition
 
 import (
 	"fmt"
+	"path"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,13 +36,16 @@ type zoned struct {
 
 var zones sync.Map // by name, of *time.Location
 
-// loadZone returns a zone of the IANA time zone database.
+// loadZone returns a zone of the IANA time zone database. What else time.LoadLocation finds
+// among a machine's files is another thing elsewhere: the machine's own zone, zones with
+// leap seconds, a zone by another path.
 func loadZone(name string) (*time.Location, error) {
 	if z, ok := zones.Load(name); ok {
 		return z.(*time.Location), nil
 	}
 	z, err := time.LoadLocation(name)
-	if err != nil || name == "" || name == "Local" { // which would be that of the machine
+	area, _, _ := strings.Cut(name, "/")
+	if err != nil || slices.Contains([]string{"", ".", "Local", "localtime", "posixrules", "posix", "right"}, area) || path.Clean(name) != name {
 		return nil, fmt.Errorf("there is no time zone %s", quote(name))
 	}
 	zones.Store(name, z)
