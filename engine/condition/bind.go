@@ -269,7 +269,7 @@ func bindClause(c *clause, rel *change.Relation, t *workflow.Table, op change.Op
 	b := &binder{clause: c, runes: []rune(c.text), rel: rel, table: t, op: op}
 	bound := &Bound{}
 	for _, n := range conjuncts(tree.Node, nil) {
-		b.loops, b.variables = 0, 0
+		b.loops, b.variables, b.readsOp = 0, 0, false
 		o := b.condition(n)
 		node := o.node
 		if b.err != nil {
@@ -379,6 +379,7 @@ type binder struct {
 	err       error
 	warnings  []*Error
 	told      bool // of the present part: combine has warned
+	readsOp   bool // of the present part: it asks which operation it is
 	search    search
 }
 
@@ -487,7 +488,7 @@ func (b *binder) identifier(n *ast.IdentifierNode) operand {
 	}
 	switch n.Value {
 	case "op":
-		b.present = true
+		b.present, b.readsOp = true, true
 		return operand{kind: textKind, constant: true, value: b.op.String(), loc: loc}
 	case "tenant":
 		switch {
@@ -658,6 +659,7 @@ func (b *binder) event(n *ast.MemberNode) operand {
 		case "table":
 			return operand{kind: textKind, constant: true, value: b.table.Label, loc: loc}
 		case "op":
+			b.readsOp = true
 			return operand{kind: textKind, constant: true, value: b.op.String(), loc: loc}
 		}
 	}
@@ -678,8 +680,11 @@ func (b *binder) env(loc file.Location, fn func(any) any) ast.Node {
 	return b.apply(loc, fn, environment(loc))
 }
 
+// environmentName is what the language calls the Env.
+const environmentName = "$env"
+
 func environment(loc file.Location) ast.Node {
-	n := &ast.IdentifierNode{Value: "$env"}
+	n := &ast.IdentifierNode{Value: environmentName}
 	n.SetLocation(loc)
 	return n
 }
@@ -1178,7 +1183,7 @@ func (b *binder) object(n *ast.MapNode) operand {
 func (b *binder) let(n *ast.VariableDeclaratorNode) operand {
 	loc := n.Location()
 	switch n.Name {
-	case "new", "old", "row", "event", "actor", "tenant", "op":
+	case "new", "old", "row", "event", "actor", "tenant", "op", environmentName:
 		return b.fail(loc, fmt.Sprintf("%s has a meaning already", n.Name), "choose another name")
 	}
 	v := b.expr(n.Value)
@@ -1371,6 +1376,7 @@ func (b *binder) changed(n *ast.CallNode, name string) operand {
 		if b.clause.trigger {
 			return b.fail(loc, fmt.Sprintf("a %s changes no column", b.op), "use changed with a trigger for update")
 		}
+		b.readsOp = true
 		return operand{kind: boolKind, constant: true, value: false, loc: loc, truth: never}
 	}
 	b.column(loc, newRow, name)

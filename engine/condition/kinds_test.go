@@ -358,3 +358,38 @@ func TestWarnings(t *testing.T) {
 		}
 	}
 }
+
+// What a machine's files have besides the zones of the IANA database isn't one: its own zone,
+// zones with leap seconds, the same zone by other paths.
+func TestZonesAreThoseOfTheDatabase(t *testing.T) {
+	for _, zone := range []string{"./UTC", "Europe//Berlin", "Europe/./Berlin", "localtime", "posixrules", "posix/UTC", "right/UTC", "Local", "."} {
+		_, err := Parse(withConfig("time_based", `{"days": ["mon"], "zone": "`+zone+`"}`))
+		if err == nil || !strings.Contains(err.Error(), "there is no time zone") {
+			t.Errorf("%s: %v", zone, err)
+		}
+	}
+	for _, zone := range []string{"UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+5", "EST5EDT"} {
+		if _, err := Parse(withConfig("time_based", `{"days": ["mon"], "zone": "`+zone+`"}`)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A workflow for several operations may ask which one it is.
+func TestAskingForTheOperationIsNoMistake(t *testing.T) {
+	for _, text := range []string{`op == "create" || changed("status")`, `event.op != "update" || changed("status")`, `!changed("status")`} {
+		if w := bind(t, withExpression(text), relation('f'), change.Create).Warnings(); len(w) > 0 {
+			t.Errorf("%s: %v", text, w)
+		}
+	}
+}
+
+func TestTheEnvironmentIsNoVariable(t *testing.T) {
+	f, err := Parse(withExpression(`let $env = 1; int(new.qty) > $env`))
+	if err == nil {
+		_, err = f.Bind(relation('f'), things, change.Create)
+	}
+	if err == nil || !strings.Contains(err.Error(), "$env has a meaning already") {
+		t.Error(err)
+	}
+}
