@@ -364,9 +364,6 @@ func (r *Result) decide(in Input, w *workflow.Workflow, ev *change.Event, sides 
 		if stopped >= 0 {
 			r.Reason = r.Triggers[stopped].Name + ": " + r.Triggers[stopped].Reason
 		}
-		if c.unchanged(ev) && r.Answer == WouldFail {
-			r.Answer = DoesNot
-		}
 	}
 	if c.unchanged(ev) && len(sides) == 1 {
 		r.Answer, r.Reason = DoesNot, "the update changes nothing, and such a one fires nothing"
