@@ -329,6 +329,25 @@ actions:
 		t.Errorf("%v\n%s%s", err, r.stdout, r.stderr)
 	}
 
+	// A file that names a workflow is its tenant's, as to check; - is standard input; and
+	// what lies about in the directory is no workflow.
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "approved"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ what, want string }{
+		{"approved", `workflow approved "Order approved", version 1`},
+		{"-", `workflow approved "Typed"`},
+	} {
+		cmd := program(t, env, "workflow", "simulate", c.what, "--row", "orders", "1", "--new", `{"tenant_id": "globex"}`, "--old", `{"tenant_id": "globex", "total": 1}`)
+		cmd.Dir = dir
+		cmd.Stdin = strings.NewReader("{id: approved, name: Typed, triggers: [{entity_type: orders, operation: update}], actions: [{action_type: log}]}")
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), c.want) || !strings.Contains(string(out), "It doesn't fire") || !strings.Contains(string(out), "the workflow of acme") {
+			t.Errorf("%s: %v\n%s", c.what, err, out)
+		}
+	}
+
 	for name, c := range map[string]struct {
 		args []string
 		code int

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/user"
 	"strings"
 	"time"
@@ -398,7 +397,7 @@ activated, and it may be unfinished: what is wrong with it is told.`,
 		actorOption,
 	},
 	run: func(ctx context.Context, c *call) error {
-		doc, err := c.document(c.args[1])
+		doc, err := definition.ReadFile(c.args[1])
 		if err != nil {
 			return err
 		}
@@ -419,25 +418,6 @@ activated, and it may be unfinished: what is wrong with it is told.`,
 			return nil
 		})
 	},
-}
-
-// document reads a workflow from a file; "-" is standard input.
-func (c *call) document(name string) (*definition.Document, error) {
-	var data []byte
-	var err error
-	if name == "-" {
-		name = "stdin"
-		data, err = io.ReadAll(os.Stdin)
-	} else {
-		data, err = os.ReadFile(name)
-	}
-	if err != nil {
-		if pe, ok := errors.AsType[*os.PathError](err); ok {
-			err = pe.Err
-		}
-		return nil, fmt.Errorf("can't read %s: %w", name, err)
-	}
-	return definition.Read(name, data)
 }
 
 var activateCommand = command{

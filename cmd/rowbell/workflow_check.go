@@ -34,8 +34,8 @@ don't count.`,
 			return usage{"--tenant and --status choose among all workflows; leave " + what + " out", "rowbell workflow check --help"}
 		}
 		var doc *definition.Document
-		if strings.ContainsAny(what, "./") || what == "-" { // an id has no dot
-			if doc, err = c.document(what); err != nil {
+		if definition.IsFile(what) {
+			if doc, err = definition.ReadFile(what); err != nil {
 				return err
 			}
 		}

@@ -250,7 +250,7 @@ func TestWorkflowDepends(t *testing.T) {
 		insert into rowbell.workflow_definition (id, tenant_id, status, draft) values ('odd', null, 'inactive', null),
 			('late', 'acme', 'draft', '{"triggers": [{"entity_type": "orders", "operation": "create", "field_conditions": {"note": "x"}}]}');
 		alter table orders replica identity full;
-		alter table orders add column sent_at timestamptz, add column priority int;
+		alter table orders add column sent_at timestamptz, add column priority int, add column "a.b" int;
 		insert into rowbell.workflow_definition (id, tenant_id, status, settings) values ('watch', 'acme', 'inactive', '{"firing": "becomes_true"}'), ('event', null, 'active', '{}');
 		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field_conditions) values
 			('watch', 'orders', 'update', '{"any_changed": ["priority"]}'), ('event', 'domain:orders', 'create', '{"status": "x"}');
@@ -261,23 +261,27 @@ func TestWorkflowDepends(t *testing.T) {
 		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field_conditions) values ('odd', 'orders', 'create', '{"nothing": 1}');
 		insert into rowbell.workflow_action (workflow_id, action_type) values ('odd', 'log'), ('late', 'log')`)
 	for what, c := range map[string][]string{
-		"orders.status":    {"big (Big orders) of tenant acme, active, version 1\n  condition  trigger 1 (orders update), field_conditions  new.status\n", "odd, inactive, version 1\n  can't be judged: trigger 1 (orders create): field_conditions.nothing: table orders has no column nothing"},
-		"orders.note":      {"condition  condition 1 (expression)  new.note", "late of tenant acme, draft, draft\n  condition  trigger 1 (orders create), field_conditions  new.note"},
-		"orders.owner":     {"recipient  action 1 (notification), recipient 1  owner"},
-		"orders.id":        {"key column  trigger 1 (orders update)       id", "template    action 1 (notification), title  new.id"},
-		"orders.tenant_id": {"tenant column  trigger 1 (orders update)  tenant_id"},
-		"orders.sent_at":   {"watch of tenant acme, inactive, version 1\n  condition  condition 1 (time_based)  new.sent_at\n"},
-		"orders.priority":  {"watch of tenant acme, inactive, version 1\n  any_changed  trigger 1 (orders update), field_conditions.any_changed  changed.priority\n"},
-		"orders.total":     {"template  action 1 (notification), title  changed.total"},
-		"orders":           {"trigger        trigger 1 (orders update)\n", "new.total"},
-		"public.orders":    {"trigger 1 (orders update)"},
-		"customers":        {"No workflow depends on customers.\n"},
-		"customers.email":  {"No workflow depends on customers.email.\n"},
+		"orders.status":        {"big (Big orders) of tenant acme, active, version 1\n  condition  trigger 1 (orders update), field_conditions  new.status\n", "odd, inactive, version 1\n  can't be judged: trigger 1 (orders create): field_conditions.nothing: table orders has no column nothing"},
+		"orders.note":          {"condition  condition 1 (expression)  new.note", "late of tenant acme, draft, draft\n  condition  trigger 1 (orders create), field_conditions  new.note"},
+		"orders.owner":         {"recipient  action 1 (notification), recipient 1  owner"},
+		"orders.id":            {"key column  trigger 1 (orders update)       id", "template    action 1 (notification), title  new.id"},
+		"orders.tenant_id":     {"tenant column  trigger 1 (orders update)  tenant_id"},
+		"orders.sent_at":       {"watch of tenant acme, inactive, version 1\n  condition  condition 1 (time_based)  new.sent_at\n"},
+		"orders.priority":      {"watch of tenant acme, inactive, version 1\n  any_changed  trigger 1 (orders update), field_conditions.any_changed  changed.priority\n"},
+		"orders.total":         {"template  action 1 (notification), title  changed.total"},
+		"orders":               {"trigger        trigger 1 (orders update)\n", "new.total"},
+		"public.orders":        {"trigger 1 (orders update)"},
+		"orders.a.b":           {"odd, inactive, version 1\n  can't be judged"},
+		`"orders"."note"`:      {"condition  condition 1 (expression)  new.note"},
+		`public."orders".note`: {"condition  condition 1 (expression)  new.note"},
+		"customers":            {"No workflow depends on customers.\n"},
+		"customers.email":      {"No workflow depends on customers.email.\n"},
 	} {
 		wants(t, run("depends", what), 0, c...)
 	}
 	wants(t, run("depends", "ordes"), 1, `there is no table ordes; did you mean "orders"?`)
 	wants(t, run("depends", "ordes.status"), 1, `there is no table ordes; did you mean "orders"?`)
+	wants(t, run("depends", "orders.a.c"), 1, `table orders has no column a.c; did you mean "a.b"?`)
 	wants(t, run("depends", "orders.stauts"), 1, `table orders has no column stauts; did you mean "status"?`)
 	var answer struct {
 		Table, Column string

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -88,11 +86,19 @@ func (a *App) prepareJudging() error {
 
 // definition finds what is to be tried.
 func (o *Operator) definition(ctx context.Context, s Simulation) (workflow.Version, error) {
-	if isFile(s.Workflow) {
+	if definition.IsFile(s.Workflow) {
 		if s.Draft || s.Version != 0 {
 			return workflow.Version{}, fmt.Errorf("%s is a file, and has neither drafts nor versions", s.Workflow)
 		}
-		return readDefinition(s.Workflow)
+		doc, err := definition.ReadFile(s.Workflow)
+		if err != nil {
+			return workflow.Version{}, err
+		}
+		w, err := o.app.definitions().Whole(ctx, doc)
+		if err != nil {
+			return workflow.Version{}, err
+		}
+		return versionOf(w)
 	}
 	if s.Draft {
 		shown, err := o.app.definitions().Show(ctx, s.Workflow)
@@ -120,28 +126,6 @@ func versionOf(w *workflow.Workflow) (workflow.Version, error) {
 	var err error
 	v.Document, err = json.Marshal(w)
 	return v, err
-}
-
-// isFile tells a path from an id: ids hold no dots, and slashes are not usual in them.
-func isFile(name string) bool {
-	if strings.Contains(name, ".") || strings.ContainsRune(name, filepath.Separator) {
-		return true
-	}
-	_, err := os.Stat(name)
-	return err == nil
-}
-
-// readDefinition reads a workflow's document from a YAML or JSON file.
-func readDefinition(path string) (workflow.Version, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return workflow.Version{}, err
-	}
-	d, err := definition.Read(path, text)
-	if err != nil {
-		return workflow.Version{}, err
-	}
-	return versionOf(&d.Workflow)
 }
 
 // change is what the workflow is tried on.

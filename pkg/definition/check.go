@@ -180,9 +180,19 @@ func (s *Service) checkDefinitions(ctx context.Context, defs []store.Definition)
 	return list, nil
 }
 
-// CheckDocument checks what a file holds. Without a tenant of its own it is taken for the
-// tenant's of the workflow that it names.
+// CheckDocument checks what a file holds.
 func (s *Service) CheckDocument(ctx context.Context, doc *Document) (Checked, error) {
+	w, err := s.Whole(ctx, doc)
+	if err != nil {
+		return Checked{}, err
+	}
+	report, err := s.Check(ctx, w)
+	return Checked{ID: w.ID, Name: w.Name, Status: w.Status, Of: doc.file, Report: report}, err
+}
+
+// Whole is the workflow that a file holds. Without a tenant of its own it is taken for
+// the tenant's of the workflow that it names.
+func (s *Service) Whole(ctx context.Context, doc *Document) (*workflow.Workflow, error) {
 	w := doc.whole()
 	if w.ID != "" && !doc.Has["tenant_id"] {
 		d, err := s.Source.Definition(ctx, w.ID)
@@ -190,9 +200,8 @@ func (s *Service) CheckDocument(ctx context.Context, doc *Document) (Checked, er
 		case err == nil && d.TenantID != "":
 			w.TenantID = &d.TenantID
 		case err != nil && !errors.Is(err, workflow.ErrNotFound):
-			return Checked{}, err
+			return nil, err
 		}
 	}
-	report, err := s.Check(ctx, w)
-	return Checked{ID: w.ID, Name: w.Name, Status: w.Status, Of: doc.file, Report: report}, err
+	return w, nil
 }

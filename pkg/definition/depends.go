@@ -63,14 +63,12 @@ func (s *Service) Depends(ctx context.Context, what string) (*Dependents, error)
 			d.states = append(d.states, state{show, show.Next, "draft", draftErr})
 		}
 	}
-	table, column := strings.TrimPrefix(what, "public."), ""
+	table, column := strings.TrimPrefix(unquoted(what), "public."), ""
 	known, err := d.knows(ctx, table)
-	if err == nil && !known {
-		if i := strings.LastIndexByte(table, '.'); i > 0 {
-			before := table[:i]
-			if known, err = d.knows(ctx, before); known {
-				table, column = before, table[i+1:]
-			}
+	// A table's and a column's name may have dots: the longest that is a table's is meant.
+	for i := strings.LastIndexByte(table, '.'); err == nil && !known && i > 0; i = strings.LastIndexByte(table[:i], '.') {
+		if known, err = d.knows(ctx, table[:i]); known {
+			table, column = table[:i], table[i+1:]
 		}
 	}
 	if err != nil {
@@ -104,6 +102,38 @@ func (s *Service) Depends(ctx context.Context, what string) (*Dependents, error)
 		return nil, notFound("table %s has no column %s; %s", table, column, mend)
 	}
 	return answer, nil
+}
+
+// unquoted takes names out of the quotes that SQL has them in: "Big Orders"."the total".
+func unquoted(name string) string {
+	var b strings.Builder
+	for rest := name; ; {
+		part, more := rest, ""
+		if strings.HasPrefix(rest, `"`) {
+			end := 1
+			for end < len(rest) && (rest[end] != '"' || strings.HasPrefix(rest[end+1:], `"`)) {
+				if rest[end] == '"' {
+					end++
+				}
+				end++
+			}
+			if end >= len(rest) {
+				return name // it is not closed: a name that begins so
+			}
+			part, more = strings.ReplaceAll(rest[1:end], `""`, `"`), rest[end+1:]
+		} else if i := strings.IndexByte(rest, '.'); i >= 0 {
+			part, more = rest[:i], rest[i:]
+		}
+		b.WriteString(part)
+		if more == "" {
+			return b.String()
+		}
+		if more[0] != '.' {
+			return name
+		}
+		b.WriteByte('.')
+		rest = more[1:]
+	}
 }
 
 type dependents struct {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -87,6 +89,28 @@ func (m member) walk(path string) member {
 		}
 		m, path = next, path[length:]
 	}
+}
+
+// IsFile tells a file from an id, which has no dot; - is standard input.
+func IsFile(name string) bool { return strings.ContainsAny(name, "./") || name == "-" }
+
+// ReadFile reads a workflow from a file as Read does; - is standard input, as YAML.
+func ReadFile(name string) (*Document, error) {
+	var data []byte
+	var err error
+	if name == "-" {
+		name = "stdin"
+		data, err = io.ReadAll(os.Stdin)
+	} else {
+		data, err = os.ReadFile(name)
+	}
+	if err != nil {
+		if pe, ok := errors.AsType[*os.PathError](err); ok {
+			err = pe.Err
+		}
+		return nil, fmt.Errorf("can't read %s: %w", name, err)
+	}
+	return Read(name, data)
 }
 
 // Read reads a workflow from YAML or JSON, strictly. The error joins a *Problem for each

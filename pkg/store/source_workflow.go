@@ -118,7 +118,7 @@ func (s *Source) noWorkflow(ctx context.Context, id string) error {
 		return sourceError("look for versions of workflow "+id, err)
 	}
 	if last > 0 {
-		return notFound("workflow %s was deleted, as its version %d says; its versions are still there", id, last)
+		return notFound("workflow %s was deleted, as its version %d says; its versions are still there. To have it again, insert a row with this id and its tenant into rowbell.workflow_definition, then restore a version", id, last)
 	}
 	return notFound("there is no workflow %s", id)
 }
