@@ -178,6 +178,12 @@ func (c *Cache) Bind(f *Form, rel *change.Relation, t *workflow.Table, op change
 		}
 		b.present = b.present || part.present
 	}
+	if f.becomes && op == change.Update && len(b.leaves)+len(b.programs) == 0 {
+		b.warnings = append(b.warnings, &Error{
+			Where: "firing mode becomes_true", Message: "without a condition no update makes a row begin to match, so the trigger never fires for an update",
+			Mend: `say what is to become true, or use the firing mode "every"`,
+		})
+	}
 	if b.absent != "" && !b.present {
 		return nil, oneSided(where, b.absent, op)
 	}
@@ -352,6 +358,8 @@ type operand struct {
 	value    any        // nil, bool, change.Numeric, string, []any, map[string]any, time.Time, time.Duration
 	list     []operand  // a constant list's elements
 
+	local bool // of a time: it is without zone
+
 	truth    certainty // of a condition
 	all, any []*leaf   // of a condition: leaves all of which it needs, or one of which is enough
 }
@@ -384,8 +392,9 @@ type binder struct {
 }
 
 type variable struct {
-	name string
-	kind kind
+	name  string
+	kind  kind
+	local bool
 }
 
 func (b *binder) fail(loc file.Location, message, mend string) operand {
@@ -483,7 +492,7 @@ func (b *binder) identifier(n *ast.IdentifierNode) operand {
 	loc := n.Location()
 	for i := len(b.scopes) - 1; i >= 0; i-- {
 		if b.scopes[i].name == n.Value {
-			return operand{kind: b.scopes[i].kind, node: n, loc: loc}
+			return operand{kind: b.scopes[i].kind, node: n, loc: loc, local: b.scopes[i].local}
 		}
 	}
 	switch n.Value {
@@ -622,8 +631,8 @@ func (b *binder) column(loc file.Location, side rowSide, name string) operand {
 	} else {
 		b.present = true
 	}
-	o := operand{kind: kindOf(b.rel.Columns[i].Type), loc: loc, column: &columnRef{side, i}}
-	return o
+	t := b.rel.Columns[i].Type
+	return operand{kind: kindOf(t), loc: loc, column: &columnRef{side, i}, local: t.Kind == change.Date || t.Kind == change.Timestamp}
 }
 
 func kindOf(t change.Type) kind {
@@ -854,7 +863,7 @@ func (b *binder) binary(n *ast.BinaryNode) operand {
 		if k != right.kind || k == boolKind {
 			k = anyKind
 		}
-		return operand{kind: k, node: node, loc: loc}
+		return operand{kind: k, node: node, loc: loc, local: left.local || right.local}
 	}
 	return b.fail(loc, fmt.Sprintf("operator %s can't be used in a condition", n.Operator), "")
 }
@@ -1122,7 +1131,7 @@ func (b *binder) arithmetic(loc file.Location, operator string, left, right oper
 	if operator == "+" && (k == textKind || k == anyKind) {
 		node = b.apply(loc, made, environment(loc), node)
 	}
-	return operand{kind: k, node: node, loc: loc}
+	return operand{kind: k, node: node, loc: loc, local: k == timeKind && (left.local || right.local)}
 }
 
 func (b *binder) conditional(n *ast.ConditionalNode) operand {
@@ -1141,7 +1150,7 @@ func (b *binder) conditional(n *ast.ConditionalNode) operand {
 		}
 		node.Exp1, node.Exp2 = b.plain(yes), b.plain(no)
 	}
-	return operand{kind: k, node: node, loc: loc}
+	return operand{kind: k, node: node, loc: loc, local: yes.local || no.local}
 }
 
 func (b *binder) array(n *ast.ArrayNode) operand {
@@ -1193,7 +1202,7 @@ func (b *binder) let(n *ast.VariableDeclaratorNode) operand {
 		k = anyKind
 	}
 	b.variables++
-	b.scopes = append(b.scopes, variable{n.Name, k})
+	b.scopes = append(b.scopes, variable{n.Name, k, v.local})
 	body := b.expr(n.Expr)
 	node := &ast.VariableDeclaratorNode{Name: n.Name, Value: value, Expr: b.plain(body)}
 	b.scopes = b.scopes[:len(b.scopes)-1]
@@ -1202,7 +1211,7 @@ func (b *binder) let(n *ast.VariableDeclaratorNode) operand {
 	if k == boolKind && body.column != nil {
 		k = anyKind
 	}
-	return operand{kind: k, node: node, loc: loc}
+	return operand{kind: k, node: node, loc: loc, local: body.local}
 }
 
 // predicate rewrites any, all, none, one, count, filter and map, which are loops of
@@ -1334,7 +1343,7 @@ func (b *binder) call(n *ast.CallNode) operand {
 		if k != y.kind {
 			k = anyKind
 		}
-		return operand{kind: k, node: b.apply(loc, fn, b.plain(x), b.plain(y)), loc: loc}
+		return operand{kind: k, node: b.apply(loc, fn, b.plain(x), b.plain(y)), loc: loc, local: x.local || y.local}
 	default:
 		if _, ok := calendarFunctions[name]; ok {
 			return b.calendar(n, name)

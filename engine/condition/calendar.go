@@ -67,6 +67,9 @@ func (p *zoned) wall(v any) (t time.Time, ok bool) {
 		}
 		return v.In(p.zone), true
 	case string:
+		if t, err := parseMoment(v, change.TimestampTZ); err == nil && (t.Equal(change.Infinity) || t.Equal(change.NegInfinity)) {
+			return t, true
+		}
 		iso := v
 		if len(v) > 10 && v[10] == ' ' {
 			iso = v[:10] + "T" + v[11:]
@@ -170,10 +173,7 @@ func (b *binder) calendar(n *ast.CallNode, name string) operand {
 			return b.fail(x.loc, err.Error(), "")
 		}
 	}
-	if x.column != nil {
-		k := b.rel.Columns[x.column.column].Type.Kind
-		at.local = k == change.Date || k == change.Timestamp
-	}
+	at.local = x.local
 	node := b.apply(loc, f.fn, b.plain(x), constant(loc, at))
 	if name == "daysUntil" {
 		today := b.apply(loc, dayNumber, b.env(loc, readCommitTime), constant(loc, &zoned{zone: at.zone}))

@@ -108,6 +108,28 @@ func TestTimeBased(t *testing.T) {
 	}
 }
 
+// A time without zone is meant in the zone that it is looked at in, whatever was done to it.
+func TestLocalTimes(t *testing.T) {
+	r := values{"due": "2026-11-28", "local_at": "2026-11-28 23:30:00", "created_at": "2026-11-28 23:30:00+00", "status": "infinity"}
+	ctx := &Context{CommittedAt: at(t, "2026-11-25T10:00:00Z")}
+	for _, text := range []string{
+		`day(new.due, "America/New_York") == "2026-11-28"`,
+		`let d = new.due; day(d, "America/New_York") == "2026-11-28"`,
+		`day(new.due ?? now(), "America/New_York") == "2026-11-28"`,
+		`day(max(new.due, new.due), "America/New_York") == "2026-11-28"`,
+		`day(new.due + duration("1d"), "America/New_York") == "2026-11-29"`,
+		`day(true ? new.due : new.due, "America/New_York") == "2026-11-28"`,
+		`clock(new.local_at, "Asia/Tokyo") == "23:30:00"`,
+		`day(new.created_at, "Asia/Tokyo") == "2026-11-29"`,
+		`day(new.status) == "infinity" && daysUntil(new.status) > 99999`,
+	} {
+		b, _ := json.Marshal(map[string]string{"expression": text})
+		if got, err := evaluate(t, "expression", string(b), r, ctx); err != nil || !got {
+			t.Errorf("%s: got %v, %v", text, got, err)
+		}
+	}
+}
+
 func TestRoleBased(t *testing.T) {
 	ann := map[string]any{
 		"id": "ann", "roles": []any{"staff", "approver"},
@@ -224,6 +246,10 @@ func TestBecomesTrue(t *testing.T) {
 		if after != c.after || before != c.before || again != after || err1 != nil || err2 != nil || err3 != nil {
 			t.Errorf("%s: got %v after %v, and %v again; %v %v %v", c.form, after, before, again, err1, err2, err3)
 		}
+	}
+	b, err := bind(`{}`, 'f', change.Update)
+	if err != nil || len(b.Warnings()) != 1 || !strings.Contains(b.Warnings()[0].Error(), "never fires for an update") {
+		t.Errorf("without conditions: got %v, %v", b, err)
 	}
 	for _, c := range []struct {
 		form     string

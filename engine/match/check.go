@@ -74,10 +74,12 @@ func Check(w *workflow.Workflow, lookup Lookup, judge Judge) Report {
 		}
 		uses = judged.Columns
 	}
-	for i := range compiled.Workflow.Triggers {
-		c.trigger(i)
+	if len(compiled.Workflow.Triggers) <= mostTriggers && len(compiled.Workflow.Conditions) <= mostConditions {
+		for i := range compiled.Workflow.Triggers {
+			c.trigger(i)
+		}
+		c.conditions()
 	}
-	c.conditions()
 	c.lacks(uses)
 
 	r := Report{Verdict: compiled.Health.Verdict}

@@ -38,6 +38,12 @@ type trigger struct {
 	form     *condition.Form
 }
 
+// Each trigger is bound together with all conditions, in the stream.
+const (
+	mostTriggers   = 50
+	mostConditions = 50
+)
+
 // Judge says what recording must know of a workflow's actions; or what is wrong with
 // them, each with the action and the mend.
 type Judge func(*workflow.Workflow) (workflow.Judged, error)
@@ -90,6 +96,12 @@ func Compile(v workflow.Version, ref int32, judge Judge) *Compiled {
 			return c.broken(err.Error())
 		}
 		c.Routes, c.uses = judged.Routes, judged.Columns
+	}
+	switch {
+	case len(w.Triggers) > mostTriggers:
+		return c.broken(fmt.Sprintf("it has %d triggers, at most %d are taken; split it", len(w.Triggers), mostTriggers))
+	case len(w.Conditions) > mostConditions:
+		return c.broken(fmt.Sprintf("it has %d conditions, at most %d are taken; join them in one form or expression", len(w.Conditions), mostConditions))
 	}
 	var triggers []trigger
 	for i, t := range w.Triggers {

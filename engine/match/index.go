@@ -174,9 +174,10 @@ func (ix *Index) Bind(rel *change.Relation) *Table {
 		// Columns were added: what is bound stays as it is.
 		s.bound.describe(rel)
 		for _, e := range s.members {
-			if e.problems[s.label] == "" {
-				continue
+			if e.problems[s.label] == "" && len(e.warnings[s.label]) == 0 {
+				continue // it can only be better now
 			}
+			s.bound.remove(e.compiled)
 			delete(e.problems, s.label)
 			ix.bind(s.bound, e)
 			ix.judge(e)

@@ -22,6 +22,7 @@ type healthWriter struct {
 	pending map[string]workflow.Health // by workflow; not written yet
 	gone    map[string]bool            // of workflows that are not active any more
 	all     bool                       // pending is all there is: replace the table
+	begun   bool                       // it isn't yet: nothing is to be written
 }
 
 type healthStore interface {
@@ -34,18 +35,19 @@ func newHealthWriter(s healthStore, log *slog.Logger) *healthWriter {
 	return &healthWriter{store: s, log: log, wake: make(chan struct{}, 1), pending: make(map[string]workflow.Health), gone: make(map[string]bool)}
 }
 
-// begin forgets what an earlier holding left unwritten.
+// begin forgets what an earlier holding left unwritten. Until replace nothing is written.
 func (w *healthWriter) begin() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	clear(w.pending)
 	clear(w.gone)
+	w.all, w.begun = false, true
 }
 
 // replace says that what was handed over since begin is all there is.
 func (w *healthWriter) replace() {
 	w.mu.Lock()
-	w.all = true
+	w.all, w.begun = true, false
 	w.mu.Unlock()
 	w.signal()
 }
@@ -103,6 +105,10 @@ func (w *healthWriter) run(ctx context.Context) error {
 
 func (w *healthWriter) write(ctx context.Context) error {
 	w.mu.Lock()
+	if w.begun { // a part of it would be taken for all
+		w.mu.Unlock()
+		return nil
+	}
 	hs, all := make([]workflow.Health, 0, len(w.pending)), w.all
 	for _, h := range w.pending {
 		hs = append(hs, h)

@@ -1,9 +1,10 @@
 package workflow
 
 import (
-	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -31,12 +32,22 @@ const (
 	ByDirectory = "directory"
 )
 
+var rolesKeys = []string{"roles", "all_roles", "not_roles", "actors", "not_actors", "attributes", "by"}
+
 // ParseRoles reads a role_based condition_config. The error names the key that is wrong.
 func ParseRoles(config json.RawMessage) (Roles, error) {
 	var r Roles
-	dec := json.NewDecoder(bytes.NewReader(config))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&r); err != nil {
+	var keys map[string]json.RawMessage
+	err := json.Unmarshal(config, &keys)
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if !slices.Contains(rolesKeys, key) { // json would take Roles for roles
+			err = cmp.Or(err, fmt.Errorf("unknown field %q", key))
+		}
+	}
+	if err == nil {
+		err = json.Unmarshal(config, &r)
+	}
+	if err != nil {
 		return r, fmt.Errorf("%w; there are roles, all_roles, not_roles, actors and not_actors (lists of texts), attributes (field conditions) and by", err)
 	}
 	given := len(r.Attributes) > 0

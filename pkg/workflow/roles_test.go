@@ -17,6 +17,7 @@ func TestParseRoles(t *testing.T) {
 		{`{"roles": []}`, "roles is an empty list"},
 		{`{"all_roles": [""]}`, "all_roles holds an empty text"},
 		{`{"rolls": ["x"]}`, `unknown field "rolls"; there are roles`},
+		{`{"Roles": ["x"]}`, `unknown field "Roles"`},
 		{`{"roles": "x"}`, "lists of texts"},
 		{`{"roles": ["x"], "by": "ldap"}`, `by is "ldap"`},
 		{`{"roles": ["x"], "attributes": {"a": 1}, "by": "directory"}`, "the directory knows no attributes"},
