@@ -35,6 +35,7 @@ type spec struct {
 	matches   int      // of how many events one matches; 0 none
 	to        string   // URL of webhook actions; one where nothing listens by default
 	crowd     int      // active workflows on orders besides, of which none matches
+	mixed     bool     // they are a mixed set
 	among     []string // instead: one workflow for each of these URLs, each with its share of the events
 }
 
@@ -125,7 +126,7 @@ func prepare(ctx context.Context, server *localpg.Server, s spec) (*workload, er
 		w.want = s.events / s.matches
 	}
 	if s.crowd > 0 {
-		if _, err := conn.Exec(ctx, crowd, s.crowd); err != nil {
+		if _, err := conn.Exec(ctx, crowd, s.crowd, s.mixed); err != nil {
 			return nil, fmt.Errorf("define %d workflows: %w", s.crowd, err)
 		}
 	}
