@@ -74,6 +74,9 @@ func (s *Service) Depends(ctx context.Context, what string) (*Dependents, error)
 	if err != nil {
 		return nil, err
 	}
+	if strings.Trim(table, ".") == "" {
+		return nil, notFound("no table is named; write orders, or orders.status for a column")
+	}
 	if !known {
 		_, _, err := c.lookup(ctx, table)
 		if before, _, ok := strings.Cut(table, "."); ok { // the table of table.column, most often
