@@ -223,7 +223,8 @@ var words = map[string]bool{
 }
 
 func writeScalarText(b *bytes.Buffer, s string) {
-	if plain.MatchString(s) && !words[strings.ToLower(s)] && strings.TrimSpace(s) == s && !strings.ContainsFunc(s, unprintable) {
+	// The parser takes << for a merge of keys wherever it stands.
+	if plain.MatchString(s) && !strings.Contains(s, "<<") && !words[strings.ToLower(s)] && strings.TrimSpace(s) == s && !strings.ContainsFunc(s, unprintable) {
 		b.WriteString(s)
 		return
 	}

@@ -147,7 +147,7 @@ func TestYAMLRoundTrip(t *testing.T) {
 	special := []string{
 		"", " ", "a", "no", "Yes", "~", "null", "0", "0123", "0x1F", "1e3", "1_000", ".inf", ".nan", "-", "- a", "a: b", "a #b", "#", "&a", "*a", "!t", "%", "@", "`",
 		"{", "}", "[", "]", ",", "?", "? a", ":", "a:", "|", ">", "'", `"`, `\`, `'"\`, "a\nb", "a\nb\n", "a\n\nb", "\na", " a\nb", "a \nb", "a\n b", "a\n\tb", "\t", "a\tb", "a\r\nb",
-		"a\n\n", "ä", "日本", "😀", "\u2028", "\u0085", "\uFEFF", "\x01", "\x7f", "2026-11-25", "2026-11-25 10:00:00", "12:30:45", "<<", "=", "---", "...", "a\n---\nb", "--- a", "new.total > 1", "a 'b' c", "it's",
+		"a\n\n", "ä", "日本", "😀", "\u2028", "\u0085", "\uFEFF", "\x01", "\x7f", "2026-11-25", "2026-11-25 10:00:00", "12:30:45", "<<", "A<<", "a << b", "a\n<<: b\n", "<<a\nb", "=", "---", "...", "a\n---\nb", "--- a", "new.total > 1", "a 'b' c", "it's",
 		"#a\nb", "{{ new.a }}", "{{ new.a }}\n{{ new.b }}", "on", "a\n#b", "%a\nb", "a\u00a0", "\u00a0a\nb", "true", "+1", "1.", "1.0", "0o7", "0b1",
 	}
 	texts := rapid.OneOf(rapid.SampledFrom(special), rapid.String().Filter(func(s string) bool { return !strings.ContainsRune(s, 0) }),
