@@ -293,7 +293,7 @@ func TestExplainAgainstEval(t *testing.T) {
 	count := map[Verdict]int{}
 	kinds := map[ClauseKind]int{}
 	unbound, before := 0, 0
-	for range 3000 {
+	for range 6000 {
 		var src Source
 		if r.IntN(3) > 0 {
 			src = withExpression(randomExpression(r, 0))
@@ -373,11 +373,11 @@ func TestExplainAgainstEval(t *testing.T) {
 		}
 	}
 	t.Logf("%v %v, %d can't be bound, %d are about the row before", count, kinds, unbound, before)
-	if before < 200 {
+	if before < 500 {
 		t.Errorf("only %d are about the row before", before)
 	}
 	for _, v := range []Verdict{True, False, Failed} {
-		if count[v] < 200 {
+		if count[v] < 500 {
 			t.Errorf("only %d are %s", count[v], v)
 		}
 	}
