@@ -35,10 +35,10 @@ func config(url string) app.Config {
 // Drained is what a worker process says of its drain.
 type Drained struct {
 	Mallocs uint64 // heap objects allocated from holding the slot to the end
-	// Ready is how long it took to hold the slot, the definitions loaded, and Steady how
-	// long the second half of the WAL took, in seconds: what was read ahead while
-	// the definitions were bound to the table, and health written, lies before.
-	Ready, Steady float64
+	// Ready is how long it took to hold the slot, the definitions loaded, and Took how long
+	// all the WAL took from there on, binding the definitions to their table included, in
+	// seconds.
+	Ready, Took float64
 }
 
 // Drain is the measured process: a worker that runs until a transaction that commits
@@ -62,8 +62,6 @@ func Drain(ctx context.Context, url, mark string, coalesce app.CoalesceMode, out
 	held := false
 	began := time.Now()
 	var ready time.Duration
-	var half change.LSN
-	var steady time.Time // when half was recorded
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -76,17 +74,14 @@ func Drain(ctx context.Context, url, mark string, coalesce app.CoalesceMode, out
 		if !held && at.EndLSN != 0 {
 			runtime.ReadMemStats(&before)
 			held = true
-			ready, half = time.Since(began), at.EndLSN+(lsn-at.EndLSN)/2
-		}
-		if held && steady.IsZero() && at.Position.CommitLSN >= half {
-			steady = time.Now()
+			ready = time.Since(began)
 		}
 		if at.Position.CommitLSN >= lsn {
 			break
 		}
 	}
 	runtime.ReadMemStats(&after)
-	return json.NewEncoder(out).Encode(Drained{Mallocs: after.Mallocs - before.Mallocs, Ready: ready.Seconds(), Steady: time.Since(steady).Seconds()})
+	return json.NewEncoder(out).Encode(Drained{Mallocs: after.Mallocs - before.Mallocs, Ready: ready.Seconds(), Took: (time.Since(began) - ready).Seconds()})
 }
 
 // run is one measured process.
