@@ -19,6 +19,8 @@ type Kind struct {
 	// Recipients says that a delivery is one recipient's. A workflow with such an
 	// action needs recipients.
 	Recipients bool
+	// Address is what a recipient must have to be reached; of kinds with Recipients.
+	Address workflow.Address
 	// Retry is when a failed attempt is repeated, unless the workflow says otherwise.
 	Retry Schedule
 	// Parse reads an action_config that satisfies Schema. Errors name the key, what is
@@ -47,7 +49,10 @@ type Delivery struct {
 	// Event has Table and Data set. Shared: read only.
 	Event     *workflow.Event
 	Workflow  Workflow
-	Recipient string // whose share it is; "" for the action as a whole
+	Recipient string // whose share it is, by their id; "" for the action as a whole
+	// Person is the same with what the directory knew of them; nil for the action as a
+	// whole. Shared: read only.
+	Person *workflow.Person
 	// Secret returns a secret of the workflow's tenant by its name. Its errors may be
 	// shown.
 	Secret func(ctx context.Context, name string) (string, error)

@@ -137,6 +137,7 @@ func (e *Engine) event(b *binding, ev *change.Event, pos change.Position, side c
 		Op:          op,
 		TenantID:    b.layout.tenantOf(row),
 		RowKey:      b.layout.keyOf(row),
+		XID:         e.txn.xid,
 	}
 	if b.domain != "" {
 		e.data = appendDomainData(e.data[:0], ev, e.txn.actor)

@@ -131,7 +131,10 @@ func (e *Executor) run(work context.Context, t *task) result {
 			o.Verb, o.Reason = workflow.Cancel, nobody(step.Recipients)
 			return r
 		}
-		r.address = to
+		r.address = &workflow.Addressing{Leased: t.Leased}
+		for _, id := range to {
+			r.address.People = append(r.address.People, workflow.Person{ID: id, Stranger: true})
+		}
 		return r
 	}
 	// What was read above may have taken longer than the lease lasts: the database was slow,
@@ -175,7 +178,7 @@ func (e *Executor) bigTurn(work context.Context, t *task) (release func(), ok bo
 func (e *Executor) attempt(work context.Context, o *workflow.Outcome, p *plan, step *actions.Step, event *workflow.Event) {
 	seen := &secrets{store: e.store, tenant: p.workflow.TenantID}
 	d := &actions.Delivery{
-		ID: o.ID(), Attempt: int(o.Attempts) + 1, Event: event, Workflow: p.workflow, Recipient: o.Recipient, Secret: seen.get,
+		ID: o.ID(), Attempt: int(o.Attempts) + 1, Event: event, Workflow: p.workflow, Recipient: o.Recipient, Person: o.Person, Secret: seen.get,
 	}
 	if fault.On("key_per_attempt") {
 		d.ID += "-" + strconv.FormatInt(time.Now().UnixNano(), 36)

@@ -95,7 +95,7 @@ type Executor struct {
 type result struct {
 	task    *task // nil: not of the pool
 	outcome workflow.Outcome
-	address []string // instead: whom it is for
+	address *workflow.Addressing // instead: whom it is for
 }
 
 // New makes an executor. open opens a connection to the queue.
@@ -228,6 +228,7 @@ func (e *Executor) Recorded(list []*workflow.Delivery, since time.Time, recorded
 			fresh = append(fresh, &workflow.Leased{
 				ExecutionID: id, Action: d.Action, VersionRef: x.VersionRef, TenantID: x.TenantID, Kind: d.Kind, Order: d.Order,
 				Priority: x.Priority, Lane: d.Lane, Addressed: d.Addressed, Sole: n-i == 1, Event: x.Event,
+				XID: x.Event.XID,
 			})
 		}
 		i = n
@@ -441,7 +442,7 @@ func (e *Executor) write(work, calls context.Context, q Queue, batch []result) {
 	slices.SortFunc(batch, func(a, b result) int { return byKey(a.leased(), b.leased()) })
 	for _, r := range batch {
 		if r.address != nil {
-			addressings = append(addressings, workflow.Addressing{Leased: r.task.Leased, Recipients: r.address})
+			addressings = append(addressings, *r.address)
 			addressed = append(addressed, r.task)
 			continue
 		}
@@ -549,9 +550,10 @@ func (e *Executor) address(work, calls context.Context, q Queue, list []workflow
 			e.metrics.leasesLost.Inc()
 			continue
 		}
-		for _, r := range a.Recipients {
+		for i := range a.People {
 			share := *a.Leased
-			share.Recipient, share.Addressed, share.Sole = r, true, a.Sole && len(a.Recipients) == 1
+			share.Recipient, share.Person, share.XID = a.People[i].ID, &a.People[i], 0
+			share.Addressed, share.Sole = true, a.Sole && len(a.People)+len(a.Left) == 1
 			s.list = append(s.list, &share)
 		}
 	}

@@ -107,7 +107,7 @@ const leasedColumns = `coalesce(t.execution_id, ''), coalesce(t.action, 0::int2)
 	coalesce(t."order", 0), coalesce(t.priority, 0), coalesce(t.attempts, 0::int2), coalesce(t.lane, 0), coalesce(t.addressed, false), coalesce(t.sole, false),
 	coalesce(t.committed_at, 'epoch'), coalesce(e.event_id, ''), coalesce(e.stream, 0), coalesce((e.commit_lsn - '0/0')::int8, 0),
 	coalesce(e.seq, 0), coalesce(e.side, 0::int2), coalesce(e.table_ref, 0), coalesce(e.op::text, ''), coalesce(e.tenant_id, ''),
-	coalesce(e.row_key, ''), coalesce(e.domain, ''), case when pg_column_size(e.data) <= 32768 then e.data end`
+	coalesce(e.row_key, ''), coalesce(e.domain, ''), coalesce(t.xid, 0), t.address::text, case when pg_column_size(e.data) <= 32768 then e.data end`
 
 const leasedJoins = `left join rowbell.event e on e.event_id = left(t.execution_id, 26) and e.committed_at = t.committed_at`
 
@@ -201,13 +201,18 @@ func (q *Queue) name(ctx context.Context, conn *pgx.Conn, list []*workflow.Lease
 // in the row.
 func scanLeased(row pgx.Rows, before ...any) (*workflow.Leased, error) {
 	var op string
-	var lsn int64
+	var lsn, xid int64
+	var address *string
 	l, e := &workflow.Leased{}, &workflow.Event{}
 	err := row.Scan(append(before, &l.ExecutionID, &l.Action, &l.VersionRef, &l.Recipient, &l.Kind, &l.Order, &l.Priority, &l.Attempts, &l.Lane,
 		&l.Addressed, &l.Sole, &e.CommittedAt, &e.ID, &e.Position.Stream, &lsn, &e.Position.Seq, &e.Side, &e.TableRef, &op,
-		&e.TenantID, &e.RowKey, &e.Domain, &e.Data)...)
+		&e.TenantID, &e.RowKey, &e.Domain, &xid, &address, &e.Data)...)
 	if err != nil || l.ExecutionID == "" {
 		return nil, err
+	}
+	l.XID = uint64(xid)
+	if address != nil {
+		l.Person = workflow.ParsePerson([]byte(*address))
 	}
 	if e.Domain != "" {
 		e.Table = workflow.DomainPrefix + e.Domain
@@ -331,10 +336,10 @@ const settleSQL = `with o as materialized (
 		(q.attempts + o.tried::int4)::int2 as attempts, o.verb, o.code, o.ms, o.reason, o.response, o.stop
 ), sole as (
 	insert into rowbell.execution (id, committed_at, executed_at, settled_at, version_ref, priority, duration_ms, action, attempts, code, status, kind,
-		recipient, error, result)
+		recipient, error, result, address)
 	select execution_id, committed_at, executed_at, clock_timestamp(), version_ref, priority, ms, action, attempts, code,
 		case verb when 's' then 'success' when 'd' then 'failure' else 'cancelled' end, kind, nullif(recipient, ''), reason,
-		case when response is not null then jsonb_build_object('response', response) end
+		case when response is not null then jsonb_build_object('response', response) end, address
 	from gone where sole
 ), ended as (
 	insert into rowbell.delivery_ended (execution_id, committed_at, ended_at, version_ref, "order", duration_ms, action, attempts, code, recipient, kind,
@@ -541,19 +546,24 @@ func verbChar(v workflow.Verb) byte {
 	return '?'
 }
 
-// addressSQL replaces a delivery by one for each recipient, under the same lease.
+// addressSQL replaces a delivery by one for each recipient, under the same lease. Those
+// who are left out have ended at once.
 const addressSQL = `with gone as (
 	delete from rowbell.queue where execution_id = $1 and action = $2 and recipient = '' and not addressed and lease_by = $4 returning *
 ), shares as (
 	insert into rowbell.queue (committed_at, executed_at, ready_at, lease_until, version_ref, priority, "order", action, attempts, sole, addressed,
-		execution_id, recipient, kind, lease_by, lane)
-	select g.committed_at, g.executed_at, g.ready_at, clock_timestamp() + $5::interval, g.version_ref, g.priority, g."order", g.action, g.attempts,
-		g.sole and cardinality($3::text[]) = 1, true, g.execution_id, r, g.kind, g.lease_by, g.lane
-	from gone g cross join unnest($3::text[]) r
+		execution_id, recipient, address, kind, lease_by, lane)
+	select g.committed_at, g.executed_at, g.ready_at, clock_timestamp() + $5::interval, g.version_ref, g.priority, g."order", g.action, 0,
+		g.sole and cardinality($3::text[]) + cardinality($7::text[]) = 1, true, g.execution_id, r.id, r.address::json, g.kind, g.lease_by, g.lane
+	from gone g cross join unnest($3::text[], $6::text[]) r (id, address)
+), left_out as (
+	insert into rowbell.delivery_ended (execution_id, committed_at, ended_at, version_ref, "order", action, attempts, recipient, kind, status, reason, address)
+	select g.execution_id, g.committed_at, clock_timestamp(), g.version_ref, g."order", g.action, 0, r.id, g.kind, 'cancelled', r.why, r.address::json
+	from gone g cross join unnest($7::text[], $8::text[], $9::text[]) r (id, address, why)
 ), made as (
 	insert into rowbell.execution_open (committed_at, executed_at, version_ref, priority, open, id)
 	select committed_at, executed_at, version_ref, priority, cardinality($3::text[]), execution_id
-	from gone where sole and cardinality($3::text[]) > 1
+	from gone where sole and cardinality($3::text[]) + cardinality($7::text[]) > 1
 ), more as (
 	update rowbell.execution_open x set open = x.open + cardinality($3::text[]) - 1
 	from gone g where not g.sole and x.id = g.execution_id
@@ -571,7 +581,15 @@ func (q *Queue) Address(ctx context.Context, list []workflow.Addressing) (done [
 	}
 	b := &pgx.Batch{}
 	for _, a := range list {
-		b.Queue(addressSQL, a.ExecutionID, a.Action, a.Recipients, q.process, q.lease).QueryRow(func(row pgx.Row) error {
+		ids, people := make([]string, len(a.People)), make([]string, len(a.People))
+		for i := range a.People {
+			ids[i], people[i] = a.People[i].ID, storable(string(a.People[i].JSON()))
+		}
+		leftIDs, left, why := make([]string, len(a.Left)), make([]string, len(a.Left)), make([]string, len(a.Left))
+		for i := range a.Left {
+			leftIDs[i], left[i], why[i] = a.Left[i].ID, storable(string(a.Left[i].JSON())), storable(a.Left[i].Why)
+		}
+		b.Queue(addressSQL, a.ExecutionID, a.Action, ids, q.process, q.lease, people, leftIDs, left, why).QueryRow(func(row pgx.Row) error {
 			var n int
 			err := row.Scan(&n)
 			done = append(done, n == 1)

@@ -62,6 +62,14 @@ func (w *world) pending(t testing.TB, deliveries, n int, change ...func(*workflo
 	return events
 }
 
+func people(ids ...string) []workflow.Person {
+	var list []workflow.Person
+	for _, id := range ids {
+		list = append(list, workflow.Person{ID: id, Reasons: []string{"user " + id}})
+	}
+	return list
+}
+
 func ids(list []*workflow.Leased) string {
 	var s []string
 	for _, l := range list {
@@ -495,10 +503,10 @@ func TestAddress(t *testing.T) {
 	gone := *got[0]
 	gone.ExecutionID = "nobody's"
 	done, err := q.Address(t.Context(), []workflow.Addressing{
-		{Leased: got[0], Recipients: []string{"ann"}},
-		{Leased: got[1], Recipients: []string{"ann", "ben.x"}},
-		{Leased: &gone, Recipients: []string{"ann"}},
-		{Leased: got[2], Recipients: []string{"cid", "dot", "eve"}},
+		{Leased: got[0], People: people("ann")},
+		{Leased: got[1], People: people("ann", "ben.x")},
+		{Leased: &gone, People: people("ann")},
+		{Leased: got[2], People: people("cid", "dot", "eve")},
 	})
 	if err != nil || fmt.Sprint(done) != "[true true false true]" {
 		t.Fatalf("Address = %v, %v", done, err)

@@ -182,13 +182,13 @@ var sectionSpecs = [nSections]sectionSpec{
 	},
 	secQueue: {
 		`insert into rowbell.queue (execution_id, committed_at, version_ref, priority, "order", action, kind, sole, addressed, big_lsn, big_stream, lane,
-	executed_at, ready_at, lease_until, lease_by)
-	select u.id, u.committed_at, u.version_ref, u.priority, u."order", u.action, u.kind, u.sole, u.addressed, u.big_lsn, u.big_stream, u.lane, c.t,
+	xid, executed_at, ready_at, lease_until, lease_by)
+	select u.id, u.committed_at, u.version_ref, u.priority, u."order", u.action, u.kind, u.sole, u.addressed, u.big_lsn, u.big_stream, u.lane, u.xid, c.t,
 	case when u.waits then null when u.big_lsn is not null then 'infinity' else c.t end,
 	case when u.leased then c.t + c.lease end,
 	case when u.leased then c.lease_to end
-	from %s u (id, committed_at, version_ref, priority, "order", action, kind, sole, addressed, big_lsn, big_stream, lane, waits, leased), c`,
-		[]elem{tText, tTime, tInt4, tInt4, tInt4, tInt2, tText, tBool, tBool, tLSN, tInt4, tInt8, tBool, tBool},
+	from %s u (id, committed_at, version_ref, priority, "order", action, kind, sole, addressed, big_lsn, big_stream, lane, waits, leased, xid), c`,
+		[]elem{tText, tTime, tInt4, tInt4, tInt4, tInt2, tText, tBool, tBool, tLSN, tInt4, tInt8, tBool, tBool, tInt8},
 	},
 	secSurrogates: {
 		`insert into rowbell.surrogate (ref, kind, id, version, tenant_id, name, stream, commit_lsn) select u.* from %s u, c`,
@@ -397,6 +397,11 @@ func (r *Recorder) queued(d *workflow.Delivery) {
 	c[11].int8(d.Lane)
 	c[12].bool(waits)
 	c[13].bool(d.Leased && !waits && !x.BigRef)
+	if d.Addressed || x.Event.XID == 0 {
+		c[14].null()
+	} else {
+		c[14].int8(int64(x.Event.XID))
+	}
 }
 
 func (r *Recorder) applied(list []workflow.Applied) {

@@ -11,7 +11,8 @@ type Leased struct {
 	Action      int16  // index in the version's actions; GateAction
 	VersionRef  int32  // surrogate of the workflow version
 	TenantID    string // of the workflow; "" = an operators' one
-	Recipient   string // whose share it is; "" for the action as a whole
+	Recipient   string // whose share it is, by their id; "" for the action as a whole
+	Person      *Person // the same with what the directory knew; nil for the action as a whole
 	Kind        string // action_type; GateKind
 	Order       int32
 	Priority    int32
@@ -22,6 +23,9 @@ type Leased struct {
 	// Event is what it is about. Data is nil if it is too big to come along; it is to be
 	// read when it is needed.
 	Event *Event
+	// XID is the 64-bit xid of the event's transaction in the source, for deliveries that
+	// are still to be addressed; 0 if it doesn't matter any more.
+	XID uint64
 }
 
 // ID is the delivery's public id, and the idempotency key of all its attempts.
@@ -89,5 +93,6 @@ type Claimed struct {
 // Addressing replaces an action's delivery by one for each of its recipients.
 type Addressing struct {
 	*Leased
-	Recipients []string // without doubles
+	People []Person  // without doubles by id
+	Left   []LeftOut // without doubles, and none of People
 }

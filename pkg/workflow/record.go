@@ -40,6 +40,8 @@ type Event struct {
 	// RowKey is the key column values as text, joined by ","; "" without a key. Different
 	// rows have different keys, unless a key column is redacted or NULL.
 	RowKey string
+	// XID is the 64-bit xid of the transaction in the source; known only while it is recorded.
+	XID uint64
 	// Data is {"new": {…}, "old": {…}, "changed": […]|null, "unavailable": […],
 	// "actor": {…}}: what a webhook's data holds of the row. Hidden columns are
 	// absent, redacted ones masked.
