@@ -15,7 +15,7 @@ import (
 )
 
 // CommonKeys are the keys of action_config that every kind has.
-var CommonKeys = []string{"on_failure", "retry"}
+var CommonKeys = []string{"exclude", "on_failure", "retry"}
 
 // Plan is what a workflow version does: one Step for each action of its document, in
 // the document's order.
@@ -33,6 +33,8 @@ type Step struct {
 	// Recipients are those that the workflow has for this action; only of kinds that
 	// take any.
 	Recipients []workflow.Recipient
+	// Exclude is who of them doesn't get it.
+	Exclude []workflow.Exclusion
 	// Lane is the same for all deliveries of one tenant to one destination.
 	Lane int64
 }
@@ -54,6 +56,7 @@ func (r *Registry) Plan(w *workflow.Workflow) (*Plan, error) {
 		step, err := r.step(a, defaults)
 		if err == nil && step.Kind.Recipients {
 			step.Recipients, err = recipientsOf(w, a)
+			step.Exclude = append(slices.Clip(step.Exclude), defaults.exclude...)
 		}
 		if err != nil {
 			for line := range strings.SplitSeq(err.Error(), "\n") {
@@ -101,6 +104,14 @@ func (r *Registry) step(a workflow.Action, d defaults) (Step, error) {
 			return Step{}, fmt.Errorf("retry: %w", err)
 		}
 	}
+	if text, ok := common["exclude"]; ok {
+		if !kind.Recipients {
+			return Step{}, errors.New("exclude: an action of this kind has no recipients; leave it out")
+		}
+		if s.Exclude, err = parseExclude(text); err != nil {
+			return Step{}, fmt.Errorf("exclude: %w", err)
+		}
+	}
 	onFailure := d.onFailure
 	if text, ok := common["on_failure"]; ok {
 		onFailure = text
@@ -140,11 +151,12 @@ func splitConfig(config json.RawMessage) (own json.RawMessage, common map[string
 type defaults struct {
 	retry     map[string]Schedule // by kind; "" for the rest
 	onFailure json.RawMessage
+	exclude   []workflow.Exclusion
 }
 
-// readDefaults reads the settings retry and on_failure of a workflow:
+// readDefaults reads the settings retry, on_failure and exclude of a workflow:
 //
-//	{"retry": ["5s", "5m"], "on_failure": "continue"}
+//	{"retry": ["5s", "5m"], "on_failure": "continue", "exclude": ["actor"]}
 //	{"retry": {"webhook": ["5s", "5m"]}}
 func (r *Registry) readDefaults(settings json.RawMessage) (defaults, error) {
 	d := defaults{retry: make(map[string]Schedule)}
@@ -154,6 +166,7 @@ func (r *Registry) readDefaults(settings json.RawMessage) (defaults, error) {
 	var s struct {
 		Retry     json.RawMessage `json:"retry"`
 		OnFailure json.RawMessage `json:"on_failure"`
+		Exclude   json.RawMessage `json:"exclude"`
 	}
 	if err := json.Unmarshal(settings, &s); err != nil {
 		return d, errors.New(`settings are not a JSON object; write them as {"retry": ["5s", "5m"], "on_failure": "continue"}`)
@@ -163,6 +176,12 @@ func (r *Registry) readDefaults(settings json.RawMessage) (defaults, error) {
 			return d, fmt.Errorf("settings: %w", err)
 		}
 		d.onFailure = s.OnFailure
+	}
+	if len(s.Exclude) > 0 && string(s.Exclude) != "null" {
+		var err error
+		if d.exclude, err = parseExclude(s.Exclude); err != nil {
+			return d, fmt.Errorf("settings: exclude: %w", err)
+		}
 	}
 	switch text := bytes.TrimSpace(s.Retry); {
 	case len(text) == 0 || string(text) == "null":
@@ -262,16 +281,52 @@ func recipientsOf(w *workflow.Workflow, a workflow.Action) ([]workflow.Recipient
 			continue
 		}
 		switch r.Type {
-		case "user", "attribute":
+		case "user", "role", "group", "attribute":
 			if !slices.ContainsFunc(list, func(have workflow.Recipient) bool { return have.Type == r.Type && have.Value == r.Value }) {
 				list = append(list, r)
 			}
 		default:
-			return nil, fmt.Errorf("not supported by this version yet: recipients of type %s; use user (an id), or attribute (a column that holds one)", r.Type)
+			return nil, fmt.Errorf("%s is no type of recipient; use user (an id), role, group, or attribute (a column that holds an id or an address)", shorten(r.Type))
 		}
 	}
 	if len(list) == 0 {
-		return nil, errors.New("it needs a recipient; add a row to workflow_recipient: a user's id, or attribute with the name of a column that holds one")
+		return nil, errors.New("it needs a recipient; add a row to workflow_recipient: a user's id, a role, a group, or attribute with the name of a column that holds an id")
+	}
+	return list, nil
+}
+
+// maxExclusions is how many an action and a workflow's settings may list each.
+const maxExclusions = 50
+
+// parseExclude reads who doesn't get what an action sends:
+//
+//	["actor", {"user": "bob"}, {"role": "intern"}, {"group": "board"}, {"attribute": "created_by"}]
+func parseExclude(text json.RawMessage) ([]workflow.Exclusion, error) {
+	const mend = `write a list, as ["actor", {"user": "bob"}, {"role": "intern"}, {"group": "board"}, {"attribute": "created_by"}]`
+	var items []json.RawMessage
+	if err := json.Unmarshal(text, &items); err != nil {
+		return nil, fmt.Errorf("%s is no list; %s", shorten(string(text)), mend)
+	}
+	if len(items) > maxExclusions {
+		return nil, fmt.Errorf("%d are too many; the most are %d: make a role or a group of them", len(items), maxExclusions)
+	}
+	var list []workflow.Exclusion
+	for _, item := range items {
+		var word string
+		var one map[string]string
+		switch {
+		case json.Unmarshal(item, &word) == nil && word == "actor":
+			list = append(list, workflow.Exclusion{Type: "actor"})
+		case json.Unmarshal(item, &one) == nil && len(one) == 1:
+			for of, value := range one {
+				if !slices.Contains([]string{"user", "role", "group", "attribute"}, of) || value == "" {
+					return nil, fmt.Errorf("%s excludes nobody; %s", shorten(string(item)), mend)
+				}
+				list = append(list, workflow.Exclusion{Type: of, Value: value})
+			}
+		default:
+			return nil, fmt.Errorf("%s excludes nobody; %s", shorten(string(item)), mend)
+		}
 	}
 	return list, nil
 }

@@ -3,6 +3,7 @@ package actions
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -99,10 +100,10 @@ func TestPlanProblems(t *testing.T) {
 	}{
 		{``, []string{`rung {}`}, `action 1 (rung): unknown action kind "rung"; did you mean "ring"?`},
 		{``, []string{`ring []`}, `action 1 (ring): action_config is not a JSON object; write {} if there is nothing to configure`},
-		{``, []string{`ring {"to": 1, "x": 1}`}, "action 1 (ring): to: it is a number, where a string belongs; write it as \"a/b\"\naction 1 (ring): x: there is no such key; the keys are: exact, flag, headers, named, pin, secret, times, to, tone, unique; and those of every kind, on_failure and retry"},
+		{``, []string{`ring {"to": 1, "x": 1}`}, "action 1 (ring): to: it is a number, where a string belongs; write it as \"a/b\"\naction 1 (ring): x: there is no such key; the keys are: exact, flag, headers, named, pin, secret, times, to, tone, unique; and those of every kind, exclude, on_failure and retry"},
 		{``, []string{`ring {"to": "a"}`, `ring {"to": "bad"}`}, `action 2 (ring): to: nobody is called bad; write another name`},
 		{``, []string{`ring {"to": "bad"}`, `rung {}`}, "action 1 (ring): to: nobody is called bad; write another name\naction 2 (rung): unknown action kind \"rung\"; did you mean \"ring\"?"},
-		{``, []string{`tell {}`}, `action 1 (tell): it needs a recipient; add a row to workflow_recipient: a user's id, or attribute with the name of a column that holds one`},
+		{``, []string{`tell {}`}, `action 1 (tell): it needs a recipient; add a row to workflow_recipient: a user's id, a role, a group, or attribute with the name of a column that holds an id`},
 		{``, []string{`ring {"to": "a", "retry": "5s"}`}, `action 1 (ring): retry: "5s" is no list` + schedule},
 		{``, []string{`ring {"to": "a", "retry": null}`}, `action 1 (ring): retry: null is no list` + schedule},
 		{``, []string{`ring {"to": "a", "retry": ["soon"]}`}, `action 1 (ring): retry: "soon" is not a duration, as 90s, 5m, 2h or 1d` + schedule},
@@ -151,7 +152,29 @@ func TestPlanRecipients(t *testing.T) {
 		t.Errorf("recipients are %v and %v", one, two)
 	}
 	w.Recipients = append(w.Recipients, workflow.Recipient{ActionID: &a, Type: "role", Value: "clerk"})
-	const want = "action 1 (tell): not supported by this version yet: recipients of type role; use user (an id), or attribute (a column that holds one)"
+	w.Actions[1].Config = []byte(`{"exclude": ["actor", {"role": "intern"}]}`)
+	w.Settings = []byte(`{"exclude": [{"attribute": "created_by"}]}`)
+	if p, err = r.Plan(w); err != nil || len(ids(p.Steps[0])) != 3 {
+		t.Fatalf("%v, %v", p, err)
+	}
+	if got := fmt.Sprint(p.Steps[0].Exclude, p.Steps[1].Exclude); got != "[{attribute created_by}] [{actor } {role intern} {attribute created_by}]" {
+		t.Errorf("excluded are %s", got)
+	}
+	for text, want := range map[string]string{
+		`{}`:                        `{} is no list`,
+		`["me"]`:                    `"me" excludes nobody`,
+		`[{"user": ""}]`:            `{"user": ""} excludes nobody`,
+		`[{"a":"b"}]`:               `{"a":"b"} excludes nobody`,
+		`[{"user":"a","role":"b"}]`: `excludes nobody; write a list, as ["actor", {"user": "bob"}`,
+	} {
+		w.Actions[0].Config = []byte(`{"exclude": ` + text + `}`)
+		if _, err := r.Plan(w); err == nil || !strings.Contains(err.Error(), "action 1 (tell): exclude: ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+	w.Actions[0].Config = []byte(`{}`)
+	w.Recipients = append(w.Recipients, workflow.Recipient{ActionID: &a, Type: "club", Value: "clerk"})
+	const want = "action 1 (tell): club is no type of recipient; use user (an id), role, group, or attribute (a column that holds an id or an address)"
 	if _, err := r.Plan(w); err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}

@@ -47,6 +47,11 @@ func (p *Plan) Columns(w *workflow.Workflow) []workflow.ColumnUse {
 		if !s.Kind.Recipients {
 			continue
 		}
+		for _, x := range s.Exclude {
+			if x.Type == "attribute" {
+				list = append(list, workflow.ColumnUse{Action: i, Kind: s.Kind.Name, Where: "exclude", Column: x.Value, Recipient: true})
+			}
+		}
 		for n, r := range w.Recipients {
 			if r.Type == "attribute" && (r.ActionID == nil || *r.ActionID == w.Actions[i].ID) {
 				list = append(list, workflow.ColumnUse{

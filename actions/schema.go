@@ -24,7 +24,8 @@ type schema struct {
 }
 
 // commonSchema is what Schema adds to the properties of each kind, without the braces.
-const commonSchema = `"on_failure":{"title":"When it fails for good","description":"stop cancels the actions with a higher order, continue goes on with them.","type":"string","enum":["stop","continue"],"default":"stop"},` +
+const commonSchema = `"exclude":{"title":"Who does not get it","description":"Recipients who are left out: actor (who made the change), or a user, role, group, or attribute (a column of the row).","type":"array","maxItems":50,"items":{"anyOf":[{"const":"actor"},{"type":"object","properties":{"user":{"type":"string"},"role":{"type":"string"},"group":{"type":"string"},"attribute":{"type":"string"}},"minProperties":1,"maxProperties":1,"additionalProperties":false}],"examples":["actor",{"role":"intern"}]},"examples":[["actor",{"role":"intern"}]]},` +
+	`"on_failure":{"title":"When it fails for good","description":"stop cancels the actions with a higher order, continue goes on with them.","type":"string","enum":["stop","continue"],"default":"stop"},` +
 	`"retry":{"title":"Waits between attempts","description":"How long to wait after each failed attempt, as 5s, 5m, 2h or 1d, or in seconds. An empty list allows a single attempt.","type":"array","maxItems":50,"items":{"type":["string","number"],"examples":["5m"]},"examples":[["5s","5m","2h","1d"]]}`
 
 // compileSchema refuses what would not do for an action_config.
@@ -226,11 +227,11 @@ func keyList(own, common []string) string {
 	case len(own) == 0 && len(common) == 0:
 		return "remove it: there are no keys here"
 	case len(own) == 0:
-		return "remove it: the only keys are those of every kind, " + strings.Join(common, " and ")
+		return "remove it: the only keys are those of every kind, " + listed(common)
 	case len(common) == 0:
 		return "the keys are: " + strings.Join(own, ", ")
 	}
-	return "the keys are: " + strings.Join(own, ", ") + "; and those of every kind, " + strings.Join(common, " and ")
+	return "the keys are: " + strings.Join(own, ", ") + "; and those of every kind, " + listed(common)
 }
 
 // at is the part of the schema that is about a place in the config; nil if it is not
@@ -339,4 +340,13 @@ func count(n int, word string) string {
 		return "1 " + word
 	}
 	return strconv.Itoa(n) + " " + word + "s"
+}
+
+// listed names things for a sentence: a, b and c.
+func listed(names []string) string {
+	n := len(names) - 1
+	if n < 1 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:n], ", ") + " and " + names[n]
 }

@@ -129,7 +129,7 @@ type Engine struct {
 
 	tracker  *checkpoint.Tracker
 	index    *match.Index
-	snapshot snapshot
+	snapshot change.Snapshot
 	lastXID  uint64            // the 64-bit xid last seen, to widen the next
 	next     int32             // surrogate to give out next
 	tables   map[string]*Table // by change.TableLabel of the table itself
@@ -163,7 +163,7 @@ func New(cfg Config, start Start, rec recorder, judge match.Judge, hooks Hooks, 
 	cfg.MoveInterval = cmp.Or(cfg.MoveInterval, 10*time.Second)
 	cfg.MoveBytes = cmp.Or(cfg.MoveBytes, 16<<20)
 	cfg.TellInterval = cmp.Or(cfg.TellInterval, time.Second)
-	sn, err := parseSnapshot(start.Snapshot)
+	sn, err := change.ParseSnapshot(start.Snapshot)
 	if err != nil {
 		return nil, fmt.Errorf("the checkpoint's first load: %w", err)
 	}
@@ -172,7 +172,7 @@ func New(cfg Config, start Start, rec recorder, judge match.Judge, hooks Hooks, 
 		tracker:  checkpoint.NewTracker(start.Checkpoint),
 		index:    match.New(),
 		snapshot: sn,
-		lastXID:  max(sn.xmax, start.Checkpoint.XIDFloor),
+		lastXID:  max(sn.Xmax, start.Checkpoint.XIDFloor),
 		next:     start.NextSurrogate,
 		tables:   make(map[string]*Table),
 		failures: make(map[failureKey]*failure),

@@ -120,7 +120,7 @@ func (e *Engine) begin(p *change.Part) error {
 		xid:         xid,
 		commitLSN:   p.CommitLSN,
 		committedAt: p.CommitTime,
-		skip:        e.tracker.Skip() || e.snapshot.sees(xid), // the first load has what it did
+		skip:        e.tracker.Skip() || e.snapshot.Sees(xid), // the first load has what it did
 		held:        e.txn.held[:0],
 		tables:      e.txn.tables[:0],
 		versions:    e.txn.versions[:0],

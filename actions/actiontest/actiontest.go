@@ -246,6 +246,10 @@ func (c *checker) delivery() *actions.Delivery {
 	}
 	if c.Kind.Recipients {
 		d.Recipient = c.Recipient
+		d.Person = &workflow.Person{
+			ID: c.Recipient, Name: "Ann Lee", Email: "ann@example.com", Phone: "+4312345678", Locale: "en", Zone: "Europe/Vienna",
+			Reasons: []string{"user " + c.Recipient},
+		}
 	}
 	d.ID = workflow.DeliveryID(id+"-12", 0, d.Recipient)
 	d.Secret = func(_ context.Context, name string) (string, error) {

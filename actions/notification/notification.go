@@ -154,7 +154,7 @@ func (m *message) notification(d *actions.Delivery) (workflow.Notification, erro
 		return n, err
 	}
 	vars["workflow"] = map[string]any{"id": d.Workflow.ID, "name": d.Workflow.Name, "version": d.Workflow.Version}
-	vars["recipient"] = map[string]any{"id": d.Recipient}
+	vars["recipient"] = template.PersonVariables(d.Person)
 	title, err := m.title.Render(vars)
 	if err != nil {
 		return n, fmt.Errorf("title: %w", err)

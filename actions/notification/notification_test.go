@@ -24,7 +24,7 @@ const data = `{"new": {"id": 7, "total": 19.90, "big": 9007199254740993, "note":
 
 func delivery(id string) *actions.Delivery {
 	return &actions.Delivery{
-		ID: id, Attempt: 1, Recipient: "ann",
+		ID: id, Attempt: 1, Recipient: "ann", Person: &workflow.Person{ID: "ann", Name: "Ann Lee"},
 		Event: &workflow.Event{
 			ID: "01JEVENT", Table: "orders", Op: change.Update, TenantID: "of-the-row",
 			CommittedAt: time.Date(2026, 11, 5, 9, 7, 3, 0, time.UTC), Data: []byte(data),

@@ -26,13 +26,13 @@ func TestAddressing(t *testing.T) {
 		{[]string{"attribute:owner", "user:ann"}, `{"new": {"owner": "ann"}, "old": {"owner": "x"}}`, "success 1", "succeeded ann"},
 		{[]string{"attribute:owner"}, `{"new": null, "old": {"owner": 12345678901234567890}}`, "success 1", "succeeded 12345678901234567890"},
 		{[]string{"attribute:all", "user:cid"}, `{"new": {"all": ["ann", "ben", null, 7, "ann", ""]}}`, "success 1", "succeeded 7, succeeded ann, succeeded ben, succeeded cid"},
-		{[]string{"attribute:owner", "attribute:all"}, `{"new": {"owner": null, "all": []}}`, "cancelled 1", "cancelled there is no recipient: nothing stands in owner, all"},
+		{[]string{"attribute:owner", "attribute:all"}, `{"new": {"owner": null, "all": []}}`, "cancelled 1", "cancelled there is no recipient: nothing stands in owner, nothing stands in all"},
 		{[]string{"attribute:owner"}, `{"new": {"owner": "***"}}`, "failure 1", "dead the recipient is in column owner, which is redacted"},
 		{[]string{"attribute:owner", "user:ann"}, `{"new": {"id": 1}}`, "failure 1", "dead the recipient is in column owner, which orders 1 does not have, or which is not in the WAL"},
 		{[]string{"attribute:owner"}, `{"new": {"owner": {"a": 1}}}`, "failure 1", "dead the recipient is in column owner: it holds no id but map[a:1]"},
 		{[]string{"attribute:owner"}, `{"new": {"owner": "a\u0000b"}}`, "failure 1", `dead the recipient is in column owner: "a\x00b" is no recipient: an id has at most 200 bytes, and no control characters`},
 		{[]string{"attribute:owner"}, `{"new": {"owner": "` + strings.Repeat("x", 5000) + `"}}`, "failure 1", `dead the recipient is in column owner: "` + strings.Repeat("x", 60) + `" is no recipient: an id has at most 200 bytes, and no control characters`},
-		{[]string{"attribute:all"}, `{"new": {"all": [1` + manyIDs(1500) + `]}}`, "failure 1", "dead the recipient is in column all: there are more than 1000 recipients"},
+		{[]string{"attribute:all"}, `{"new": {"all": [1` + manyIDs(10500) + `]}}`, "failure 1", "dead there are more than 10000 recipients"},
 	} {
 		f := w.define(t, definition{id: fmt.Sprint("f", i), actions: []action{{kind: "mail"}}, recipients: tc.recipients})
 		w.queued(t, f, 1, tc.data)

@@ -1,7 +1,6 @@
 package executor
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -14,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/rowbell/rowbell/actions"
 	"github.com/rowbell/rowbell/pkg/fault"
@@ -24,12 +22,8 @@ import (
 // longestAttempt bounds an attempt whose kind has no shorter limit.
 const longestAttempt = time.Minute
 
-// Bounds of what receivers and rows choose.
-const (
-	longestWait      = 7 * 24 * time.Hour // that a receiver may ask for
-	mostRecipients   = 1000               // of one action
-	longestRecipient = 200                // bytes
-)
+// longestWait is how long a receiver may ask to wait.
+const longestWait = 7 * 24 * time.Hour
 
 // Events whose data doesn't come with a claim may be very big: few are in memory at once,
 // and few of them for one lane, which may hang. An attempt waits for its turn for a while
@@ -123,18 +117,7 @@ func (e *Executor) run(work context.Context, t *task) result {
 		}
 	}
 	if !t.Addressed {
-		to, err := recipients(step.Recipients, event)
-		switch {
-		case err != nil:
-			return dead(err.Error())
-		case len(to) == 0:
-			o.Verb, o.Reason = workflow.Cancel, nobody(step.Recipients)
-			return r
-		}
-		r.address = &workflow.Addressing{Leased: t.Leased}
-		for _, id := range to {
-			r.address.People = append(r.address.People, workflow.Person{ID: id, Stranger: true})
-		}
+		e.resolve(work, &r, p, step, event)
 		return r
 	}
 	// What was read above may have taken longer than the lease lasts: the database was slow,
@@ -143,9 +126,11 @@ func (e *Executor) run(work context.Context, t *task) result {
 		o.Verb = workflow.GiveBack
 		return r
 	}
-	if t.Gate() {
+	switch {
+	case t.Gate():
 		e.decide(work, o, p, event)
-	} else {
+	case o.Recipient != "" && !e.reachable(o, step):
+	default:
 		e.attempt(work, o, p, step, event)
 	}
 	return r
@@ -282,89 +267,4 @@ func (s *secrets) mask(text string) string {
 		text = strings.ReplaceAll(text, v, "***")
 	}
 	return text
-}
-
-// recipients are the ids of those that an action is for, each once: users, and what the
-// columns hold that attributes name.
-func recipients(list []workflow.Recipient, event *workflow.Event) ([]string, error) {
-	var to []string
-	var row map[string]any
-	seen := make(map[string]bool)
-	add := func(id string) error {
-		switch {
-		case id == "" || seen[id]:
-			return nil
-		case len(id) > longestRecipient || strings.ContainsFunc(id, unicode.IsControl):
-			return fmt.Errorf("%.60q is no recipient: an id has at most %d bytes, and no control characters", id, longestRecipient)
-		case len(to) == mostRecipients:
-			return fmt.Errorf("there are more than %d recipients", mostRecipients)
-		}
-		seen[id] = true
-		to = append(to, id)
-		return nil
-	}
-	for _, r := range list {
-		if r.Type == "user" {
-			if err := add(r.Value); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		if row == nil {
-			var err error
-			if row, err = rowOf(event.Data); err != nil {
-				return nil, err
-			}
-		}
-		v, ok := row[r.Value]
-		if !ok {
-			return nil, fmt.Errorf("the recipient is in column %s, which %s %s does not have, or which is not in the WAL", r.Value, event.Table, event.RowKey)
-		}
-		if v == "***" {
-			return nil, fmt.Errorf("the recipient is in column %s, which is redacted", r.Value)
-		}
-		values, isList := v.([]any)
-		if !isList {
-			values = []any{v}
-		}
-		for _, v := range values {
-			var err error
-			switch v := v.(type) {
-			case nil:
-			case string:
-				err = add(v)
-			case json.Number:
-				err = add(v.String())
-			default:
-				err = fmt.Errorf("it holds no id but %.60s", fmt.Sprint(v))
-			}
-			if err != nil {
-				return nil, fmt.Errorf("the recipient is in column %s: %w", r.Value, err)
-			}
-		}
-	}
-	return to, nil
-}
-
-// rowOf is the new row of an event's data; the old one of a delete.
-func rowOf(data []byte) (map[string]any, error) {
-	var d struct{ New, Old map[string]any }
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber()
-	if err := dec.Decode(&d); err != nil {
-		return nil, fmt.Errorf("read the event's row: %w", err)
-	}
-	if d.New != nil {
-		return d.New, nil
-	}
-	return d.Old, nil
-}
-
-// nobody says why there is no recipient.
-func nobody(list []workflow.Recipient) string {
-	var columns []string
-	for _, r := range list {
-		columns = append(columns, r.Value)
-	}
-	return "there is no recipient: nothing stands in " + strings.Join(columns, ", ")
 }

@@ -38,10 +38,11 @@ type Config struct {
 	// Plan reads what a workflow does; Registry.Plan, or one that redirects. Its error
 	// is why the workflow's deliveries end.
 	Plan func(*workflow.Workflow) (*actions.Plan, error)
-	// Directory says who has which roles. nil: nobody does, and gates that need to know
-	// wait, and then give up.
+	// Directory says who has which roles, and who people are. nil: nobody has any, gates that
+	// need to know wait, and then give up; and of people there are only the ids.
 	Directory *directory.Directory
-	// GateRetry are the waits after a gate could not be decided. Defaults to 1 s, 5 s,
+	// GateRetry are the waits after a gate could not be decided, and after recipients could
+	// not be found out. Defaults to 1 s, 5 s,
 	// 30 s, 2 min and 10 min.
 	GateRetry []time.Duration
 

@@ -91,9 +91,6 @@ func (e *Executor) ask(ctx context.Context, executionID string, p *plan, event *
 			if !directory.Asks(r) {
 				continue
 			}
-			if e.cfg.Directory == nil {
-				return "", errors.New("roles by directory need ROWBELL_DIRECTORY_ROLES, which this worker doesn't have")
-			}
 			if roles, err = e.cfg.Directory.Roles(ctx, actor, p.workflow.TenantID); err != nil {
 				return "", err
 			}

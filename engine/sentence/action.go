@@ -2,6 +2,7 @@ package sentence
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -16,11 +17,12 @@ const maxActions = 6
 // Action says one action in the infinitive, with those of the recipients that are its
 // own or everybody's: "notify maria and the row's account manager".
 func Action(a workflow.Action, recipients []workflow.Recipient) string {
-	return action(a, recipients, "row")
+	return action(a, recipients, "row", nil)
 }
 
-// action speaks of the columns of what it is about by the noun given.
-func action(a workflow.Action, recipients []workflow.Recipient, of string) string {
+// action speaks of the columns of what it is about by the noun given. settings are the
+// workflow's.
+func action(a workflow.Action, recipients []workflow.Recipient, of string, settings json.RawMessage) string {
 	j, err := parse(a.Config)
 	config, ok := j.(object)
 	broken := ""
@@ -28,6 +30,9 @@ func action(a workflow.Action, recipients []workflow.Recipient, of string) strin
 		broken = " (its configuration can't be read)"
 	}
 	whom := audience(a, recipients, of)
+	if whom != "" {
+		whom += without(config, settings, of)
+	}
 	switch a.Type {
 	case "webhook":
 		return "send a webhook" + webhookTo(config, broken)
@@ -140,6 +145,36 @@ func audience(a workflow.Action, recipients []workflow.Recipient, of string) str
 	return some(list, "and")
 }
 
+// without says who of an action's recipients doesn't get it, by its own configuration and
+// the workflow's settings: ", but not whoever did it or the group board".
+func without(config object, settings json.RawMessage, of string) string {
+	var list []string
+	all, _ := asObject(settings)
+	for _, o := range []object{config, all} {
+		v, _ := o.get("exclude")
+		items, _ := v.([]any)
+		for _, item := range items {
+			said := "whoever did it"
+			if item != "actor" {
+				one, _ := item.(object)
+				said = ""
+				for _, t := range []string{"user", "role", "group", "attribute"} {
+					if value := texts(one, t); value != "" {
+						said = recipient(workflow.Recipient{Type: t, Value: value}, of)
+					}
+				}
+			}
+			if said != "" && !slices.Contains(list, said) {
+				list = append(list, said)
+			}
+		}
+	}
+	if len(list) == 0 {
+		return ""
+	}
+	return ", but not " + some(list, "or")
+}
+
 func recipient(r workflow.Recipient, of string) string {
 	switch r.Type {
 	case "user":
@@ -179,7 +214,7 @@ func does(w *workflow.Workflow, of string) string {
 				said = append(said, fmt.Sprintf("do %s", count(end-start-i, "more thing")))
 				break
 			}
-			if one := action(a, w.Recipients, of); !slices.Contains(said, one) {
+			if one := action(a, w.Recipients, of, w.Settings); !slices.Contains(said, one) {
 				said = append(said, one)
 			} else {
 				said = append(said, one+" once more")

@@ -421,6 +421,10 @@ func TestOf(t *testing.T) {
 			`When an order is created, send a webhook to a.example, then notify everyone with role approver and the group “night shift”.`,
 		},
 		{
+			of(on("orders", "create"), settings(`{"exclude": ["actor"]}`), act(1, "notification", `{"exclude": [{"attribute": "owner"}, {"role": "intern"}, "me", {}]}`), to("role", "approver")),
+			`When an order is created, notify everyone with role approver, but not the row's owner, everyone with role intern or whoever did it.`,
+		},
+		{
 			of(on("orders", "create"), settings(`{"on_failure": "continue"}`), act(1, "webhook", `{"url": "https://a.example"}`), act(2, "log", `{}`)),
 			`When an order is created, send a webhook to a.example, then, even if that fails, record it.`,
 		},

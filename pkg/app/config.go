@@ -57,6 +57,10 @@ type Config struct {
 	// DirectoryRoles is SQL that returns the roles of an actor: see directory.Config.
 	// Defaults to none: workflows that ask for roles by directory are broken.
 	DirectoryRoles string
+	// DirectoryUsers, DirectoryRoleMembers and DirectoryGroupMembers are SQL that returns
+	// people: see directory.Config. They default to none: of users only the ids are known,
+	// and workflows with recipients by role or group are broken.
+	DirectoryUsers, DirectoryRoleMembers, DirectoryGroupMembers string
 	// SMTPURL is the mail server. Defaults to none: email actions can't be delivered.
 	SMTPURL string
 	// SecretKey seals secrets: 32 bytes. Defaults to none: workflows with secrets are broken.

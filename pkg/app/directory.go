@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/rowbell/rowbell/actions"
 	"github.com/rowbell/rowbell/pkg/directory"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
@@ -12,16 +13,23 @@ import (
 // is not to be asked the more for it.
 const directoryConnections = 4
 
+// directory is what the settings say of it; the zero one without any.
+func (c Config) directory() directory.Config {
+	return directory.Config{
+		RolesSQL: c.DirectoryRoles, UsersSQL: c.DirectoryUsers, RoleMembersSQL: c.DirectoryRoleMembers, GroupMembersSQL: c.DirectoryGroupMembers,
+	}
+}
+
 // openDirectory makes the directory, if there is one. It connects to nothing yet.
 func (a *App) openDirectory() error {
-	if a.cfg.DirectoryRoles == "" {
+	if a.cfg.directory() == (directory.Config{}) {
 		return nil
 	}
 	var err error
 	if a.directoryPool, err = openPool(a.cfg.SourceURL, a.applicationName(), directoryConnections); err != nil {
 		return err
 	}
-	a.directory = directory.New(directory.Config{RolesSQL: a.cfg.DirectoryRoles}, a.directoryPool)
+	a.directory = directory.New(a.cfg.directory(), a.directoryPool)
 	return nil
 }
 
@@ -32,21 +40,34 @@ func (a *App) tryDirectory(ctx context.Context) {
 		return
 	}
 	if err := a.directory.Check(ctx); err != nil && ctx.Err() == nil {
-		a.log.ErrorContext(ctx, "roles can't be looked up: workflows that ask the directory will fail", "setting", named("directory-roles"), "err", err)
+		a.log.ErrorContext(ctx, "people can't be looked up: what needs the directory will fail", "err", err)
 	}
 }
 
-// judgeRoles says what is wrong with a workflow that asks for roles which nobody knows.
-func (a *App) judgeRoles(w *workflow.Workflow) error {
-	if a.cfg.DirectoryRoles != "" {
-		return nil
-	}
+// judgePeople says what is wrong with a workflow that asks for people whom nobody knows. plan
+// has its steps.
+func (a *App) judgePeople(w *workflow.Workflow, plan *actions.Plan) error {
 	for i, c := range w.Conditions {
-		if c.Type != "role_based" {
+		if c.Type != "role_based" || a.cfg.DirectoryRoles != "" {
 			continue
 		}
 		if r, err := workflow.ParseRoles(c.Config); err == nil && r.By == workflow.ByDirectory {
 			return fmt.Errorf(`condition %d (role_based): roles by directory need ROWBELL_DIRECTORY_ROLES; ask an operator to set it to SQL that returns an actor's roles and to start rowbell again, or go by what rowbell.set_actor was given: "by": "context"`, i+1)
+		}
+	}
+	missing := func(of string) bool {
+		return of == "role" && a.cfg.DirectoryRoleMembers == "" || of == "group" && a.cfg.DirectoryGroupMembers == ""
+	}
+	for i, s := range plan.Steps {
+		for _, r := range s.Recipients {
+			if missing(r.Type) {
+				return fmt.Errorf("action %d (%s): %w", i+1, s.Kind.Name, directory.NotConfigured(r.Type))
+			}
+		}
+		for _, x := range s.Exclude {
+			if missing(x.Type) {
+				return fmt.Errorf("action %d (%s): exclude: %w", i+1, s.Kind.Name, directory.NotConfigured(x.Type))
+			}
 		}
 	}
 	return nil
@@ -55,14 +76,14 @@ func (a *App) judgeRoles(w *workflow.Workflow) error {
 // examineDirectory tries the directory's SQL out.
 func (d *doctor) examineDirectory(ctx context.Context) {
 	const check = "directory"
-	if d.cfg.DirectoryRoles == "" {
+	if d.cfg.directory() == (directory.Config{}) {
 		return
 	}
-	if err := directory.New(directory.Config{RolesSQL: d.cfg.DirectoryRoles}, d.pool).Check(ctx); err != nil {
+	if err := directory.New(d.cfg.directory(), d.pool).Check(ctx); err != nil {
 		d.report.add(LevelFailed, check, err.Error(),
-			"Mend the query in ROWBELL_DIRECTORY_ROLES; $1 is the actor's id, $2 the tenant: SELECT role FROM user_roles WHERE user_id = $1 AND tenant_id = $2",
+			"Mend the query in the setting; $1 is what is asked for, $2 the tenant: ROWBELL_DIRECTORY_ROLES=SELECT role FROM user_roles WHERE user_id = $1 AND tenant_id = $2",
 			fmt.Sprintf("If it may not read a table: GRANT SELECT ON … TO %s;", quoteName(d.Role)))
 		return
 	}
-	d.report.ok(check, "the SQL for roles can be run")
+	d.report.ok(check, "its SQL can be run")
 }

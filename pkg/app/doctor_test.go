@@ -498,7 +498,7 @@ func TestDoctorDirectory(t *testing.T) {
 	}
 	expect(t, examine(`select role from member where id = $1::bigint`), "directory", LevelOK, "can be run", "")
 	expect(t, examine(`select role from members where id = $1`), "directory", LevelFailed, `relation "members" does not exist`, "ROWBELL_DIRECTORY_ROLES")
-	expect(t, examine(`select role from member where id = $1`), "directory", LevelFailed, "user_id = $1::bigint", "$1 is the actor's id")
+	expect(t, examine(`select role from member where id = $1`), "directory", LevelFailed, "user_id = $1::bigint", "$1 is what is asked for")
 	if f := found(examine(""), "directory"); len(f) != 0 {
 		t.Errorf("without a directory the doctor says %v", f)
 	}

@@ -14,12 +14,12 @@ var later = []string{"chat", "email", "function", "publish"}
 // judge says what recording must know of a workflow's actions, or what is wrong with them,
 // or with what this process would need for the workflow and doesn't have.
 func (a *App) judge(w *workflow.Workflow) (workflow.Judged, error) {
-	judged, secrets, err := a.judgeActions(w)
+	judged, plan, secrets, err := a.judgeActions(w)
 	if err == nil && secrets != "" && a.key == nil {
 		err = fmt.Errorf("%s: it has a secret, and this worker has no key to keep it with; set ROWBELL_SECRET_KEY (make one with: openssl rand -base64 32) and start it again", secrets)
 	}
 	if err == nil {
-		err = a.judgeRoles(w)
+		err = a.judgePeople(w, plan)
 	}
 	if err != nil {
 		return workflow.Judged{}, err
@@ -30,21 +30,20 @@ func (a *App) judge(w *workflow.Workflow) (workflow.Judged, error) {
 // judgeElsewhere is judge for a process that is no worker: without the key of secrets and
 // the directory, which are the workers' own.
 func (a *App) judgeElsewhere(w *workflow.Workflow) (workflow.Judged, error) {
-	judged, _, err := a.judgeActions(w)
+	judged, _, _, err := a.judgeActions(w)
 	return judged, err
 }
 
 // judgeActions judges the actions, but for the settings of this process. secrets names the first
 // one that has any.
-func (a *App) judgeActions(w *workflow.Workflow) (judged workflow.Judged, secrets string, err error) {
+func (a *App) judgeActions(w *workflow.Workflow) (judged workflow.Judged, plan *actions.Plan, secrets string, err error) {
 	for i, action := range w.Actions {
 		if slices.Contains(later, action.Type) {
-			return judged, "", fmt.Errorf("action %d: not supported by this version yet: actions of kind %s", i+1, action.Type)
+			return judged, nil, "", fmt.Errorf("action %d: not supported by this version yet: actions of kind %s", i+1, action.Type)
 		}
 	}
-	plan, err := a.registry.Plan(w)
-	if err != nil {
-		return judged, "", err
+	if plan, err = a.registry.Plan(w); err != nil {
+		return judged, nil, "", err
 	}
 	judged = workflow.Judged{Routes: make([]workflow.Route, len(plan.Steps)), Columns: plan.Columns(w)}
 	for i, s := range plan.Steps {
@@ -53,7 +52,7 @@ func (a *App) judgeActions(w *workflow.Workflow) (judged workflow.Judged, secret
 		}
 		judged.Routes[i] = workflow.Route{Lane: s.Lane, Addressed: !s.Kind.Recipients}
 	}
-	return judged, secrets, nil
+	return judged, plan, secrets, nil
 }
 
 // plan is what the executor runs: what the workflow says, or the same sent elsewhere.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,46 +15,56 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// Config says how people are looked up.
+// Config says how people are looked up. Each query is optional: what needs one that isn't
+// there is refused, and says so. In all of them $2 is the tenant of the workflow that
+// asks, as text, and null for an operators' workflow.
 type Config struct {
 	// RolesSQL returns the names of an actor's roles as one column of text. $1 is the
-	// actor's id and $2 the tenant of the workflow that asks, both text; $2 is null for
-	// an operators' workflow.
+	// actor's id, text.
 	RolesSQL string
+	// UsersSQL returns the users with the ids $1, text[]: a row for each with a column id,
+	// and any of name, email, phone, locale and zone. Whom it doesn't return is unknown.
+	UsersSQL string
+	// RoleMembersSQL and GroupMembersSQL return the users who have the role, or are in the
+	// group, $1, text: columns as of UsersSQL, which is asked for the rest if there is id
+	// alone.
+	RoleMembersSQL, GroupMembersSQL string
 	// Timeout is how long the server may take for one query. Defaults to 2 s.
 	Timeout time.Duration
 	// Keep is how long an answer counts. Defaults to 30 s.
 	Keep time.Duration
-	// MostRoles is how many roles one actor may have, and MostKept how many answers are
-	// kept. They default to 1000 and 20000.
-	MostRoles, MostKept int
+	// MostRoles is how many roles one actor may have, MostPeople how many recipients one
+	// action, and MostKept how many roles, and how many people, are kept in memory. They
+	// default to 1000, 10,000 and 20,000.
+	MostRoles, MostPeople, MostKept int
 }
 
-// Directory answers who has which roles. Any goroutine may use it.
+// Directory answers who has which roles, and who people are. Any goroutine may use it.
 type Directory struct {
 	cfg   Config
 	pool  *pgxpool.Pool
 	group singleflight.Group
-
-	mu    sync.Mutex
-	young map[person]answer // of the two halves of what is kept, this one takes what is new
-	old   map[person]answer
+	roles *cache[person, []string]
+	lists *cache[list, answer] // of members
+	users *cache[person, answer]
 }
 
-type person struct{ actor, tenant string }
-
-type answer struct {
-	roles []string
-	at    time.Time
-}
+// person is somebody of a tenant.
+type person struct{ id, tenant string }
 
 // New makes a directory that asks through a pool, which stays the caller's to close.
 func New(cfg Config, pool *pgxpool.Pool) *Directory {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 2*time.Second)
 	cfg.Keep = cmp.Or(cfg.Keep, 30*time.Second)
 	cfg.MostRoles = cmp.Or(cfg.MostRoles, 1000)
-	cfg.MostKept = cmp.Or(cfg.MostKept, 20000)
-	return &Directory{cfg: cfg, pool: pool, young: make(map[person]answer)}
+	cfg.MostPeople = cmp.Or(cfg.MostPeople, 10_000)
+	cfg.MostKept = cmp.Or(cfg.MostKept, 20_000)
+	return &Directory{
+		cfg: cfg, pool: pool,
+		roles: newCache[person](cfg.Keep, cfg.MostKept, func([]string) int { return 1 }),
+		lists: newCache[list](cfg.Keep, cfg.MostKept, func(a answer) int { return 1 + len(a.people) }),
+		users: newCache[person](cfg.Keep, cfg.MostKept, func(answer) int { return 1 }),
+	}
 }
 
 // patience is how much longer than its query an answer may take: for a connection.
@@ -63,10 +72,13 @@ const patience = 3 * time.Second
 
 // Roles returns the roles of an actor, as the directory knew them within the last
 // Config.Keep. tenant "" stands for none. The error says what the server said of the query,
-// and may be shown; another try may succeed.
+// and may be shown; another try may succeed. d may be nil.
 func (d *Directory) Roles(ctx context.Context, actor, tenant string) ([]string, error) {
+	if d == nil || d.cfg.RolesSQL == "" {
+		return nil, errors.New("roles by directory need ROWBELL_DIRECTORY_ROLES, which this worker doesn't have")
+	}
 	p := person{actor, tenant}
-	if roles, ok := d.kept(p); ok {
+	if roles, ok := d.roles.get(p); ok {
 		return roles, nil
 	}
 	// Who came first may go away while others wait for the same.
@@ -75,17 +87,17 @@ func (d *Directory) Roles(ctx context.Context, actor, tenant string) ([]string, 
 		ask, cancel := context.WithTimeout(ask, d.cfg.Timeout+patience)
 		defer cancel()
 		at := time.Now()
-		roles, err := d.ask(ask, &p.actor, nullable(p.tenant))
+		roles, err := d.ask(ask, &p.id, nullable(p.tenant))
 		if err != nil {
 			return nil, err
 		}
-		d.keep(p, answer{roles, at})
+		d.roles.put(p, roles, at)
 		return roles, nil
 	})
 	select {
 	case r := <-done:
 		if r.Err != nil {
-			return nil, d.explain(r.Err)
+			return nil, d.explain(r.Err, "roles")
 		}
 		return r.Val.([]string), nil
 	case <-ctx.Done():
@@ -98,28 +110,6 @@ func nullable(s string) *string {
 		return nil
 	}
 	return &s
-}
-
-func (d *Directory) kept(p person) ([]string, bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	a, ok := d.young[p]
-	if !ok {
-		a, ok = d.old[p]
-	}
-	if !ok || time.Since(a.at) > d.cfg.Keep {
-		return nil, false
-	}
-	return a.roles, true
-}
-
-func (d *Directory) keep(p person, a answer) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.young) >= max(1, d.cfg.MostKept/2) {
-		d.old, d.young = d.young, make(map[person]answer)
-	}
-	d.young[p] = a
 }
 
 // texts are the parameters' types. They are told to the server, so that what $1 = is
@@ -183,15 +173,15 @@ func columns(n int) error {
 }
 
 // explain puts an error into the words of whoever has to mend the query.
-func (d *Directory) explain(err error) error {
+func (d *Directory) explain(err error, of string) error {
 	var pg *pgconn.PgError
 	switch {
 	case errors.As(err, &pg) && pg.Code == "57014":
-		return fmt.Errorf("the directory's SQL for roles took longer than %v", d.cfg.Timeout)
+		return fmt.Errorf("the directory's SQL for %s took longer than %v", of, d.cfg.Timeout)
 	case errors.As(err, &pg) && pg.Code == "25006":
-		return fmt.Errorf("the directory's SQL for roles writes, and may only read: %s", pg.Message)
+		return fmt.Errorf("the directory's SQL for %s writes, and may only read: %s", of, pg.Message)
 	case errors.As(err, &pg):
-		return fmt.Errorf("the directory's SQL for roles failed: %s (SQLSTATE %s)", pg.Message, pg.Code)
+		return fmt.Errorf("the directory's SQL for %s failed: %s (SQLSTATE %s)", of, pg.Message, pg.Code)
 	case errors.Is(err, context.DeadlineExceeded):
 		return errors.New("the directory did not answer in time")
 	}
@@ -199,19 +189,30 @@ func (d *Directory) explain(err error) error {
 	if errors.As(err, &connect) {
 		return errors.New("the directory's database can't be reached")
 	}
-	return fmt.Errorf("the directory's SQL for roles: %w", err)
+	return fmt.Errorf("the directory's SQL for %s: %w", of, err)
 }
 
-// Check tries the query out, with null for actor and tenant, and says what is wrong with
-// it: for the one who configures it.
+// Check tries the queries out, with null for what they are asked and the tenant, and says
+// what is wrong with them: for the one who configures them.
 func (d *Directory) Check(ctx context.Context) error {
+	var problems []error
+	if d.cfg.RolesSQL != "" {
+		problems = append(problems, d.checkRoles(ctx))
+	}
+	for _, q := range d.queries() {
+		problems = append(problems, d.checkPeople(ctx, q))
+	}
+	return errors.Join(problems...)
+}
+
+func (d *Directory) checkRoles(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout+patience)
 	defer cancel()
 	if err := d.describe(ctx); err != nil {
 		return err
 	}
 	if _, err := d.ask(ctx, nil, nil); err != nil {
-		return d.explain(err)
+		return d.explain(err, "roles")
 	}
 	return nil
 }
@@ -220,16 +221,16 @@ func (d *Directory) Check(ctx context.Context) error {
 func (d *Directory) describe(ctx context.Context) error {
 	conn, err := d.pool.Acquire(ctx)
 	if err != nil {
-		return d.explain(err)
+		return d.explain(err, "roles")
 	}
 	defer conn.Release()
 	st, err := conn.Conn().PgConn().Prepare(ctx, "", d.cfg.RolesSQL, texts)
 	if err != nil {
 		var pg *pgconn.PgError
 		if errors.As(err, &pg) && pg.Code == "42883" && strings.Contains(pg.Message, "text") {
-			return fmt.Errorf("%w. $1 and $2 are text: cast them where ids are of another type, as in user_id = $1::bigint", d.explain(err))
+			return fmt.Errorf("%w. $1 and $2 are text: cast them where ids are of another type, as in user_id = $1::bigint", d.explain(err, "roles"))
 		}
-		return d.explain(err)
+		return d.explain(err, "roles")
 	}
 	if len(st.ParamOIDs) > 2 {
 		return fmt.Errorf("the directory's SQL for roles has %d parameters; there are $1, the actor's id, and $2, the tenant", len(st.ParamOIDs))

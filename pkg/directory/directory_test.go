@@ -162,7 +162,6 @@ func TestCheck(t *testing.T) {
 		`delete from editable where user_id = $1 returning role`:                       `writes, and may only read`,
 		`select pg_sleep(10)::text`:                                                    `took longer than 200ms`,
 		`update account set roles = roles`:                                             `it returns 0 columns`,
-		``:                                                                             `it returns 0 columns`,
 	} {
 		d := directory.New(directory.Config{RolesSQL: sql, Timeout: 200 * time.Millisecond}, pool)
 		switch err := d.Check(t.Context()); {

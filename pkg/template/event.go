@@ -36,3 +36,19 @@ func EventVariables(e *workflow.Event) (map[string]any, error) {
 		"new": data.New, "old": data.Old, "changed": data.Changed, "actor": data.Actor, "event": event,
 	}, nil
 }
+
+// PersonVariables are what templates know of the recipient whose share it is: id, name,
+// email, phone, locale and zone, nil where the directory doesn't know them. nil for nobody.
+func PersonVariables(p *workflow.Person) any {
+	if p == nil {
+		return nil
+	}
+	vars := map[string]any{"id": p.ID}
+	for name, v := range map[string]string{"name": p.Name, "email": p.Email, "phone": p.Phone, "locale": p.Locale, "zone": p.Zone} {
+		vars[name] = nil
+		if v != "" {
+			vars[name] = v
+		}
+	}
+	return vars
+}

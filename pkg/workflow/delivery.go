@@ -8,12 +8,12 @@ import (
 // Leased is a delivery that one process has to itself for a while.
 type Leased struct {
 	ExecutionID string
-	Action      int16  // index in the version's actions; GateAction
-	VersionRef  int32  // surrogate of the workflow version
-	TenantID    string // of the workflow; "" = an operators' one
-	Recipient   string // whose share it is, by their id; "" for the action as a whole
+	Action      int16   // index in the version's actions; GateAction
+	VersionRef  int32   // surrogate of the workflow version
+	TenantID    string  // of the workflow; "" = an operators' one
+	Recipient   string  // whose share it is, by their id; "" for the action as a whole
 	Person      *Person // the same with what the directory knew; nil for the action as a whole
-	Kind        string // action_type; GateKind
+	Kind        string  // action_type; GateKind
 	Order       int32
 	Priority    int32
 	Attempts    int16 // so far

@@ -73,3 +73,9 @@ const (
 
 // Why writes such a reason: "no_address: ann has no e-mail address".
 func Why(code, sentence string) string { return code + ": " + strings.TrimSpace(sentence) }
+
+// Exclusion says who doesn't get what an action sends, although they are a recipient.
+type Exclusion struct {
+	Type  string // actor, user, role, group or attribute
+	Value string // as of a Recipient; "" for actor
+}
