@@ -45,7 +45,7 @@ var errNoneAnswered = errors.New("of the host's addresses, those that may be cal
 // all addresses of the host are refused, else an *Error.
 func (c *Client) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	start := time.Now()
-	conn, err := c.dial(ctx, network, addr, false)
+	conn, err := c.dial(ctx, network, addr, false, false)
 	if err != nil {
 		host, _, splitErr := net.SplitHostPort(addr)
 		if splitErr != nil {
@@ -56,7 +56,8 @@ func (c *Client) DialContext(ctx context.Context, network, addr string) (net.Con
 	return conn, nil
 }
 
-func (c *Client) dial(ctx context.Context, network, addr string, plain bool) (net.Conn, error) {
+// dial connects. plain says that it is for http, web that it is for http or https.
+func (c *Client) dial(ctx context.Context, network, addr string, plain, web bool) (net.Conn, error) {
 	if network != "tcp" && network != "tcp4" && network != "tcp6" {
 		return nil, fmt.Errorf("egress: no connections over %s, only over tcp", network)
 	}
@@ -77,6 +78,9 @@ func (c *Client) dial(ctx context.Context, network, addr string, plain bool) (ne
 			}
 			if err := c.check(host, to.Addr(), plain); err != nil {
 				return err
+			}
+			if web && otherPort(to.Port()) && !c.allows(to.Addr()) {
+				return blockedPort(host, to.Addr(), to.Port())
 			}
 			passed.Store(true)
 			return nil

@@ -75,6 +75,21 @@ func TestRebinding(t *testing.T) {
 	}
 }
 
+// A name's port is looked at when it is dialled, before anything is sent.
+func TestOtherProtocolsPort(t *testing.T) {
+	t.Parallel()
+	dns := &names{answers: map[string][][]string{"mail.example": {{"93.184.216.34"}}}}
+	c := newClient(t, Config{Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+	c.resolver = dns.resolver(t)
+	if _, err := c.CheckURL("https://mail.example:25/"); err != nil {
+		t.Fatal(err) // it may lead to what is allowed
+	}
+	_, err := get(t.Context(), c, "https://mail.example:25/")
+	if blocked, ok := errors.AsType[*BlockedError](err); !ok || !Permanent(err) || !strings.Contains(blocked.Reason, "port 25") {
+		t.Errorf("%v, want a BlockedError for the port", err)
+	}
+}
+
 func TestSomeAddressesBlocked(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "here") })

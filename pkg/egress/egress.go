@@ -109,7 +109,7 @@ func New(cfg Config) (*Client, error) {
 			// The dial goes on when the request that wanted it is over, for the next one;
 			// so it needs the timeout, which would be the request's otherwise.
 			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-				return c.dial(ctx, network, addr, plain)
+				return c.dial(ctx, network, addr, plain, true)
 			},
 			TLSHandshakeTimeout:    c.dialTimeout,
 			MaxIdleConns:           idle,

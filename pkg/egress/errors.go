@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -55,6 +56,13 @@ func blockedPlain(host string, ip netip.Addr) *BlockedError {
 	return &BlockedError{
 		Host: host, Addr: ip, Reason: "is not called by plain http",
 		Mend: "write https://, or an operator can allow its range by ROWBELL_EGRESS_ALLOW",
+	}
+}
+
+func blockedPort(host string, ip netip.Addr, port uint16) *BlockedError {
+	return &BlockedError{
+		Host: host, Addr: ip, Reason: "is not called at port " + strconv.Itoa(int(port)) + ", where something else than a web server listens",
+		Mend: "use 443 or a port of its own, as 8443; an operator can allow the host's range by ROWBELL_EGRESS_ALLOW",
 	}
 }
 

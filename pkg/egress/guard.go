@@ -2,6 +2,7 @@ package egress
 
 import (
 	"net/netip"
+	"slices"
 )
 
 // special is a range that is refused unless an operator allows it.
@@ -69,10 +70,23 @@ var specials = []special{
 	{netip.MustParsePrefix("ff00::/8"), "a multicast address", false},                      // RFC 4291
 }
 
+// otherPorts are ports at which something other than a web server listens, and may take
+// the lines of a request for commands. The WHATWG Fetch standard, section "Port blocking",
+// has them; databases, caches and brokers were added.
+var otherPorts = []uint16{
+	1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110, 111, 113, 115, 117, 119, 123,
+	135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995,
+	1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+	1433, 1521, 3306, 3389, 4222, 5432, 5672, 6379, 9042, 11211, 27017,
+}
+
 var (
 	globalV6 = netip.MustParsePrefix("2000::/3")
 	nat64    = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052, well-known
 )
+
+// otherPort says that a port is no web server's.
+func otherPort(port uint16) bool { return slices.Contains(otherPorts, port) }
 
 // plainAddr is an address as the lists have it: without zone, which netip.Prefix never
 // matches, and IPv4 as IPv4.

@@ -100,17 +100,21 @@ func checkHost(host string) error {
 }
 
 // CheckURL checks as the function of that name does, and refuses what this client would
-// refuse whatever a name resolves to: blocked addresses, localhost, and plain http if
-// nothing is allowed. It looks nothing up. Returns a *URLError or a *BlockedError.
+// refuse whatever a name resolves to: blocked addresses, localhost, and plain http and
+// ports of other protocols if nothing is allowed. It looks nothing up. Returns a *URLError or a *BlockedError.
 func (c *Client) CheckURL(raw string) (*url.URL, error) {
 	u, err := CheckURL(raw)
 	if err != nil {
 		return nil, err
 	}
 	host, plain := u.Hostname(), u.Scheme == "http"
+	port, _ := strconv.ParseUint(u.Port(), 10, 16)
 	if ip, err := netip.ParseAddr(host); err == nil {
 		if err := c.check(host, ip, plain); err != nil {
 			return nil, err
+		}
+		if otherPort(uint16(port)) && !c.allows(ip) {
+			return nil, blockedPort(host, ip, uint16(port))
 		}
 		return u, nil
 	}
@@ -122,8 +126,14 @@ func (c *Client) CheckURL(raw string) (*url.URL, error) {
 		}
 		return u, nil
 	}
-	if plain && len(c.allow) == 0 {
+	if len(c.allow) > 0 {
+		return u, nil // it may lead to an allowed address
+	}
+	if plain {
 		return nil, blockedPlain(host, netip.Addr{})
+	}
+	if otherPort(uint16(port)) {
+		return nil, blockedPort(host, netip.Addr{}, uint16(port))
 	}
 	return u, nil
 }

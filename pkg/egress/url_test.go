@@ -101,6 +101,10 @@ func TestClientCheckURL(t *testing.T) {
 		{"https://api.localhost/", "loopback", ""},
 		{"https://169.254.169.254/latest/meta-data/", "metadata", "metadata"},
 		{"gopher://127.0.0.1/", "https://", "https://"},
+		{"https://93.184.216.34:25/", "is not called at port 25, where something else than a web server listens", "port 25"},
+		{"https://93.184.216.34:8443/", "", ""},
+		{"https://127.0.0.1:6379/", "loopback", ""},
+		{"https://example.com:5432/", "port 5432", ""},
 	} {
 		for _, client := range []struct {
 			c    *Client
