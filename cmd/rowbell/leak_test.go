@@ -1,0 +1,247 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rowbell/rowbell/pkg/pgtest"
+)
+
+// lockedBuffer is written by a process, and read while it runs.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// plants are secrets that were planted, by where.
+type plants map[string]string
+
+// plant makes one that stands nowhere else.
+func (p plants) plant(where string) string {
+	b := make([]byte, 24)
+	_, _ = rand.Read(b) // never fails
+	p[where] = hex.EncodeToString(b)
+	return p[where]
+}
+
+// key plants one that is written in base64.
+func (p plants) key(where string) string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails
+	p[where] = base64.StdEncoding.EncodeToString(b)
+	return p[where]
+}
+
+// forms are how a secret could be written down.
+func forms(secret string) []string {
+	list := []string{secret, hex.EncodeToString([]byte(secret)), url.QueryEscape(secret), base64.StdEncoding.EncodeToString([]byte(secret))}
+	if raw, err := base64.StdEncoding.DecodeString(secret); err == nil && len(raw) == 32 {
+		list = append(list, hex.EncodeToString(raw))
+	}
+	return list
+}
+
+// within says which secrets stand in a text, but for those of these places.
+func (p plants) within(text string, except ...string) []string {
+	var found []string
+	for where, secret := range p {
+		if slices.Contains(except, where) {
+			continue
+		}
+		if slices.ContainsFunc(forms(secret), func(form string) bool { return strings.Contains(text, form) }) {
+			found = append(found, where)
+		}
+	}
+	return found
+}
+
+// everything is all that stands in the tables and views of Rowbell's schema, by name.
+func everything(t *testing.T, db *pgtest.Database) map[string]string {
+	t.Helper()
+	all := make(map[string]string)
+	names := pgtest.One[[]string](t, db, `select array_agg(relname::text) from pg_class where relnamespace = 'rowbell'::regnamespace and relkind in ('r', 'p', 'v')`)
+	for _, name := range names {
+		all[name] = pgtest.One[string](t, db, fmt.Sprintf(`select coalesce(string_agg(t::text, E'\n'), '') from rowbell.%s t`, name))
+	}
+	return all
+}
+
+// Secrets that were planted everywhere are found in no log, table, metric, answer or
+// command, although a receiver sends back all that it gets.
+func TestSecretsStaySecret(t *testing.T) {
+	t.Parallel()
+	db := pgtest.DB(t)
+	db.Exec(t, `create table orders (id bigint generated always as identity primary key, tenant_id text not null, status text not null default 'new', total numeric not null default 0)`)
+	p := plants{}
+	received := make(chan string, 1000)
+	echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		var b strings.Builder
+		fmt.Fprintf(&b, "%s %s\n", r.Method, r.URL)
+		_ = r.Header.Write(&b)
+		b.Write(body)
+		received <- b.String()
+		for name, values := range r.Header {
+			w.Header().Set("echo-"+name, strings.Join(values, ", "))
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+		_, _ = io.WriteString(w, b.String())
+	}))
+	t.Cleanup(echo.Close)
+
+	source, err := url.Parse(db.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source.User = url.UserPassword(source.User.Username(), p.plant("the source's password"))
+	log := &lockedBuffer{}
+	env := []string{
+		"ROWBELL_SOURCE_URL=" + source.String(), "ROWBELL_SLOT=" + db.Name, "ROWBELL_OPS_LISTEN=127.0.0.1:0", "ROWBELL_LISTEN=127.0.0.1:0", "ROWBELL_EGRESS_ALLOW=127.0.0.0/8",
+		"ROWBELL_SECRET_KEY=" + p.key("the key of secrets"), "ROWBELL_LOG_LEVEL=debug", "ROWBELL_LOG_FORMAT=json",
+		"ROWBELL_SMTP_URL=smtp://mailer:" + p.plant("the mail server's password") + "@127.0.0.1:1",
+	}
+	if r := rowbell(t, env, "migrate"); r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	worker := program(t, env, "run")
+	worker.Stdout, worker.Stderr = log, log
+	if err := worker.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = worker.Process.Signal(syscall.SIGTERM)
+		_ = worker.Wait()
+	})
+	pgtest.Eventually(t, 30*time.Second, "the worker to hold the slot", func() bool {
+		return pgtest.One[bool](t, db, `select exists (select from pg_replication_slots where slot_name = $1 and active)`, db.Name)
+	})
+	if r := rowbell(t, env, "capture", "orders"); r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	signing, header := "whsec_"+p.key("a webhook's secret"), p.plant("a header's secret")
+	db.Exec(t, `insert into rowbell.secret (tenant_id, name, plain) values ('acme', 'crm', $1)`, "Bearer "+header)
+	define := func(id, kind, config string) {
+		t.Helper()
+		db.Exec(t, `with d as (insert into rowbell.workflow_definition (id, tenant_id, name, status) values ($1, 'acme', $1, 'active')),
+			t as (insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ($1, 'orders', 'create'))
+			insert into rowbell.workflow_action (workflow_id, action_type, action_config) values ($1, $2, $3::jsonb)`, id, kind, config)
+	}
+	define("retries", "webhook", fmt.Sprintf(`{"url": "%s/in?key=%s", "secret": %q, "headers": {"authorization": {"ref": "crm"}}, "retry": ["10ms"]}`, echo.URL, p.plant("a URL's query"), signing))
+	define("bad-secret", "webhook", fmt.Sprintf(`{"url": "%s/in", "secret": {"ref": "crm"}, "retry": []}`, echo.URL))
+	define("no-secret", "webhook", fmt.Sprintf(`{"url": "%s/in", "secret": %q, "retry": []}`, echo.URL, p.plant("a secret that is none")))
+	pgtest.Eventually(t, 30*time.Second, "secrets to be sealed", func() bool {
+		return pgtest.One[bool](t, db, `select count(*) > 2 and bool_and(plain is null) from rowbell.secret`)
+	})
+	pgtest.Eventually(t, 30*time.Second, "the workflows to be judged", func() bool {
+		return pgtest.One[bool](t, db, `select count(*) >= 3 from rowbell.workflow_health`)
+	})
+	db.Exec(t, `insert into orders (tenant_id, total) select 'acme', i from generate_series(1, 3) i`)
+	pgtest.Eventually(t, 60*time.Second, "executions to fail", func() bool {
+		return pgtest.One[int](t, db, `select count(*)::int from rowbell.workflow_log where status = 'failure'`) == 9
+	})
+
+	// They were used, so the test has something to find.
+	sent := strings.Join(drain(received), "\n")
+	for _, where := range []string{"a header's secret", "a URL's query"} {
+		if !slices.Contains(p.within(sent), where) {
+			t.Errorf("%s did not reach the receiver", where)
+		}
+	}
+	if got := pgtest.One[string](t, db, `select string_agg(distinct response, '') from rowbell.delivery_done where response is not null`); !strings.Contains(got, "POST /in?key=***") {
+		t.Errorf("the receiver's answer isn't kept: %.300s", got)
+	}
+
+	for name, text := range everything(t, db) {
+		// What a definition's URL holds is its author's, and stays in the definition.
+		except := []string{}
+		if slices.Contains([]string{"workflow_action", "workflow_version"}, name) {
+			except = append(except, "a URL's query")
+		}
+		if found := p.within(text, except...); found != nil {
+			t.Errorf("rowbell.%s holds %s", name, strings.Join(found, ", "))
+		}
+	}
+	event := pgtest.One[string](t, db, `select min(id) from rowbell.workflow_event`)
+	for _, args := range [][]string{
+		{"check"}, {"workflow", "list"}, {"workflow", "show", "retries"}, {"workflow", "show", "retries", "--json"}, {"workflow", "versions", "retries"},
+		{"workflow", "export", "retries"}, {"workflow", "check", "no-secret"}, {"workflow", "explain", event}, {"workflow", "simulate", "retries", "--event", event},
+		{"workflow", "diff", "retries"}, {"capture", "orders"},
+	} {
+		r := rowbell(t, env, args...)
+		if strings.Contains(r.stderr, "unknown command") {
+			t.Errorf("rowbell %s: %s", strings.Join(args, " "), r.stderr)
+		}
+		except := []string{}
+		if args[0] == "workflow" && slices.Contains([]string{"show", "export"}, args[1]) {
+			except = append(except, "a URL's query")
+		}
+		if found := p.within(r.stdout+r.stderr, except...); found != nil {
+			t.Errorf("rowbell %s writes %s", strings.Join(args, " "), strings.Join(found, ", "))
+		}
+	}
+	ops := regexp.MustCompile(`"addr":"(127[^"]+)"`).FindStringSubmatch(log.String())
+	if ops == nil {
+		t.Fatalf("where metrics are isn't in the log:\n%.1000s", log)
+	}
+	for _, path := range []string{"/metrics", "/healthz", "/readyz", "/debug/pprof/cmdline"} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+ops[1]+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := p.within(string(body)); found != nil {
+			t.Errorf("%s answers with %s", path, strings.Join(found, ", "))
+		}
+	}
+	_ = worker.Process.Signal(syscall.SIGTERM)
+	_ = worker.Wait()
+	if found := p.within(log.String()); found != nil {
+		t.Errorf("the log holds %s", strings.Join(found, ", "))
+	}
+}
+
+func drain(c chan string) []string {
+	var list []string
+	for {
+		select {
+		case s := <-c:
+			list = append(list, s)
+		default:
+			return list
+		}
+	}
+}
