@@ -254,6 +254,11 @@ func (s *Source) RemoveHealth(ctx context.Context, workflowIDs []string) error {
 // they should be: whoever takes the slot does this, mostly over what stands there already.
 func (s *Source) ReplaceHealth(ctx context.Context, all []workflow.Health) error {
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		// A worker that was stopped for a while writes its own at the same time: rows that are
+		// removed and rows that are written have no common order. Readers don't wait.
+		if _, err := tx.Exec(ctx, `lock table rowbell.workflow_health in share row exclusive mode`); err != nil {
+			return err
+		}
 		rows, err := tx.Query(ctx, `select workflow_id, version, coalesce(tenant_id, ''), verdict, message, warnings from rowbell.workflow_health`)
 		if err != nil {
 			return err

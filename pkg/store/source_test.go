@@ -425,3 +425,32 @@ func TestEmitAndSetActor(t *testing.T) {
 		}
 	}
 }
+
+// Two workers that both think they hold the slot write what they know, and don't wait for
+// each other in a circle.
+func TestReplaceHealthTogether(t *testing.T) {
+	t.Parallel()
+	db := pgtest.DB(t)
+	if err := store.Migrate(t.Context(), db.URL, db.URL); err != nil {
+		t.Fatal(err)
+	}
+	s := store.OpenSource(db.Pool(t))
+	var wg sync.WaitGroup
+	for worker := range 2 {
+		wg.Go(func() {
+			for round := range 60 {
+				var list []workflow.Health
+				for i := range 40 {
+					if (i+round+worker)%3 > 0 {
+						list = append(list, workflow.Health{WorkflowID: fmt.Sprintf("w%02d", (i*7)%40), Version: int32(round), Verdict: workflow.OK})
+					}
+				}
+				if err := s.ReplaceHealth(t.Context(), list); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}

@@ -1,0 +1,225 @@
+package app
+
+import (
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rowbell/rowbell/actions"
+	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// targets are the kinds whose target a tenant writes: what action_config is for a URL,
+// and the secrets that go with it.
+var targets = map[string]func(target string) (config string, secrets map[string]string){
+	"webhook": func(target string) (string, map[string]string) {
+		return fmt.Sprintf(`{"url": %q, "timeout": "2s"}`, target), nil
+	},
+}
+
+// fixed are the kinds that go nowhere that a tenant could choose.
+var fixed = []string{"log", "notification"}
+
+// kinds makes the registry as a worker has it, with what an operator allows.
+func kinds(t *testing.T, allow ...string) *actions.Registry {
+	t.Helper()
+	cfg := Config{SourceURL: "postgres://127.0.0.1:1/x"}.WithDefaults()
+	for _, p := range allow {
+		cfg.EgressAllow = append(cfg.EgressAllow, netip.MustParsePrefix(p))
+	}
+	a := &App{cfg: cfg}
+	if err := a.prepareKinds("test"); err != nil {
+		t.Fatal(err)
+	}
+	return a.registry
+}
+
+// attempt makes one attempt at a target.
+func attempt(t *testing.T, r *actions.Registry, kind, target string) (actions.Result, error) {
+	t.Helper()
+	config, secrets := targets[kind](target)
+	k, err := r.Kind(kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runner, err := k.Parse(json.RawMessage(config))
+	if err != nil {
+		return actions.Result{}, &actions.Error{Permanent: true, Err: err}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	return runner.Run(ctx, &actions.Delivery{
+		ID: "01M84JMESM0000000000000001-1_0", Attempt: 1,
+		Event: &workflow.Event{
+			ID: "01M84JMESM0000000000000001", Position: change.Position{Stream: 1, CommitLSN: 1}, CommittedAt: time.Now(), Table: "orders", Op: change.Create,
+			TenantID: "acme", RowKey: "1", Data: []byte(`{"new": {"id": 1}, "old": null, "changed": null, "unavailable": [], "actor": null}`),
+		},
+		Workflow: actions.Workflow{ID: "w", Name: "W", Version: 1, TenantID: "acme"},
+		Secret: func(_ context.Context, name string) (string, error) {
+			if s, ok := secrets[name]; ok {
+				return s, nil
+			}
+			return "", errors.New("there is none")
+		},
+	})
+}
+
+// Each kind is known here: one that is added must say whether a tenant chooses where it
+// goes, and is tried then.
+func TestEveryKindIsGuarded(t *testing.T) {
+	t.Parallel()
+	for _, k := range kinds(t).Kinds() {
+		if targets[k.Name] == nil && !slices.Contains(fixed, k.Name) {
+			t.Errorf("nothing is known of where %s goes; add it to targets or to fixed", k.Name)
+		}
+	}
+}
+
+// Nothing that a tenant writes reaches this machine, its network, or a cloud's metadata.
+func TestNoKindReachesInside(t *testing.T) {
+	t.Parallel()
+	var hits atomic.Int64
+	canary := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits.Add(1) }))
+	t.Cleanup(canary.Close)
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits.Add(1) }))
+	t.Cleanup(secure.Close)
+	port := func(s *httptest.Server) string {
+		_, p, err := net.SplitHostPort(s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	var hostile []string
+	for _, host := range []string{
+		"127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "localhost", "LOCALHOST.", "a.localhost", "0.0.0.0", "0", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]",
+		"[::127.0.0.1]", "[64:ff9b::127.0.0.1]", "[64:ff9b:1::7f00:1]", "[2002:7f00:1::]", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254", "[fd00:ec2::254]", "100.100.100.200",
+		"168.63.129.16", "169.254.170.2", "224.0.0.1", "255.255.255.255", "[fe80::1%25lo]", "[ff02::1]", "[fc00::1]", "ⓛocalhost", "①②⑦.⓪.⓪.①", "127.0.0.1.", "localhost%00.example.com", "user@127.0.0.1",
+		"example.com@127.0.0.1", `example.com\@127.0.0.1`, "127.0.0.1#@example.com", "127.0.0.1?@example.com",
+	} {
+		hostile = append(hostile, "https://"+host+":"+port(secure)+"/", "http://"+host+":"+port(canary)+"/")
+	}
+	for _, other := range []string{"https://93.184.216.34:25/", "https://93.184.216.34:6379/", "https://93.184.216.34:5432/", "http://93.184.216.34/", "ftp://93.184.216.34/", "file:///etc/passwd", "gopher://127.0.0.1:70/x", "unix:/var/run/docker.sock", "//127.0.0.1/"} {
+		hostile = append(hostile, other)
+	}
+	r := kinds(t)
+	for kind := range targets {
+		for _, target := range hostile {
+			begun := time.Now()
+			_, err := attempt(t, r, kind, target)
+			var how *actions.Error
+			// A name that no name server knows may be known later; it is looked at again then.
+			unknown := err != nil && strings.Contains(err.Error(), "no such host")
+			if !unknown && (!errors.As(err, &how) || !how.Permanent) {
+				t.Errorf("%s to %s: %v, want a refusal", kind, target, err)
+			}
+			if took := time.Since(begun); took > 5*time.Second {
+				t.Errorf("%s to %s was refused after %v", kind, target, took)
+			}
+		}
+	}
+	if n := hits.Load(); n != 0 {
+		t.Errorf("%d requests have come through", n)
+	}
+}
+
+// A receiver can neither lead a kind elsewhere, nor fill the memory, nor hold it up.
+func TestNoKindIsLedAstray(t *testing.T) {
+	t.Parallel()
+	var hits atomic.Int64
+	canary := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits.Add(1) }))
+	t.Cleanup(canary.Close)
+	mux := http.NewServeMux()
+	for _, code := range []int{301, 302, 303, 307, 308} {
+		mux.HandleFunc(fmt.Sprintf("/redirect/%d", code), func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", canary.URL)
+			w.Header().Set("Refresh", "0; url="+canary.URL)
+			w.WriteHeader(code)
+		})
+	}
+	mux.HandleFunc("/endless", func(w http.ResponseWriter, r *http.Request) {
+		piece := []byte(strings.Repeat("x", 64<<10))
+		for r.Context().Err() == nil {
+			if _, err := w.Write(piece); err != nil {
+				return
+			}
+		}
+	})
+	mux.HandleFunc("/drip", func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			if _, err := io.WriteString(w, "x"); err != nil {
+				return
+			}
+			_ = http.NewResponseController(w).Flush()
+			select {
+			case <-time.After(200 * time.Millisecond):
+			case <-r.Context().Done():
+			}
+		}
+	})
+	mux.HandleFunc("/bomb", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		zeros := make([]byte, 1<<20)
+		for range 1 << 10 { // 1 GiB, in about 1 MB
+			if _, err := z.Write(zeros); err != nil {
+				return
+			}
+		}
+		_ = z.Close()
+	})
+	mux.HandleFunc("/headers", func(w http.ResponseWriter, _ *http.Request) {
+		for i := range 4096 {
+			w.Header().Set(fmt.Sprintf("X-%d", i), strings.Repeat("x", 4096))
+		}
+	})
+	mux.HandleFunc("/silent", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // only then is the end of the connection seen
+		mux.ServeHTTP(w, r)
+	}))
+	t.Cleanup(evil.Close)
+	r := kinds(t, "127.0.0.0/8", "::1/128")
+	for kind := range targets {
+		for _, path := range []string{"/redirect/301", "/redirect/302", "/redirect/303", "/redirect/307", "/redirect/308", "/endless", "/drip", "/bomb", "/headers", "/silent"} {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			begun := time.Now()
+			res, err := attempt(t, r, kind, evil.URL+path)
+			runtime.ReadMemStats(&after)
+			if strings.HasPrefix(path, "/redirect/") && err == nil {
+				t.Errorf("%s takes a redirect for a success: %+v", kind, res)
+			}
+			if took := time.Since(begun); took > 20*time.Second {
+				t.Errorf("%s to %s took %v", kind, path, took)
+			}
+			if n := (after.TotalAlloc - before.TotalAlloc) >> 20; n > 64 {
+				t.Errorf("%s to %s took %d MB", kind, path, n)
+			}
+			if len(res.Response) > 8<<10 {
+				t.Errorf("%s keeps %d bytes of the answer to %s", kind, len(res.Response), path)
+			}
+			if err != nil && strings.Contains(err.Error(), url.QueryEscape(canary.URL)) {
+				t.Errorf("%s to %s: %v", kind, path, err)
+			}
+		}
+	}
+	if n := hits.Load(); n != 0 {
+		t.Errorf("%d requests were led on", n)
+	}
+}
