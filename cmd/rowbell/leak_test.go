@@ -189,9 +189,17 @@ func TestSecretsStaySecret(t *testing.T) {
 	}
 	event := pgtest.One[string](t, db, `select min(id) from rowbell.workflow_event`)
 	for _, args := range [][]string{
-		{"check"}, {"workflow", "list"}, {"workflow", "show", "retries"}, {"workflow", "show", "retries", "--json"}, {"workflow", "versions", "retries"},
-		{"workflow", "export", "retries"}, {"workflow", "check", "no-secret"}, {"workflow", "explain", event}, {"workflow", "simulate", "retries", "--event", event},
-		{"workflow", "diff", "retries"}, {"capture", "orders"},
+		{"check"},
+		{"workflow", "list"},
+		{"workflow", "show", "retries"},
+		{"workflow", "show", "retries", "--json"},
+		{"workflow", "versions", "retries"},
+		{"workflow", "export", "retries"},
+		{"workflow", "check", "no-secret"},
+		{"workflow", "explain", event},
+		{"workflow", "simulate", "retries", "--event", event},
+		{"workflow", "diff", "retries"},
+		{"capture", "orders"},
 	} {
 		r := rowbell(t, env, args...)
 		if strings.Contains(r.stderr, "unknown command") {

@@ -114,9 +114,7 @@ func TestNoKindReachesInside(t *testing.T) {
 	} {
 		hostile = append(hostile, "https://"+host+":"+port(secure)+"/", "http://"+host+":"+port(canary)+"/")
 	}
-	for _, other := range []string{"https://93.184.216.34:25/", "https://93.184.216.34:6379/", "https://93.184.216.34:5432/", "http://93.184.216.34/", "ftp://93.184.216.34/", "file:///etc/passwd", "gopher://127.0.0.1:70/x", "unix:/var/run/docker.sock", "//127.0.0.1/"} {
-		hostile = append(hostile, other)
-	}
+	hostile = append(hostile, "https://93.184.216.34:25/", "https://93.184.216.34:6379/", "https://93.184.216.34:5432/", "http://93.184.216.34/", "ftp://93.184.216.34/", "file:///etc/passwd", "gopher://127.0.0.1:70/x", "unix:/var/run/docker.sock", "//127.0.0.1/")
 	r := kinds(t)
 	for kind := range targets {
 		for _, target := range hostile {
