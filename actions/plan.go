@@ -47,6 +47,9 @@ func (r *Registry) Plan(w *workflow.Workflow) (*Plan, error) {
 	if err != nil {
 		problems = append(problems, err)
 	}
+	if defaults.texts, err = textsOf(w); err != nil {
+		problems = append(problems, err)
+	}
 	tenant := ""
 	if w.TenantID != nil {
 		tenant = *w.TenantID
@@ -89,7 +92,7 @@ func (r *Registry) step(a workflow.Action, d defaults) (Step, error) {
 	if err := r.validate(kind, own); err != nil {
 		return Step{}, err
 	}
-	runner, err := kind.Parse(own)
+	runner, err := kind.Parse(own, d.texts)
 	if err != nil {
 		return Step{}, err
 	}
@@ -152,6 +155,7 @@ type defaults struct {
 	retry     map[string]Schedule // by kind; "" for the rest
 	onFailure json.RawMessage
 	exclude   []workflow.Exclusion
+	texts     Texts
 }
 
 // readDefaults reads the settings retry, on_failure and exclude of a workflow:

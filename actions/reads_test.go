@@ -29,7 +29,7 @@ func TestColumns(t *testing.T) {
 	kind := &Kind{
 		Name: "mail", Recipients: true, Schema: `{"type": "object", "properties": {"text": {"type": "array"}}, "additionalProperties": false}`,
 	}
-	kind.Parse = func(config json.RawMessage) (Runner, error) {
+	kind.Parse = func(config json.RawMessage, _ Texts) (Runner, error) {
 		var r reading
 		err := json.Unmarshal(config, &r)
 		return r, err

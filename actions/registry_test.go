@@ -46,7 +46,7 @@ const ringSchema = `{
 	}
 }`
 
-func parseRing(config json.RawMessage) (Runner, error) {
+func parseRing(config json.RawMessage, _ Texts) (Runner, error) {
 	r := new(runner)
 	if err := json.Unmarshal(config, r); err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func ring() *Kind {
 func tell() *Kind {
 	return &Kind{
 		Name: "tell", Title: "Tell", Schema: `{"type": "object", "additionalProperties": false}`, Recipients: true, Retry: Messages,
-		Parse: func(json.RawMessage) (Runner, error) { return &runner{}, nil },
+		Parse: func(json.RawMessage, Texts) (Runner, error) { return &runner{}, nil },
 	}
 }
 

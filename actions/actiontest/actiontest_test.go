@@ -134,7 +134,7 @@ func subject(b *bell, change func(*ringer)) Subject {
 		return actions.Result{Code: 200}, judge(b.ring(ctx, d.ID, string(d.Event.Data)))
 	}
 	return Subject{
-		Kind: &actions.Kind{Name: "ring", Schema: schema, Parse: func(config json.RawMessage) (actions.Runner, error) {
+		Kind: &actions.Kind{Name: "ring", Schema: schema, Parse: func(config json.RawMessage, _ actions.Texts) (actions.Runner, error) {
 			r := &ringer{run: good}
 			if err := json.Unmarshal(config, &r.ringConfig); err != nil {
 				return nil, err

@@ -26,7 +26,7 @@ func Kind() *actions.Kind {
 		Title:  "Log",
 		Help:   "Records in the execution log that the workflow matched, and nothing else.",
 		Schema: Schema,
-		Parse:  func(json.RawMessage) (actions.Runner, error) { return record{}, nil },
+		Parse:  func(json.RawMessage, actions.Texts) (actions.Runner, error) { return record{}, nil },
 	}
 }
 

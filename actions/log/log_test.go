@@ -18,7 +18,7 @@ func TestKind(t *testing.T) {
 	if k.Name != "log" || k.Title == "" || k.Help == "" || k.Recipients || !json.Valid([]byte(k.Schema)) {
 		t.Errorf("the kind is %+v", k)
 	}
-	r, err := k.Parse(json.RawMessage(`{}`))
+	r, err := k.Parse(json.RawMessage(`{}`), actions.Texts{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,11 +25,12 @@ import (
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
-// Config is the action_config of a notification: three templates.
+// Config is the action_config of a notification: three templates, each in one language
+// or in several.
 type Config struct {
-	Title string `json:"title"`
-	Body  string `json:"body"`
-	Link  string `json:"link"`
+	Title template.Text `json:"title"`
+	Body  template.Text `json:"body"`
+	Link  template.Text `json:"link"`
 }
 
 // Schema is the JSON Schema of Config.
@@ -39,24 +40,27 @@ const Schema = `{
 		"title": {
 			"title": "Title",
 			"description": "What happened, in one line of at most 200 characters. A Liquid template with new, old, changed, event, workflow, actor and recipient.",
-			"type": "string", "minLength": 1, "maxLength": 65536,
+			"$ref": "#/$defs/text",
 			"examples": ["Order {{ new.id }}: {{ new.total }} EUR"]
 		},
 		"body": {
 			"title": "Text",
 			"description": "What the recipient should know, as plain text of at most 10,000 characters. A Liquid template.",
-			"type": "string", "maxLength": 65536,
+			"$ref": "#/$defs/text",
 			"examples": ["{{ actor.id | default: 'Somebody' }} changed {{ changed | join: ', ' }}."]
 		},
 		"link": {
 			"title": "Link",
 			"description": "Where it leads: a path of the application, or an https or http URL. A Liquid template.",
-			"type": "string", "maxLength": 65536,
+			"$ref": "#/$defs/text",
 			"examples": ["/orders/{{ new.id | url_encode }}", "https://example.com/orders/{{ new.id | url_encode }}"]
 		}
 	},
 	"required": ["title"],
-	"additionalProperties": false
+	"additionalProperties": false,
+	"$defs": {
+		"text": ` + template.TextSchema + `
+	}
 }`
 
 // The limits of what a recipient gets, in characters.
@@ -80,12 +84,12 @@ func Kind(in inbox) *actions.Kind {
 		Schema:     Schema,
 		Recipients: true,
 		Retry:      actions.Messages,
-		Parse: func(config json.RawMessage) (actions.Runner, error) {
+		Parse: func(config json.RawMessage, texts actions.Texts) (actions.Runner, error) {
 			var c Config
 			if err := json.Unmarshal(config, &c); err != nil {
 				return nil, fmt.Errorf("action_config: %w", err)
 			}
-			return newMessage(c, in)
+			return newMessage(c, texts, in)
 		},
 	}
 }
@@ -97,17 +101,18 @@ type message struct {
 }
 
 // newMessage reports all that is wrong with a configuration.
-func newMessage(c Config, in inbox) (*message, error) {
+func newMessage(c Config, texts actions.Texts, in inbox) (*message, error) {
 	var problems []error
-	compile := func(key, source string) *template.Template {
-		t, err := template.Compile(source)
+	o := template.Options{Partials: texts.Templates, Locale: texts.Locale, Zone: texts.Zone}
+	compile := func(key string, source template.Text) *template.Template {
+		t, err := source.Compile(o)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", key, err))
 		}
 		return t
 	}
 	m := &message{inbox: in, title: compile("title", c.Title), body: compile("body", c.Body), link: compile("link", c.Link)}
-	if strings.TrimSpace(c.Title) == "" {
+	if c.Title.Blank() {
 		problems = append(problems, errors.New("title: it is empty; say in one line what happened, as Order {{ new.id }} is paid"))
 	}
 	if len(problems) > 0 {
@@ -155,15 +160,16 @@ func (m *message) notification(d *actions.Delivery) (workflow.Notification, erro
 	}
 	vars["workflow"] = map[string]any{"id": d.Workflow.ID, "name": d.Workflow.Name, "version": d.Workflow.Version}
 	vars["recipient"] = template.PersonVariables(d.Person)
-	title, err := m.title.Render(vars)
+	reader := template.ReaderOf(d.Person)
+	title, err := m.title.RenderFor(vars, reader)
 	if err != nil {
 		return n, fmt.Errorf("title: %w", err)
 	}
-	body, err := m.body.Render(vars)
+	body, err := m.body.RenderFor(vars, reader)
 	if err != nil {
 		return n, fmt.Errorf("body: %w", err)
 	}
-	link, err := m.link.Render(vars)
+	link, err := m.link.RenderFor(vars, reader)
 	if err != nil {
 		return n, fmt.Errorf("link: %w", err)
 	}

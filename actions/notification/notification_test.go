@@ -33,7 +33,14 @@ func delivery(id string) *actions.Delivery {
 	}
 }
 
-func config(t *testing.T, c notification.Config) json.RawMessage {
+// texts is an action_config without translations.
+type texts struct {
+	Title string `json:"title"`
+	Body  string `json:"body"`
+	Link  string `json:"link"`
+}
+
+func config(t *testing.T, c texts) json.RawMessage {
 	t.Helper()
 	text, err := json.Marshal(c)
 	if err != nil {
@@ -57,9 +64,9 @@ func newWorld(t *testing.T) world {
 	return world{db, notification.Kind(store.OpenState(db.Pool(t)))}
 }
 
-func (w world) runner(t *testing.T, c notification.Config) actions.Runner {
+func (w world) runner(t *testing.T, c texts) actions.Runner {
 	t.Helper()
-	r, err := w.kind.Parse(config(t, c))
+	r, err := w.kind.Parse(config(t, c), actions.Texts{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +120,7 @@ func TestKind(t *testing.T) {
 			t.Errorf("the schema says of %s: %+v", key, p)
 		}
 	}
-	r, err := k.Parse(json.RawMessage(`{"title": "x"}`))
+	r, err := k.Parse(json.RawMessage(`{"title": "x"}`), actions.Texts{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +133,7 @@ func TestKind(t *testing.T) {
 func TestOneRowForADelivery(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	r := w.runner(t, notification.Config{
+	r := w.runner(t, texts{
 		Title: "Order {{ new.id }}: {{ old.total }} to {{ new.total }} EUR",
 		Body:  "{{ actor.id }} changed {{ changed | join: ', ' }}.\n{{ new.big }} {{ new.note }}|{{ event.table }} {{ event.operation }} {{ event.id }} {{ event.tenant_id }} {{ event.committed_at }}|{{ workflow.id }} {{ workflow.name }} {{ workflow.version }}|{{ recipient.id }}",
 		Link:  "/orders/{{ new.id }}",
@@ -140,7 +147,7 @@ func TestOneRowForADelivery(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	other := w.runner(t, notification.Config{Title: "something else"})
+	other := w.runner(t, texts{Title: "something else"})
 	later := delivery("d1")
 	later.Attempt = 2
 	if _, err := other.Run(t.Context(), later); err != nil {
@@ -171,7 +178,7 @@ func TestOfOperators(t *testing.T) {
 	w := newWorld(t)
 	d := delivery("d1")
 	d.Workflow.TenantID = ""
-	if _, err := w.runner(t, notification.Config{Title: "x"}).Run(t.Context(), d); err != nil {
+	if _, err := w.runner(t, texts{Title: "x"}).Run(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
 	if got := w.inbox(t, "d1"); len(got) != 1 || got[0].Tenant != nil || got[0].Body != "" || got[0].Link != nil {
@@ -184,20 +191,20 @@ func TestShapes(t *testing.T) {
 	w := newWorld(t)
 	long := strings.Repeat("ü", 12_000)
 	for name, c := range map[string]struct {
-		config            notification.Config
+		config            texts
 		title, body, link string
 	}{
-		"one line":        {notification.Config{Title: " {{ new.name }}\r\n\u2028x\t"}, "a b c x", "", ""},
-		"controls":        {notification.Config{Title: "t", Body: "\n a\x01\r\nb\tc\u0085 \n"}, "t", "a\nb\tc", ""},
-		"200 characters":  {notification.Config{Title: long[:400]}, long[:400], "", ""},
-		"cut":             {notification.Config{Title: long[:402], Body: long}, long[:398] + "…", long[:19_998] + "…", ""},
-		"10,000":          {notification.Config{Title: "t", Body: long[:20_000]}, "t", long[:20_000], ""},
-		"default":         {notification.Config{Title: "{{ new.note | default: 'none' }}"}, "none", "", ""},
-		"https":           {notification.Config{Title: "t", Link: " https://example.com/a?b={{ 'c d&' | url_encode }}#e\n"}, "t", "", "https://example.com/a?b=c+d%26#e"},
-		"http":            {notification.Config{Title: "t", Link: "HTTP://10.0.0.1:8080"}, "t", "", "HTTP://10.0.0.1:8080"},
-		"path":            {notification.Config{Title: "t", Link: "/"}, "t", "", "/"},
-		"path and colon":  {notification.Config{Title: "t", Link: "/a:b/c d?e=/f//g"}, "t", "", "/a:b/c d?e=/f//g"},
-		"link to nothing": {notification.Config{Title: "t", Link: "{{ new.note }}"}, "t", "", ""},
+		"one line":        {texts{Title: " {{ new.name }}\r\n\u2028x\t"}, "a b c x", "", ""},
+		"controls":        {texts{Title: "t", Body: "\n a\x01\r\nb\tc\u0085 \n"}, "t", "a\nb\tc", ""},
+		"200 characters":  {texts{Title: long[:400]}, long[:400], "", ""},
+		"cut":             {texts{Title: long[:402], Body: long}, long[:398] + "…", long[:19_998] + "…", ""},
+		"10,000":          {texts{Title: "t", Body: long[:20_000]}, "t", long[:20_000], ""},
+		"default":         {texts{Title: "{{ new.note | default: 'none' }}"}, "none", "", ""},
+		"https":           {texts{Title: "t", Link: " https://example.com/a?b={{ 'c d&' | url_encode }}#e\n"}, "t", "", "https://example.com/a?b=c+d%26#e"},
+		"http":            {texts{Title: "t", Link: "HTTP://10.0.0.1:8080"}, "t", "", "HTTP://10.0.0.1:8080"},
+		"path":            {texts{Title: "t", Link: "/"}, "t", "", "/"},
+		"path and colon":  {texts{Title: "t", Link: "/a:b/c d?e=/f//g"}, "t", "", "/a:b/c d?e=/f//g"},
+		"link to nothing": {texts{Title: "t", Link: "{{ new.note }}"}, "t", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := w.runner(t, c.config).Run(t.Context(), delivery(name)); err != nil {
@@ -220,27 +227,27 @@ func TestPermanentErrors(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for name, c := range map[string]struct {
-		config notification.Config
+		config texts
 		want   string
 	}{
-		"empty title":         {notification.Config{Title: "{{ new.note }}"}, "title: the template gives nothing for this event; give its variables a default"},
-		"blank title":         {notification.Config{Title: " \n\x01{{ new.empty }}"}, "title: the template gives nothing"},
-		"title fails":         {notification.Config{Title: "{{ 1 | divided_by: 0 }}"}, "title: line 1: divided_by: division by zero"},
-		"body fails":          {notification.Config{Title: "t", Body: "\n{{ 'a' | truncate: 'b' }}"}, "body: line 2: truncate: "},
-		"link fails":          {notification.Config{Title: "t", Link: "{{ 1 | modulo: 0 }}"}, "link: line 1: modulo: "},
-		"javascript":          {notification.Config{Title: "t", Link: "{{ new.url }}"}, `link: "javascript:alert(1)" is neither a path nor a page; write a path that starts with one /, or an https or http URL`},
-		"data":                {notification.Config{Title: "t", Link: "data:text/html,x"}, "is neither a path nor a page"},
-		"relative":            {notification.Config{Title: "t", Link: "orders/7"}, "is neither a path nor a page"},
-		"other host":          {notification.Config{Title: "t", Link: "//evil.example"}, `link: "//evil.example" leads to another host`},
-		"backslash":           {notification.Config{Title: "t", Link: `/\evil.example`}, `has a \, which browsers take for a /`},
-		"newline":             {notification.Config{Title: "t", Link: "/a{{ new.name }}"}, `link: "/aa\nb\x01  c" has control characters; put the filter url_encode`},
-		"tab":                 {notification.Config{Title: "t", Link: "/\t/evil.example"}, "has control characters"},
-		"no host":             {notification.Config{Title: "t", Link: "https:///x"}, `"https:///x" names no host`},
-		"opaque":              {notification.Config{Title: "t", Link: "https:evil.example"}, "names no host"},
-		"not a URL":           {notification.Config{Title: "t", Link: "http://[::1/x"}, "is no URL"},
-		"password":            {notification.Config{Title: "t", Link: "https://ann:hunter2@example.com/"}, "link: it holds a user name or a password"},
-		"password in a wrong": {notification.Config{Title: "t", Link: "ftp://ann:hunter2@example.com/"}, "link: it is neither a path nor a page"},
-		"long link":           {notification.Config{Title: "t", Link: "/" + strings.Repeat("a", 2048)}, "link: it has more than 2048 characters"},
+		"empty title":         {texts{Title: "{{ new.note }}"}, "title: the template gives nothing for this event; give its variables a default"},
+		"blank title":         {texts{Title: " \n\x01{{ new.empty }}"}, "title: the template gives nothing"},
+		"title fails":         {texts{Title: "{{ 1 | divided_by: 0 }}"}, "title: line 1: divided_by: division by zero"},
+		"body fails":          {texts{Title: "t", Body: "\n{{ 'a' | truncate: 'b' }}"}, "body: line 2: truncate: "},
+		"link fails":          {texts{Title: "t", Link: "{{ 1 | modulo: 0 }}"}, "link: line 1: modulo: "},
+		"javascript":          {texts{Title: "t", Link: "{{ new.url }}"}, `link: "javascript:alert(1)" is neither a path nor a page; write a path that starts with one /, or an https or http URL`},
+		"data":                {texts{Title: "t", Link: "data:text/html,x"}, "is neither a path nor a page"},
+		"relative":            {texts{Title: "t", Link: "orders/7"}, "is neither a path nor a page"},
+		"other host":          {texts{Title: "t", Link: "//evil.example"}, `link: "//evil.example" leads to another host`},
+		"backslash":           {texts{Title: "t", Link: `/\evil.example`}, `has a \, which browsers take for a /`},
+		"newline":             {texts{Title: "t", Link: "/a{{ new.name }}"}, `link: "/aa\nb\x01  c" has control characters; put the filter url_encode`},
+		"tab":                 {texts{Title: "t", Link: "/\t/evil.example"}, "has control characters"},
+		"no host":             {texts{Title: "t", Link: "https:///x"}, `"https:///x" names no host`},
+		"opaque":              {texts{Title: "t", Link: "https:evil.example"}, "names no host"},
+		"not a URL":           {texts{Title: "t", Link: "http://[::1/x"}, "is no URL"},
+		"password":            {texts{Title: "t", Link: "https://ann:hunter2@example.com/"}, "link: it holds a user name or a password"},
+		"password in a wrong": {texts{Title: "t", Link: "ftp://ann:hunter2@example.com/"}, "link: it is neither a path nor a page"},
+		"long link":           {texts{Title: "t", Link: "/" + strings.Repeat("a", 2048)}, "link: it has more than 2048 characters"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := w.runner(t, c.config).Run(t.Context(), delivery(name))
@@ -256,7 +263,7 @@ func TestPermanentErrors(t *testing.T) {
 	broken := delivery("broken")
 	broken.Event.Data = []byte(`{"new": `)
 	var how *actions.Error
-	if _, err := w.runner(t, notification.Config{Title: "t"}).Run(t.Context(), broken); !errors.As(err, &how) || !how.Permanent || !strings.Contains(err.Error(), "01JEVENT") {
+	if _, err := w.runner(t, texts{Title: "t"}).Run(t.Context(), broken); !errors.As(err, &how) || !how.Permanent || !strings.Contains(err.Error(), "01JEVENT") {
 		t.Errorf("broken data gives %v", err)
 	}
 }
@@ -264,7 +271,7 @@ func TestPermanentErrors(t *testing.T) {
 func TestRetryableErrors(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	r := w.runner(t, notification.Config{Title: "t"})
+	r := w.runner(t, texts{Title: "t"})
 	w.db.Exec(t, `alter table rowbell.notification rename to elsewhere`)
 	var how *actions.Error
 	if _, err := r.Run(t.Context(), delivery("d1")); err == nil || errors.As(err, &how) || !strings.Contains(err.Error(), "inbox") {
@@ -288,7 +295,7 @@ func TestParseErrors(t *testing.T) {
 		`{"title": 1}`: "action_config: ",
 		`[]`:           "action_config: ",
 	} {
-		if _, err := notification.Kind(nil).Parse(json.RawMessage(config)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := notification.Kind(nil).Parse(json.RawMessage(config), actions.Texts{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s gives %v, want %s", config, err, want)
 		}
 	}

@@ -81,7 +81,7 @@ func parse(t testing.TB, client *egress.Client, config map[string]any) actions.R
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, err := Kind(client, "1.2").Parse(text)
+	run, err := Kind(client, "1.2").Parse(text, actions.Texts{})
 	if err != nil {
 		t.Fatal(err)
 	}

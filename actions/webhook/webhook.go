@@ -127,7 +127,7 @@ func Kind(client *egress.Client, version string) *actions.Kind {
 		Help:   "POSTs the change as JSON to a URL.",
 		Schema: Schema,
 		Retry:  actions.StandardWebhooks,
-		Parse: func(config json.RawMessage) (actions.Runner, error) {
+		Parse: func(config json.RawMessage, _ actions.Texts) (actions.Runner, error) {
 			var c Config
 			if err := json.Unmarshal(config, &c); err != nil {
 				return nil, fmt.Errorf("action_config: %w", err)

@@ -444,7 +444,7 @@ func (p *probe) kind(name string, recipients bool) *actions.Kind {
 	return &actions.Kind{
 		Schema: `{"type": "object", "properties": {"to": {"type": "string"}, "secret": {}}, "additionalProperties": false}`,
 		Name:   name, Title: name, Recipients: recipients, Retry: actions.Schedule{time.Hour},
-		Parse: func(config json.RawMessage) (actions.Runner, error) {
+		Parse: func(config json.RawMessage, _ actions.Texts) (actions.Runner, error) {
 			var c struct{ To, Secret string }
 			if err := json.Unmarshal(config, &c); err != nil {
 				return nil, err

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// layouts are what rows and events have: timestamptz, timestamp and date.
+// layouts are what rows and events have: timestamptz, which is a moment, and timestamp and
+// date, which are what a clock and a calendar showed somewhere.
 var layouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", time.DateTime, time.DateOnly}
 
 // date formats a moment as strftime does. What is no moment stays as it is; a moment has
@@ -21,8 +22,11 @@ func date(r *run, in any, args []any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, layout := range layouts {
+	for i, layout := range layouts {
 		if t, err := time.Parse(layout, s); err == nil {
+			if i == 0 && r.zone != nil {
+				t = t.In(r.zone)
+			}
 			var out sink
 			strftime(&out, t, format)
 			return out.String(), r.spend(perElement + out.Len())

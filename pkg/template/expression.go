@@ -49,7 +49,7 @@ func (e *path) eval(r *run) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		v = member(v, k)
+		v = member(unmarked(v), unmarked(k))
 	}
 	return v, nil
 }
@@ -78,6 +78,7 @@ func (e *filtered) eval(r *run) (any, error) {
 			if args[i], err = a.eval(r); err != nil {
 				return nil, err
 			}
+			args[i] = unmarked(args[i])
 		}
 		if c.named != nil {
 			flag, err := c.named.eval(r)
@@ -85,6 +86,9 @@ func (e *filtered) eval(r *run) (any, error) {
 				return nil, err
 			}
 			args = append(args, flag)
+		}
+		if c.name != "default" { // which may give v back as it is
+			v = unmarked(v)
 		}
 		if v, err = c.filter.apply(r, v, args); err != nil {
 			return nil, fmt.Errorf("%s: %w", c.name, err)
@@ -108,7 +112,7 @@ func (e *comparison) eval(r *run) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.compare(e.operator, a, b)
+	return r.compare(e.operator, unmarked(a), unmarked(b))
 }
 
 // junction is terms with and or or between them: the rightmost first, as in Liquid.

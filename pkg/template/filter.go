@@ -115,6 +115,10 @@ var filters = map[string]filter{
 	"at_most":    {1, 1, extreme(-1)},
 
 	"date": {1, 1, date},
+
+	"raw":           {0, 0, rawFilter},
+	"escape":        {0, 0, escapeFilter},
+	"newline_to_br": {0, 0, breaks},
 }
 
 // texts makes a filter of one on texts.

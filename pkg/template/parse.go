@@ -6,8 +6,33 @@ import (
 	"strings"
 )
 
+// compiler makes variants; what they share of partials is compiled once.
+type compiler struct {
+	options  Options
+	partials map[string]*partial
+}
+
+// partial is a stored template that render names.
+type partial struct{ variants []variant }
+
+func (c *compiler) variant(locale, source string) (variant, error) {
+	v := variant{locale: locale}
+	if len(source) > MaxSource {
+		return v, fmt.Errorf("the template has %d bytes; the most are %d", len(source), MaxSource)
+	}
+	if !strings.Contains(source, "{{") && !strings.Contains(source, "{%") {
+		v.static = source
+		return v, nil
+	}
+	p := &parser{compiler: c, scanner: scanner{source: source, line: 1}}
+	var err error
+	v.nodes, _, err = p.block("", 0)
+	return v, err
+}
+
 // parser makes nodes of what the scanner finds.
 type parser struct {
+	*compiler
 	scanner
 	ahead  lexeme // of the expression that is being read
 	closer string // of that expression

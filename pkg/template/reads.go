@@ -12,7 +12,9 @@ import (
 // before is no variable of its caller's.
 func (t *Template) Variables() []string {
 	var c collector
-	c.nodes(t.nodes, nil)
+	for _, v := range t.variants {
+		c.nodes(v.nodes, nil)
+	}
 	return c.list
 }
 

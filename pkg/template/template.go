@@ -1,8 +1,10 @@
 package template
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -15,40 +17,47 @@ const (
 	maxWork  = 8 << 20 // bytes that one Render may work on
 )
 
-// Template is a compiled template. It is immutable, and Render may be called from any
+// Template is a compiled template. It is immutable, and rendering may be done from any
 // goroutine.
 type Template struct {
-	static string // the whole output, if nodes is nil
-	nodes  []node
+	options  Options
+	zone     *time.Location // of options; nil without one
+	variants []variant      // one for each translation, sorted by locale; at least one
 }
 
-// Compile reads a template. Errors name the line, what is wrong there, and the mend.
-func Compile(source string) (*Template, error) {
-	if len(source) > MaxSource {
-		return nil, fmt.Errorf("the template has %d bytes; the most are %d", len(source), MaxSource)
-	}
-	if !strings.Contains(source, "{{") && !strings.Contains(source, "{%") {
-		return &Template{static: source}, nil
-	}
-	p := &parser{scanner: scanner{source: source, line: 1}}
-	nodes, _, err := p.block("", 0)
-	if err != nil {
-		return nil, err
-	}
-	return &Template{nodes: nodes}, nil
+// Compile reads a template of plain text. Errors name the line, what is wrong there, and
+// the mend.
+func Compile(source string) (*Template, error) { return CompileFor(source, Options{}) }
+
+// CompileFor reads a template. Errors name the line, what is wrong there, and the mend.
+func CompileFor(source string, o Options) (*Template, error) {
+	return Text{"": source}.Compile(o)
 }
 
-// Render gives the template's output for variables, which it doesn't change. They hold
-// what encoding/json reads with UseNumber; int, int32, int64, float64 and time.Time too.
-// Output longer than MaxText is cut there. Returns an error, with its line, if a filter
-// can't do what it is to do, or the template does too much.
-func (t *Template) Render(vars map[string]any) (string, error) {
-	if t.nodes == nil {
-		return t.static, nil
+// Render gives the template's output for variables and no reader in particular. See
+// RenderFor.
+func (t *Template) Render(vars map[string]any) (string, error) { return t.RenderFor(vars, Reader{}) }
+
+// RenderFor gives the template's output for variables, which it doesn't change, in the
+// reader's language if there is a translation, with dates and numbers as they write them.
+// Variables hold what encoding/json reads with UseNumber; int, int32, int64, float64 and
+// time.Time too. Output longer than MaxText is cut there. Returns an error, with its line,
+// if a filter can't do what it is to do, or the template does too much.
+func (t *Template) RenderFor(vars map[string]any, reader Reader) (string, error) {
+	v := choose(t.variants, reader.Locale, t.options.Locale)
+	if v.nodes == nil {
+		return v.static, nil
 	}
-	r := &run{vars: vars, work: maxWork}
+	r := &run{
+		vars: vars, work: maxWork, channel: t.options.Channel, zone: reader.Zone,
+		locale: cmp.Or(reader.Locale, t.options.Locale),
+	}
+	if r.zone == nil {
+		r.zone = t.zone
+	}
+	r.use(v)
 	var out sink
-	if err := r.render(t.nodes, &out); err != nil {
+	if err := r.render(v.nodes, &out); err != nil {
 		return "", err
 	}
 	return out.String(), nil
@@ -56,9 +65,25 @@ func (t *Template) Render(vars map[string]any) (string, error) {
 
 // run is one rendering.
 type run struct {
-	vars  map[string]any
-	local map[string]any // what the template assigned; before vars
-	work  int            // bytes that it may still work on
+	vars    map[string]any
+	local   map[string]any // what the template assigned; before vars
+	work    int            // bytes that it may still work on
+	channel Channel
+	locale  string         // how dates and numbers are written
+	zone    *time.Location // where moments are told; nil: as they are
+}
+
+// use takes the locale of a translation for dates and numbers too, unless it is of the
+// reader's language: a date of theirs in a text of another language helps nobody.
+func (r *run) use(v *variant) {
+	if v.locale != "" && language(v.locale) != language(r.locale) {
+		r.locale = v.locale
+	}
+}
+
+func language(locale string) string {
+	l, _, _ := strings.Cut(normalLocale(locale), "-")
+	return l
 }
 
 // spend pays for work on n bytes.
@@ -112,9 +137,28 @@ type outputNode struct {
 func (n *outputNode) render(r *run, out *sink) error {
 	v, err := n.value.eval(r)
 	if err == nil {
-		err = r.print(out, v)
+		err = r.output(out, v)
 	}
 	return at(n.line, err)
+}
+
+// output writes a value as text of the channel.
+func (r *run) output(out *sink, v any) error {
+	if m, ok := v.(markup); ok {
+		return r.write(out, string(m))
+	}
+	if r.channel == Plain {
+		return r.print(out, v)
+	}
+	s, err := r.text(v)
+	if err != nil {
+		return err
+	}
+	m, err := r.escaped(s)
+	if err != nil {
+		return err
+	}
+	return r.write(out, string(m))
 }
 
 type assignNode struct {
@@ -143,7 +187,7 @@ func (n *captureNode) render(r *run, _ *sink) error {
 	if err := r.render(n.body, &inner); err != nil {
 		return err
 	}
-	r.set(n.name, inner.String())
+	r.set(n.name, markup(inner.String()))
 	return at(n.line, r.spend(inner.Len()))
 }
 

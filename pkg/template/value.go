@@ -20,6 +20,8 @@ func normal(v any) any {
 	switch v := v.(type) {
 	case nil, bool, string, json.Number, []any, map[string]any, blank, empty:
 		return v
+	case markup:
+		return string(v)
 	case int:
 		return integer(v)
 	case int32:
@@ -350,6 +352,8 @@ func (r *run) contains(a, b any) (bool, error) {
 func isEmpty(v any) bool {
 	switch v := v.(type) {
 	case string:
+		return v == ""
+	case markup:
 		return v == ""
 	case []any:
 		return len(v) == 0

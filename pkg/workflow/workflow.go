@@ -53,6 +53,9 @@ type Workflow struct {
 	Conditions  []Condition     `json:"conditions"`
 	Actions     []Action        `json:"actions"`
 	Recipients  []Recipient     `json:"recipients"`
+	// Templates are the stored templates that the actions' texts render, as they were when
+	// the version was written: name → locale ("" = for everybody) → source.
+	Templates map[string]map[string]string `json:"templates,omitempty"`
 }
 
 // Trigger is one row of workflow_trigger.
