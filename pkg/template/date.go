@@ -5,14 +5,20 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-playground/locales"
 )
 
 // layouts are what rows and events have: timestamptz, which is a moment, and timestamp and
 // date, which are what a clock and a calendar showed somewhere.
 var layouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", time.DateTime, time.DateOnly}
 
-// date formats a moment as strftime does. What is no moment stays as it is; a moment has
-// the offset that its text has.
+// perDate is what a date costs beside its text.
+const perDate = 512
+
+// date formats a moment as the reader's locale does (see styled), or as strftime does. What
+// is no moment stays as it is. A moment is told in the zone that the filter names, else the
+// reader's, else at the offset that its text has.
 func date(r *run, in any, args []any) (any, error) {
 	s, ok := in.(string)
 	if !ok || len(s) > len("2006-01-02T15:04:05.999999999+00:00")+5 {
@@ -22,14 +28,30 @@ func date(r *run, in any, args []any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	zone := r.zone
+	if len(args) > 1 && args[1] != nil {
+		name, err := r.text(args[1])
+		if err != nil {
+			return nil, err
+		}
+		if zone, err = loadZone(name); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.spend(perDate); err != nil {
+		return nil, err
+	}
 	for i, layout := range layouts {
 		if t, err := time.Parse(layout, s); err == nil {
-			if i == 0 && r.zone != nil {
-				t = t.In(r.zone)
+			if i == 0 && zone != nil {
+				t = t.In(zone)
+			}
+			if text, ok := styled(r.locale, t, format); ok {
+				return text, r.spend(len(text))
 			}
 			var out sink
-			strftime(&out, t, format)
-			return out.String(), r.spend(perElement + out.Len())
+			strftime(&out, t, format, calendar(r.locale))
+			return out.String(), r.spend(out.Len())
 		}
 	}
 	return in, nil
@@ -37,7 +59,7 @@ func date(r *run, in any, args []any) (any, error) {
 
 // strftime writes a directive that it doesn't know as it is. Of Ruby's flags it knows -,
 // which leaves leading zeros and spaces out.
-func strftime(out *sink, t time.Time, format string) {
+func strftime(out *sink, t time.Time, format string, names locales.Translator) {
 	for !out.full {
 		before, after, found := strings.Cut(format, "%")
 		out.write(before)
@@ -49,7 +71,7 @@ func strftime(out *sink, t time.Time, format string) {
 			out.write("%" + after)
 			return
 		}
-		text, ok := conversion(t, directive[0])
+		text, ok := conversion(t, directive[0], names)
 		if plain && len(text) > 1 {
 			text = strings.TrimLeft(text[:len(text)-1], "0 ") + text[len(text)-1:]
 		}
@@ -63,8 +85,20 @@ func strftime(out *sink, t time.Time, format string) {
 	}
 }
 
-// conversion is what one directive stands for.
-func conversion(t time.Time, c byte) (text string, ok bool) {
+// conversion is what one directive stands for. Without names they are English.
+func conversion(t time.Time, c byte, names locales.Translator) (text string, ok bool) {
+	if names != nil {
+		switch c {
+		case 'B':
+			return names.MonthWide(t.Month()), true
+		case 'b', 'h':
+			return names.MonthAbbreviated(t.Month()), true
+		case 'A':
+			return names.WeekdayWide(t.Weekday()), true
+		case 'a':
+			return names.WeekdayAbbreviated(t.Weekday()), true
+		}
+	}
 	hour12 := (t.Hour()+11)%12 + 1
 	switch c {
 	case 'Y':

@@ -35,6 +35,9 @@ type path struct {
 }
 
 func (e *path) eval(r *run) (any, error) {
+	if err := r.spend(perStep * (1 + len(e.keys))); err != nil {
+		return nil, err
+	}
 	var v any
 	if e.value == nil {
 		v = r.get(e.variable)
@@ -73,6 +76,9 @@ func (e *filtered) eval(r *run) (any, error) {
 		return nil, err
 	}
 	for _, c := range e.filters {
+		if err := r.spend(perElement); err != nil {
+			return nil, err
+		}
 		args := make([]any, len(c.args), len(c.args)+1)
 		for i, a := range c.args {
 			if args[i], err = a.eval(r); err != nil {
@@ -104,6 +110,9 @@ type comparison struct {
 }
 
 func (e *comparison) eval(r *run) (any, error) {
+	if err := r.spend(perStep); err != nil {
+		return nil, err
+	}
 	a, err := e.left.eval(r)
 	if err != nil {
 		return nil, err
@@ -123,6 +132,9 @@ type junction struct {
 
 func (e *junction) eval(r *run) (any, error) {
 	for i, and := range e.ands {
+		if err := r.spend(perStep); err != nil {
+			return false, err
+		}
 		v, err := e.terms[i].eval(r)
 		if err != nil {
 			return nil, err
@@ -244,6 +256,9 @@ func (p *parser) call() (call, error) {
 				break
 			}
 		}
+	}
+	if err := checkArguments(c); err != nil {
+		return c, at(line, err)
 	}
 	if n := len(c.args); n < c.filter.least || n > c.filter.most {
 		return c, at(line, fmt.Errorf("the filter %s has %d arguments; it takes %s", c.name, n, c.filter.takes()))

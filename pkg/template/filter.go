@@ -114,7 +114,10 @@ var filters = map[string]filter{
 	"at_least":   {1, 1, extreme(1)},
 	"at_most":    {1, 1, extreme(-1)},
 
-	"date": {1, 1, date},
+	"date":    {1, 2, date},
+	"money":   {1, 1, money},
+	"number":  {0, 1, localNumber},
+	"percent": {0, 1, percent},
 
 	"raw":           {0, 0, rawFilter},
 	"escape":        {0, 0, escapeFilter},

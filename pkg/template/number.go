@@ -133,15 +133,19 @@ func quotient(a, b decimal) (decimal, error) {
 	if places == 0 {
 		return decimal{divide(x, y, down), 0}, nil
 	}
-	q := decimal{divide(new(big.Int).Mul(x, ten(quotientPlaces)), y, nearest), quotientPlaces}
-	for rest := new(big.Int); q.places > 0; q.places-- {
-		n, _ := new(big.Int).QuoRem(q.n, big.NewInt(10), rest)
+	return decimal{divide(new(big.Int).Mul(x, ten(quotientPlaces)), y, nearest), quotientPlaces}.shortest(), nil
+}
+
+// shortest leaves out zeros at the end of the decimal places.
+func (d decimal) shortest() decimal {
+	for rest := new(big.Int); d.places > 0; d.places-- {
+		n, _ := new(big.Int).QuoRem(d.n, big.NewInt(10), rest)
 		if rest.Sign() != 0 {
 			break
 		}
-		q.n = n
+		d.n = n
 	}
-	return q, nil
+	return d
 }
 
 func remainder(a, b decimal) (decimal, error) {

@@ -6,30 +6,6 @@ import (
 	"strings"
 )
 
-// compiler makes variants; what they share of partials is compiled once.
-type compiler struct {
-	options  Options
-	partials map[string]*partial
-}
-
-// partial is a stored template that render names.
-type partial struct{ variants []variant }
-
-func (c *compiler) variant(locale, source string) (variant, error) {
-	v := variant{locale: locale}
-	if len(source) > MaxSource {
-		return v, fmt.Errorf("the template has %d bytes; the most are %d", len(source), MaxSource)
-	}
-	if !strings.Contains(source, "{{") && !strings.Contains(source, "{%") {
-		v.static = source
-		return v, nil
-	}
-	p := &parser{compiler: c, scanner: scanner{source: source, line: 1}}
-	var err error
-	v.nodes, _, err = p.block("", 0)
-	return v, err
-}
-
 // parser makes nodes of what the scanner finds.
 type parser struct {
 	*compiler
@@ -41,19 +17,20 @@ type parser struct {
 
 // refused are the tags of Liquid that are not allowed, with the reason.
 var refused = map[string]string{
-	"for": noLoops, "endfor": noLoops, "break": noLoops, "continue": noLoops, "cycle": noLoops,
-	"tablerow": noLoops, "endtablerow": noLoops, "ifchanged": noLoops,
-	"include": noOthers, "render": noOthers, "layout": noOthers, "section": noOthers,
+	"break": noJumps, "continue": noJumps, "cycle": noCycle, "ifchanged": noCycle, "tablerow": noRows, "endtablerow": noRows,
+	"include": noInclude, "layout": noInclude, "section": noInclude,
 	"increment": noCounters, "decrement": noCounters,
 }
 
 const (
-	noLoops    = "templates have no loops, so that their time is bounded; the filter join makes one text of an array"
-	noOthers   = "a template reads no other one; write its text here"
-	noCounters = "templates have no counters; use assign and the filter plus"
+	noJumps    = "a loop runs to its end; use limit, or if around what is not for all"
+	noCycle    = "use forloop.index with the filter modulo"
+	noRows     = "use for"
+	noInclude  = "use render, which names one stored template and tells it what to use"
+	noCounters = "templates have no counters; use forloop.index, or assign and the filter plus"
 )
 
-const allTags = "assign, capture, case, comment, if, raw, unless"
+const allTags = "assign, capture, case, comment, for, if, raw, render, unless"
 
 // block reads up to a tag that ends or divides the block of a tag; of the whole template
 // if that is "". It returns the tag's name, and leaves its arguments to the caller.
@@ -109,7 +86,7 @@ func divides(of, tagName string) bool {
 	case "elsif":
 		return of == "if" || of == "unless"
 	case "else":
-		return of == "if" || of == "unless" || of == "case"
+		return of == "if" || of == "unless" || of == "case" || of == "for"
 	case "when":
 		return of == "case"
 	}
@@ -123,6 +100,10 @@ func (p *parser) tag(tagName string, line int, inside string, depth int) (node, 
 		return p.branches(tagName, line, depth)
 	case "case":
 		return p.cases(line, depth)
+	case "for":
+		return p.loop(line, depth)
+	case "render":
+		return p.partialCall(line)
 	case "assign":
 		variable, err := p.variable(tagName)
 		if err != nil {

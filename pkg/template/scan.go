@@ -176,7 +176,7 @@ func (s *scanner) next(closer string) (lexeme, error) {
 		l.kind, l.text = closing, closer
 		return l, nil
 	case s.has(".."):
-		return l, s.fail("ranges (1..3) are not allowed: templates have no loops")
+		return l, s.fail("ranges (1..3) are not allowed; a loop goes over the elements of an array")
 	}
 	c, _ := utf8.DecodeRuneInString(s.rest())
 	switch {

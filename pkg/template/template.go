@@ -44,13 +44,13 @@ func (t *Template) Render(vars map[string]any) (string, error) { return t.Render
 // time.Time too. Output longer than MaxText is cut there. Returns an error, with its line,
 // if a filter can't do what it is to do, or the template does too much.
 func (t *Template) RenderFor(vars map[string]any, reader Reader) (string, error) {
-	v := choose(t.variants, reader.Locale, t.options.Locale)
+	v := choose(t.variants, cmp.Or(reader.Locale, t.options.Locale), t.options.Locale)
 	if v.nodes == nil {
 		return v.static, nil
 	}
 	r := &run{
 		vars: vars, work: maxWork, channel: t.options.Channel, zone: reader.Zone,
-		locale: cmp.Or(reader.Locale, t.options.Locale),
+		fallback: t.options.Locale, locale: cmp.Or(reader.Locale, t.options.Locale),
 	}
 	if r.zone == nil {
 		r.zone = t.zone
@@ -69,19 +69,21 @@ type run struct {
 	local   map[string]any // what the template assigned; before vars
 	work    int            // bytes that it may still work on
 	channel Channel
-	locale  string         // how dates and numbers are written
 	zone    *time.Location // where moments are told; nil: as they are
+	// locale is the reader's, or that of the translation that is being rendered if it is in
+	// another language: what is rendered in it is in the same one. fallback is the workflow's.
+	locale, fallback string
 }
 
 // use takes the locale of a translation for dates and numbers too, unless it is of the
 // reader's language: a date of theirs in a text of another language helps nobody.
 func (r *run) use(v *variant) {
-	if v.locale != "" && language(v.locale) != language(r.locale) {
+	if v.locale != "" && baseLanguage(v.locale) != baseLanguage(r.locale) {
 		r.locale = v.locale
 	}
 }
 
-func language(locale string) string {
+func baseLanguage(locale string) string {
 	l, _, _ := strings.Cut(normalLocale(locale), "-")
 	return l
 }
@@ -90,7 +92,7 @@ func language(locale string) string {
 func (r *run) spend(n int) error {
 	if n < 0 || n > r.work {
 		r.work = 0
-		return fmt.Errorf("the template does too much: its values and filters together work on more than %d MiB; leave filters out, or shorten long values by truncate first", maxWork>>20)
+		return fmt.Errorf("the template does too much: its values and filters together work on more than %d MiB; leave filters and loops out, or shorten long values by truncate first", maxWork>>20)
 	}
 	r.work -= n
 	return nil
@@ -112,6 +114,9 @@ func (r *run) get(name string) any {
 
 func (r *run) render(nodes []node, out *sink) error {
 	for _, n := range nodes {
+		if err := r.spend(perStep); err != nil {
+			return err
+		}
 		if err := n.render(r, out); err != nil {
 			return err
 		}
@@ -119,15 +124,15 @@ func (r *run) render(nodes []node, out *sink) error {
 	return nil
 }
 
+// perStep is what any step costs, however little it does.
+const perStep = 16
+
 // node is a part of a template.
 type node interface{ render(*run, *sink) error }
 
 type textNode string
 
-func (n textNode) render(_ *run, out *sink) error {
-	out.write(string(n))
-	return nil
-}
+func (n textNode) render(r *run, out *sink) error { return r.write(out, string(n)) }
 
 type outputNode struct {
 	value expression

@@ -141,8 +141,8 @@ type variant struct {
 	nodes  []node
 }
 
-// choose finds what a reader of a locale gets: de-AT, else de, else the one for everybody,
-// else the one of the workflow's locale, else the first.
+// choose finds what a reader of the first locale gets: of de-AT, else of de, else the one for
+// everybody, else the one of the next locale, else the first.
 func choose(list []variant, locales ...string) *variant {
 	if len(list) == 1 {
 		return &list[0]

@@ -251,7 +251,7 @@ func (r *run) compare(operator string, a, b any) (bool, error) {
 
 func (r *run) equal(a, b any, depth int) (bool, error) {
 	a, b = normal(a), normal(b)
-	if err := r.spend(1); err != nil {
+	if err := r.spend(perStep); err != nil {
 		return false, err
 	}
 	switch a.(type) {

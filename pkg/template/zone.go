@@ -2,24 +2,26 @@ package template
 
 import (
 	"fmt"
-	"sync"
 	"time"
 )
 
-// zones are those that were asked for, by name: a zone is read from disk. There are some
-// 600.
-var zones sync.Map
+// zones are those that were asked for, by name: a zone is read from disk.
+var zones = cache[string, *time.Location]{most: 1000}
 
-// loadZone finds a zone of the IANA database. A name that is none is not kept.
+// loadZone finds a zone of the IANA database.
 func loadZone(name string) (*time.Location, error) {
-	if z, ok := zones.Load(name); ok {
-		return z.(*time.Location), nil
+	var z *time.Location
+	if name != "" && name != "Local" && len(name) <= 64 { // Local is this machine's, which is nobody's
+		z = zones.get(name, func() *time.Location {
+			z, err := time.LoadLocation(name)
+			if err != nil {
+				return nil
+			}
+			return z
+		})
 	}
-	// Local is this machine's zone, which is nobody's.
-	z, err := time.LoadLocation(name)
-	if err != nil || name == "" || name == "Local" {
-		return nil, fmt.Errorf("%q is no time zone; write one as Europe/Berlin or UTC", shorten(name))
+	if z == nil {
+		return nil, fmt.Errorf("%q is no time zone; write one as 'Europe/Berlin' or 'UTC'", shorten(name))
 	}
-	zones.Store(name, z)
 	return z, nil
 }
