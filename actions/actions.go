@@ -28,16 +28,6 @@ type Kind struct {
 	Parse func(config json.RawMessage, texts Texts) (Runner, error)
 }
 
-// Texts is what the texts of an action can rely on beside the event: of its workflow's
-// version, and so the same for ever.
-type Texts struct {
-	// Templates are the stored templates that the version's texts render: name → locale →
-	// source. Shared: read only.
-	Templates map[string]map[string]string
-	Locale    string // of the workflow's settings, for readers without one; "" if not set
-	Zone      string // likewise: of the IANA database
-}
-
 // Runner is one action of a workflow version, configured. It is immutable, and its
 // methods may be called from any goroutine.
 type Runner interface {

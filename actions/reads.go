@@ -18,6 +18,8 @@ type Reader interface {
 type Read struct {
 	Key      string // of action_config: title
 	Variable string // as template.Variables lists it: new.total, changed.status, actor.id
+	// Where is the place in the key's text; "" if the text is one line.
+	Where string // line 3; translation de, line 1, template "footer", line 2
 }
 
 // Column is the column that is read; "" if it is none.
@@ -27,6 +29,14 @@ func (r Read) Column() string {
 		return column
 	}
 	return ""
+}
+
+// Place names the key and the line for people: body, line 3.
+func (r Read) Place() string {
+	if r.Where == "" || r.Where == "line 1" {
+		return r.Key
+	}
+	return r.Key + ", " + r.Where
 }
 
 // Columns lists the columns that the actions' texts name, and those that hold their
@@ -40,7 +50,7 @@ func (p *Plan) Columns(w *workflow.Workflow) []workflow.ColumnUse {
 		if r, ok := s.Runner.(Reader); ok {
 			for _, read := range r.Reads() {
 				if c := read.Column(); c != "" {
-					list = append(list, workflow.ColumnUse{Action: i, Kind: s.Kind.Name, Where: read.Key, Variable: read.Variable, Column: c})
+					list = append(list, workflow.ColumnUse{Action: i, Kind: s.Kind.Name, Where: read.Place(), Variable: read.Variable, Column: c})
 				}
 			}
 		}

@@ -19,7 +19,7 @@ func (reading) Run(context.Context, *Delivery) (Result, error) { return Result{}
 func (r reading) Reads() []Read {
 	var reads []Read
 	for _, v := range r.Text {
-		reads = append(reads, Read{"text", v})
+		reads = append(reads, Read{Key: "text", Variable: v})
 	}
 	return reads
 }

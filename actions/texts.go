@@ -1,39 +1,31 @@
 package actions
 
-import (
-	"encoding/json"
-	"fmt"
-	"time"
+import "github.com/rowbell/rowbell/pkg/workflow"
 
-	"github.com/rowbell/rowbell/pkg/workflow"
-)
+// Texts is what the texts of an action can rely on beside the event: of its workflow's
+// version, and so the same for ever.
+type Texts struct {
+	// Templates are the stored templates that the version's texts render: name → locale →
+	// source. Shared: read only.
+	Templates map[string]map[string]string
+	Locale    string // of the workflow's settings, for readers without one; "" if not set
+	Zone      string // likewise: of the IANA database
+}
 
-// textsOf reads what a workflow's texts rely on: its templates, and the settings locale
-// and zone.
-//
-//	{"locale": "de-AT", "zone": "Europe/Vienna"}
 func textsOf(w *workflow.Workflow) (Texts, error) {
-	t := Texts{Templates: w.Templates}
-	if len(w.Settings) == 0 {
-		return t, nil
-	}
-	var s struct {
-		Locale json.RawMessage `json:"locale"`
-		Zone   json.RawMessage `json:"zone"`
-	}
-	if json.Unmarshal(w.Settings, &s) != nil {
-		return t, nil // no object, which readDefaults says
-	}
-	if len(s.Locale) > 0 && json.Unmarshal(s.Locale, &t.Locale) != nil {
-		return t, fmt.Errorf(`settings: locale: %s is no text; write a language, as "de" or "de-AT"`, shorten(string(s.Locale)))
-	}
-	if len(s.Zone) > 0 && json.Unmarshal(s.Zone, &t.Zone) != nil {
-		return t, fmt.Errorf(`settings: zone: %s is no text; write a time zone, as "Europe/Berlin"`, shorten(string(s.Zone)))
-	}
-	if _, err := time.LoadLocation(t.Zone); err != nil || t.Zone == "Local" {
-		zone := t.Zone
-		t.Zone = ""
-		return t, fmt.Errorf(`settings: zone: %q is no time zone; write one as "Europe/Berlin" or "UTC"`, shorten(zone))
-	}
-	return t, nil
+	locale, zone, err := w.Language()
+	return Texts{Templates: w.Templates, Locale: locale, Zone: zone}, err
+}
+
+// Previewer is a Runner that can show what it would send.
+type Previewer interface {
+	// Preview makes the texts of a delivery, and sends nothing. The error says which
+	// text can't be made, and why; what could be made comes beside it.
+	Preview(d *Delivery) ([]PreviewText, error)
+}
+
+// PreviewText is one text as a recipient gets it.
+type PreviewText struct {
+	Name string `json:"name"` // title, body, html
+	Text string `json:"text"`
 }

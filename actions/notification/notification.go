@@ -131,8 +131,8 @@ func (m *message) Reads() []actions.Read {
 		key      string
 		template *template.Template
 	}{{"title", m.title}, {"body", m.body}, {"link", m.link}} {
-		for _, v := range text.template.Variables() {
-			reads = append(reads, actions.Read{Key: text.key, Variable: v})
+		for _, u := range text.template.Uses() {
+			reads = append(reads, actions.Read{Key: text.key, Variable: u.Variable, Where: u.Where})
 		}
 	}
 	return reads
@@ -148,6 +148,12 @@ func (m *message) Run(ctx context.Context, d *actions.Delivery) (actions.Result,
 		return actions.Result{}, &actions.Error{Permanent: true, Err: err}
 	}
 	return actions.Result{}, m.inbox.Notify(ctx, n)
+}
+
+// Preview implements actions.Previewer.
+func (m *message) Preview(d *actions.Delivery) ([]actions.PreviewText, error) {
+	n, err := m.notification(d)
+	return []actions.PreviewText{{Name: "title", Text: n.Title}, {Name: "body", Text: n.Body}, {Name: "link", Text: n.Link}}, err
 }
 
 // notification is what a delivery puts into the inbox. It is of the workflow's tenant,

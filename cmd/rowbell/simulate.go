@@ -61,12 +61,36 @@ const simulateHelp = "rowbell workflow simulate --help"
 // simulation reads what is to be tried.
 func (c *call) simulation() (app.Simulation, error) {
 	wrong := func(message string) (app.Simulation, error) { return app.Simulation{}, usage{message, simulateHelp} }
+	s, err := c.changeToTry(c.args[1:], simulateHelp)
+	if err != nil {
+		return s, err
+	}
+	s.Workflow, s.Draft = c.args[0], c.has("draft")
+	switch {
+	case c.has("tenant") && !c.has("domain"):
+		return wrong(`--tenant goes with --domain; a row's tenant stands in the row, and can be changed by --new`)
+	case c.has("draft") && c.has("version"):
+		return wrong("--draft and --version are different things to try: give one")
+	}
+	if number, given := c.own["version"]; given {
+		n, err := strconv.ParseInt(number, 10, 32)
+		if err != nil || n < 1 {
+			return wrong("--version wants a number from 1, not " + strconv.Quote(number))
+		}
+		s.Version = int32(n)
+	}
+	return s, nil
+}
+
+// changeToTry reads the change: a recorded event, a row with the key in args, or a domain event.
+func (c *call) changeToTry(args []string, help string) (app.Simulation, error) {
+	wrong := func(message string) (app.Simulation, error) { return app.Simulation{}, usage{message, help} }
 	s := app.Simulation{
-		Workflow: c.args[0], Draft: c.has("draft"), Event: c.own["event"], Table: c.own["row"], Domain: c.own["domain"], Tenant: c.own["tenant"],
+		Event: c.own["event"], Table: c.own["row"], Domain: c.own["domain"], Tenant: c.own["tenant"],
 		New: []byte(c.own["new"]), Old: []byte(c.own["old"]), Actor: []byte(c.own["actor"]),
 	}
-	if len(c.args) > 1 {
-		s.Key = c.args[1]
+	if len(args) > 0 {
+		s.Key = args[0]
 	}
 	given := 0
 	for _, name := range []string{"event", "row", "domain"} {
@@ -79,16 +103,12 @@ func (c *call) simulation() (app.Simulation, error) {
 		return wrong("nothing to try it on. Give --event EVENT_ID, --row TABLE KEY, or --domain NAME")
 	case given > 1:
 		return wrong("--event, --row and --domain are different things to try it on: give one")
-	case c.has("row") && len(c.args) < 2:
+	case c.has("row") && len(args) == 0:
 		return wrong("the row's key is missing. Write: --row " + s.Table + " KEY")
-	case !c.has("row") && len(c.args) > 1:
-		return wrong(strconv.Quote(s.Key) + " is one argument too many; a key belongs to --row TABLE KEY")
+	case !c.has("row") && len(args) > 0, len(args) > 1:
+		return wrong(strconv.Quote(args[len(args)-1]) + " is one argument too many; a key belongs to --row TABLE KEY")
 	case c.has("as") && !c.has("row"):
 		return wrong("--as goes with --row")
-	case c.has("tenant") && !c.has("domain"):
-		return wrong(`--tenant goes with --domain; a row's tenant stands in the row, and can be changed by --new`)
-	case c.has("draft") && c.has("version"):
-		return wrong("--draft and --version are different things to try: give one")
 	}
 	if as, given := c.own["as"]; given {
 		op, ok := change.ParseOp(as)
@@ -96,13 +116,6 @@ func (c *call) simulation() (app.Simulation, error) {
 			return wrong(strconv.Quote(as) + " is no operation. Write --as create, update or delete")
 		}
 		s.As = op
-	}
-	if number, given := c.own["version"]; given {
-		n, err := strconv.ParseInt(number, 10, 32)
-		if err != nil || n < 1 {
-			return wrong("--version wants a number from 1, not " + strconv.Quote(number))
-		}
-		s.Version = int32(n)
 	}
 	if at, given := c.own["at"]; given {
 		t, err := readTime(at)

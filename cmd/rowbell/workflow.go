@@ -341,7 +341,7 @@ TO it is live.`,
 			case c.has("yaml"):
 				_, err = io.WriteString(c.stdout, d.YAML)
 				return err
-			case d.YAML == "":
+			case d.YAML == "" && len(d.Words) == 0:
 				fmt.Fprintf(c.stdout, "Nothing is different between %s and %s.\n", d.From, d.To)
 				return nil
 			}
@@ -349,7 +349,9 @@ TO it is live.`,
 			for _, words := range d.Words {
 				fmt.Fprintf(c.stdout, "  - %s\n", strings.ReplaceAll(words, "\n", "\n    "))
 			}
-			fmt.Fprintf(c.stdout, "\n%s", d.YAML)
+			if d.YAML != "" {
+				fmt.Fprintf(c.stdout, "\n%s", d.YAML)
+			}
 			return nil
 		})
 	},

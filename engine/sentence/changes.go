@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -62,6 +63,7 @@ func Changes(before, after *workflow.Workflow) []string {
 	conditionChanges(say, before, after)
 	actionChanges(say, before, after)
 	recipientChanges(say, before, after)
+	templateChanges(say, before, after)
 	return lines
 }
 
@@ -98,6 +100,23 @@ func tenant(w *workflow.Workflow) string {
 		return "all tenants"
 	}
 	return "tenant " + word(*w.TenantID)
+}
+
+// templateChanges names the stored templates whose texts are different for the workflow.
+func templateChanges(say func(string, ...any), before, after *workflow.Workflow) {
+	names := slices.Concat(slices.Collect(maps.Keys(before.Templates)), slices.Collect(maps.Keys(after.Templates)))
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		b, a := before.Templates[name], after.Templates[name]
+		switch {
+		case b == nil:
+			say("template %s used", quote(name, maxValue))
+		case a == nil:
+			say("template %s not used any more", quote(name, maxValue))
+		case !maps.Equal(b, a):
+			say("template %s changed", quote(name, maxValue))
+		}
+	}
 }
 
 func settingsChanges(say func(string, ...any), before, after *workflow.Workflow) {

@@ -40,16 +40,18 @@ type Recipient struct {
 }
 
 // texts are the keys of action_config that are templates, by kind of action.
-var texts = map[string][]string{
-	"notification": {"title", "body", "link"},
+var texts = map[string][]textKey{
+	"notification": {{"title", template.Plain}, {"body", template.Plain}, {"link", template.Plain}},
+}
+
+type textKey struct {
+	key     string
+	channel template.Channel
 }
 
 func actionsOf(w *workflow.Workflow, c *Change, ev *change.Event, op change.Op, r *Result) []Action {
-	e := &workflow.Event{
-		ID: c.EventID, Position: c.Position, Side: c.Side, CommittedAt: c.CommittedAt, Table: c.Table.Label, Op: op,
-		TenantID: c.tenant(op), RowKey: r.RowKey, Data: c.data(ev, op),
-	}
-	vars, varsErr := template.EventVariables(e)
+	vars, varsErr := template.EventVariables(c.asEvent(ev, op))
+	locale, zone, _ := w.Language() // what is wrong with it was said before
 	var list []Action
 	for _, a := range byOrder(w) {
 		n := slices.IndexFunc(w.Actions, func(x workflow.Action) bool {
@@ -66,22 +68,33 @@ func actionsOf(w *workflow.Workflow, c *Change, ev *change.Event, op change.Op, 
 				out.Recipients = append(out.Recipients, recipient(rec, vars))
 			}
 		}
-		for _, key := range texts[a.Type] {
-			source := textIn(config, key)
-			if source == "" {
+		for _, of := range texts[a.Type] {
+			var source template.Text
+			if json.Unmarshal(config[of.key], &source) != nil || len(source) == 0 {
 				continue
 			}
-			t := Text{Name: key}
+			t := Text{Name: of.key}
 			if varsErr != nil {
 				t.Error = varsErr.Error()
 			} else {
-				t.Text, t.Error = render(source, vars, r, out.Recipients)
+				o := template.Options{Channel: of.channel, Partials: w.Templates, Locale: locale, Zone: zone}
+				t.Text, t.Error = render(source, o, vars, r, out.Recipients)
 			}
 			out.Texts = append(out.Texts, t)
 		}
 		list = append(list, out)
 	}
 	return list
+}
+
+// AsEvent is the change as it would be recorded.
+func (c *Change) AsEvent() *workflow.Event { return c.asEvent(c.event(), c.Op) }
+
+func (c *Change) asEvent(ev *change.Event, op change.Op) *workflow.Event {
+	return &workflow.Event{
+		ID: c.EventID, Position: c.Position, Side: c.Side, CommittedAt: c.CommittedAt, Table: c.Table.Label, Op: op,
+		TenantID: c.tenant(op), RowKey: c.key(), Data: c.data(ev, op),
+	}
 }
 
 func textIn(config map[string]json.RawMessage, key string) string {
@@ -101,8 +114,8 @@ func host(target string) string {
 	return u.Scheme + "://" + u.Host
 }
 
-func render(source string, vars map[string]any, r *Result, to []Recipient) (text, problem string) {
-	t, err := template.Compile(source)
+func render(source template.Text, o template.Options, vars map[string]any, r *Result, to []Recipient) (text, problem string) {
+	t, err := source.Compile(o)
 	if err != nil {
 		return "", err.Error()
 	}
@@ -114,7 +127,7 @@ func render(source string, vars map[string]any, r *Result, to []Recipient) (text
 			id = to[0].Value
 		}
 	}
-	vars["recipient"] = map[string]any{"id": id}
+	vars["recipient"] = template.PersonVariables(&workflow.Person{ID: id})
 	text, err = t.Render(vars)
 	if err != nil {
 		return "", err.Error()

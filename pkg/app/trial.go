@@ -43,24 +43,8 @@ func (o *Operator) Simulate(ctx context.Context, s Simulation) (trial.Result, er
 	if err != nil {
 		return trial.Result{}, err
 	}
-	c, err := o.change(ctx, s)
+	c, err := o.edited(ctx, s)
 	if err != nil {
-		return trial.Result{}, err
-	}
-	if !s.At.IsZero() {
-		c.CommittedAt = s.At
-	}
-	if actor := strings.TrimSpace(string(s.Actor)); actor != "" {
-		var object map[string]any
-		if err := json.Unmarshal([]byte(actor), &object); err != nil {
-			return trial.Result{}, errors.New(`actor is not a JSON object; write {"id": "ann", "roles": ["approver"]}`)
-		}
-		c.Actor = nil
-		if object != nil {
-			c.Actor = json.RawMessage(actor)
-		}
-	}
-	if err := c.Edit(s.New, s.Old); err != nil {
 		return trial.Result{}, err
 	}
 	in := trial.Input{Version: v, Change: c, Judge: o.app.judgeElsewhere}
@@ -98,7 +82,7 @@ func (o *Operator) definition(ctx context.Context, s Simulation) (workflow.Versi
 		if err != nil {
 			return workflow.Version{}, err
 		}
-		return versionOf(w)
+		return o.versionOf(ctx, w)
 	}
 	if s.Draft {
 		shown, err := o.app.definitions().Show(ctx, s.Workflow)
@@ -108,7 +92,7 @@ func (o *Operator) definition(ctx context.Context, s Simulation) (workflow.Versi
 		if shown.Next == nil {
 			return workflow.Version{}, fmt.Errorf("workflow %s has no draft: %w", s.Workflow, workflow.ErrNotFound)
 		}
-		return versionOf(shown.Next)
+		return o.versionOf(ctx, shown.Next)
 	}
 	v, err := o.app.source.LatestVersion(ctx, s.Workflow, s.Version)
 	if err == nil && v.Status == workflow.Deleted {
@@ -117,18 +101,44 @@ func (o *Operator) definition(ctx context.Context, s Simulation) (workflow.Versi
 	return v, err
 }
 
-// versionOf is a workflow that is no version yet.
-func versionOf(w *workflow.Workflow) (workflow.Version, error) {
+// versionOf is a workflow that is no version yet, with the templates as they are now.
+func (o *Operator) versionOf(ctx context.Context, w *workflow.Workflow) (workflow.Version, error) {
 	v := workflow.Version{WorkflowID: w.ID, Status: workflow.Draft}
 	if w.TenantID != nil {
 		v.TenantID = *w.TenantID
 	}
+	now := *w
 	var err error
-	v.Document, err = json.Marshal(w)
+	if now.Templates, err = o.app.source.TemplatesFor(ctx, v.TenantID); err != nil {
+		return v, err
+	}
+	v.Document, err = json.Marshal(&now)
 	return v, err
 }
 
-// change is what the workflow is tried on.
+// edited is what the workflow is tried on, with what is said to be different.
+func (o *Operator) edited(ctx context.Context, s Simulation) (*trial.Change, error) {
+	c, err := o.change(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if !s.At.IsZero() {
+		c.CommittedAt = s.At
+	}
+	if actor := strings.TrimSpace(string(s.Actor)); actor != "" {
+		var object map[string]any
+		if err := json.Unmarshal([]byte(actor), &object); err != nil {
+			return nil, errors.New(`actor is not a JSON object; write {"id": "ann", "roles": ["approver"]}`)
+		}
+		c.Actor = nil
+		if object != nil {
+			c.Actor = json.RawMessage(actor)
+		}
+	}
+	return c, c.Edit(s.New, s.Old)
+}
+
+// change is what the workflow is tried on, as it is.
 func (o *Operator) change(ctx context.Context, s Simulation) (*trial.Change, error) {
 	switch {
 	case s.Event != "":

@@ -21,6 +21,7 @@ type catalog struct {
 	labels       []string // of all tables of the application
 	tenantColumn string   // of tables that have it and aren't captured
 	known        map[string]described
+	templates    map[string]map[string]map[string]string // by tenant
 }
 
 type described struct {
@@ -38,7 +39,7 @@ func (s *Service) catalog(ctx context.Context) (*catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &catalog{service: s, captured: captured, labels: labels, tenantColumn: tenantColumn, known: make(map[string]described)}, nil
+	return &catalog{service: s, captured: captured, labels: labels, tenantColumn: tenantColumn, known: make(map[string]described), templates: make(map[string]map[string]map[string]string)}, nil
 }
 
 // failure is an error of the database, which says nothing about a workflow.
@@ -107,8 +108,20 @@ func (s *Service) Check(ctx context.Context, w *workflow.Workflow) (match.Report
 }
 
 func (c *catalog) check(ctx context.Context, w *workflow.Workflow) (match.Report, error) {
+	// With the templates as they are now, all of them: a name that isn't there may be like
+	// one that is.
+	templates, ok := c.templates[value(w.TenantID)]
+	if !ok {
+		var err error
+		if templates, err = c.service.Source.TemplatesFor(ctx, value(w.TenantID)); err != nil {
+			return match.Report{}, err
+		}
+		c.templates[value(w.TenantID)] = templates
+	}
+	now := *w
+	now.Templates = templates
 	var broken error
-	r := match.Check(w, func(label string) (*workflow.Table, *change.Relation, error) {
+	r := match.Check(&now, func(label string) (*workflow.Table, *change.Relation, error) {
 		table, rel, err := c.lookup(ctx, label)
 		if f, ok := err.(failure); ok { //nolint:errorlint // never wrapped
 			broken = f.err

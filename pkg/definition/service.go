@@ -567,6 +567,7 @@ func (s *Service) sinceBase(ctx context.Context, show *Shown, force bool) error 
 		return changed
 	}
 	base.Status = show.Workflow.Status
+	base.Templates = show.Workflow.Templates // which no draft changes
 	if !samePart(base, show.Workflow) {
 		return changed
 	}

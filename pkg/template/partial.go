@@ -124,7 +124,7 @@ func (n *renderNode) render(r *run, out *sink) error {
 		}
 		inner[a.name] = v
 	}
-	v := choose(n.partial.variants, r.locale, r.fallback)
+	v := choose(n.partial.variants, r.locale, r.fallback, defaultLocale)
 	if v.nodes == nil {
 		if err := r.spend(len(v.static)); err != nil {
 			return at(n.line, err)

@@ -44,7 +44,7 @@ func (t *Template) Render(vars map[string]any) (string, error) { return t.Render
 // time.Time too. Output longer than MaxText is cut there. Returns an error, with its line,
 // if a filter can't do what it is to do, or the template does too much.
 func (t *Template) RenderFor(vars map[string]any, reader Reader) (string, error) {
-	v := choose(t.variants, cmp.Or(reader.Locale, t.options.Locale), t.options.Locale)
+	v := choose(t.variants, cmp.Or(reader.Locale, t.options.Locale), t.options.Locale, defaultLocale)
 	if v.nodes == nil {
 		return v.static, nil
 	}
@@ -62,6 +62,10 @@ func (t *Template) RenderFor(vars map[string]any, reader Reader) (string, error)
 	}
 	return out.String(), nil
 }
+
+// defaultLocale is that of texts for readers of whom nothing is known: English, as dates and
+// numbers are written for them.
+const defaultLocale = "en"
 
 // run is one rendering.
 type run struct {

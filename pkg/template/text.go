@@ -142,7 +142,7 @@ type variant struct {
 }
 
 // choose finds what a reader of the first locale gets: of de-AT, else of de, else the one for
-// everybody, else the one of the next locale, else the first.
+// everybody, else the one of the next locales, else the first.
 func choose(list []variant, locales ...string) *variant {
 	if len(list) == 1 {
 		return &list[0]
