@@ -288,7 +288,7 @@ func TestParseErrors(t *testing.T) {
 	for config, want := range map[string]string{
 		`{}`:                            "title: it is empty; say in one line what happened",
 		`{"title": " \n"}`:              "title: it is empty",
-		`{"title": "{% for x in y %}"}`: `title: line 1: the tag "for" is not allowed`,
+		`{"title": "{% cycle x %}"}`: `title: line 1: the tag "cycle" is not allowed`,
 		`{"title": "t", "body": "\n{{ a | nope }}"}`:    `body: line 2: the filter "nope" is unknown`,
 		`{"title": "{{", "link": "{% include 'x' %}"}`:  `link: line 1: the tag "include" is not allowed`,
 		`{"title": "{{", "link": "{% include 'x'  %}"}`: `title: line 1: }} is missing`,

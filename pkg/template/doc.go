@@ -1,28 +1,43 @@
-// Package template renders Liquid for channels of plain text: titles, bodies, subjects,
-// links. Templates come from tenants and run in the worker, so they can't loop, read
-// anything but the variables they are given, or take more than a bounded time and space.
+// Package template renders Liquid for people: titles, mails, chat messages, links. Templates
+// come from tenants and run in the worker, so they can't read anything but the variables
+// and the stored templates that they are given, or take more than a bounded time and space.
 //
 // # What is allowed
 //
-// Output {{ … }} with filters; the tags if, elsif, else, unless, case, when, assign,
-// capture, comment and raw; whitespace control ({{- and -}}); the operators == != <> < >
-// <= >= contains, and, or (from right to left, as in Liquid) and parentheses; nil, true,
-// false, blank and empty. Whatever else Liquid has is refused by Compile, by name: the
-// loops (for, tablerow, cycle, break, continue, ranges), what reads other templates
-// (include, render, layout), and counters.
+// docs/templates.md has it all. Output {{ … }} with filters; the tags if, elsif, else,
+// unless, case, when, for, assign, capture, render, comment and raw; whitespace control ({{-
+// and -}}); the operators == != <> < > <= >= contains, and, or (from right to left, as in
+// Liquid) and parentheses; nil, true, false, blank and empty. Whatever else Liquid has is
+// refused by Compile, by name: ranges, break, continue, cycle, tablerow, include, counters.
 //
-// What isn't there renders as nothing. Nothing is escaped.
+// What isn't there renders as nothing.
+//
+// # Channels
+//
+// A template is written in the language of its Channel. Values are escaped for it; what a
+// capture holds, and what raw lets through, is of the channel already (type markup). A filter
+// makes a text of such a value again, which is escaped: twice is ugly, not at all is a hole.
 //
 // # Bounds
 //
-//   - Without loops each part of a template runs at most once, so the number of steps is
-//     bounded by the source: MaxSource bytes, nested at most maxDepth deep.
+//   - A template is at most MaxSource bytes, nested at most maxDepth deep; with all that it
+//     renders at most maxSources bytes, maxPartialDepth deep. What it renders is compiled
+//     with it, once for each name.
+//   - A loop has at most maxRounds rounds. Loops in loops, and templates in loops, are held
+//     by the budget alone: each step that a rendering takes costs, however little it does.
 //   - No text that a template makes, nor what a filter reads of a longer value, is longer
 //     than MaxText: it is cut there, and ends with an ellipsis. A chain of append or
 //     replace, or captures of captures, stops growing at that size.
 //   - What the steps do with their values costs by the byte, maxWork in all. A template
 //     that needs more fails. A test holds the worst known ones to a fraction of a second.
 //   - Arithmetic is on at most maxDigits digits.
+//
+// # Languages
+//
+// A Text is one source or its translations, and a stored template has them too; a rendering
+// takes the reader's. Names and orders of dates are CLDR's (see calendars), and so are the
+// separators and signs of numbers, through golang.org/x/text. Digits are our own: amounts
+// stay exact. Nothing reads a clock: a template gives the same for an event at every try.
 //
 // # Numbers
 //
