@@ -286,8 +286,8 @@ func TestRetryableErrors(t *testing.T) {
 func TestParseErrors(t *testing.T) {
 	t.Parallel()
 	for config, want := range map[string]string{
-		`{}`:                            "title: it is empty; say in one line what happened",
-		`{"title": " \n"}`:              "title: it is empty",
+		`{}`:                         "title: it is empty; say in one line what happened",
+		`{"title": " \n"}`:           "title: it is empty",
 		`{"title": "{% cycle x %}"}`: `title: line 1: the tag "cycle" is not allowed`,
 		`{"title": "t", "body": "\n{{ a | nope }}"}`:    `body: line 2: the filter "nope" is unknown`,
 		`{"title": "{{", "link": "{% include 'x' %}"}`:  `link: line 1: the tag "include" is not allowed`,
