@@ -189,11 +189,12 @@ func (m *message) notification(d *actions.Delivery) (workflow.Notification, erro
 	return n, nil
 }
 
-// oneLine puts a space for each run of white space and control characters.
+// oneLine puts a space for each run of white space and control characters. Spaces that
+// lines don't break at, as between an amount and its currency, stay.
 func oneLine(s string) string {
-	return strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "\uFFFD"), func(c rune) bool {
-		return unicode.IsSpace(c) || unicode.IsControl(c)
-	}), " ")
+	return strings.TrimSpace(strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "\uFFFD"), func(c rune) bool {
+		return (unicode.IsSpace(c) || unicode.IsControl(c)) && c != '\u00a0' && c != '\u202f'
+	}), " "))
 }
 
 // clean leaves control characters out, but for those that part lines and columns.
