@@ -51,7 +51,7 @@ var (
 
 // escapeMarkdown: in CommonMark a backslash before any ASCII punctuation makes it a
 // character like others, also in a link's destination and before what a renderer would
-// make a link of by itself. A line break stays one (a backslash at the line's end), so
+// make a link of by itself. A line break stays one (two spaces at the line's end), so
 // that the paragraph, list item or quotation goes on; white space that could indent a code
 // block, and line breaks at either end, are written as entities, which are never structure.
 func escapeMarkdown(s string) string {
@@ -67,7 +67,7 @@ func escapeMarkdown(s string) string {
 			if start || i >= last {
 				b.WriteString("&#10;")
 			} else {
-				b.WriteString("\\\n")
+				b.WriteString("  \n")
 			}
 			start = true
 			continue

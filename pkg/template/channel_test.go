@@ -42,7 +42,7 @@ func TestChannels(t *testing.T) {
 		{template.HTML, "{% capture c %}<i>{{ l[0] }}</i>{% endcapture %}{{ c }}{% assign d = c %}{{ d }}{{ c | default: 'x' }}{% if c == '<i>&lt;</i>' %}!{% endif %}{{ c.size }}", "<i>&lt;</i><i>&lt;</i><i>&lt;</i>!11"},
 		{template.Chat, "*{{ v }}* {{ '<!channel>' }}", `*&lt;b&gt;"x" &amp; 'y'&lt;/b&gt;* &lt;!channel&gt;`},
 		{template.Markdown, "**{{ n }}** {{ 'a_b*c' }}", `**\-1\.5** a\_b\*c`},
-		{template.Markdown, "{{ m }}|", "\\*a\\*\\\n&#10;&#32;&#32;&#32;&#32;code\\\n\\# \\[l\\]\\(http\\:\\/\\/x\\)&#10;|"},
+		{template.Markdown, "{{ m }}|", "\\*a\\*  \n&#10;&#32;&#32;&#32;&#32;code  \n\\# \\[l\\]\\(http\\:\\/\\/x\\)&#10;|"},
 		{template.Markdown, "{{ '    x' }} {{ 'ü 漢' }}", "&#32;&#32;&#32;&#32;x ü 漢"},
 	} {
 		if got := renderFor(t, c.source, template.Options{Channel: c.channel}, vars, template.Reader{}); got != c.want {
