@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -124,7 +126,7 @@ func TestSecretsStaySecret(t *testing.T) {
 	env := []string{
 		"ROWBELL_SOURCE_URL=" + source.String(), "ROWBELL_SLOT=" + db.Name, "ROWBELL_OPS_LISTEN=127.0.0.1:0", "ROWBELL_LISTEN=127.0.0.1:0", "ROWBELL_EGRESS_ALLOW=127.0.0.0/8",
 		"ROWBELL_SECRET_KEY=" + p.key("the key of secrets"), "ROWBELL_LOG_LEVEL=debug", "ROWBELL_LOG_FORMAT=json",
-		"ROWBELL_SMTP_URL=smtp://mailer:" + p.plant("the mail server's password") + "@127.0.0.1:1",
+		"ROWBELL_SMTP_URL=smtp://mailer:" + p.plant("the mail server's password") + "@" + echoMail(t, received), "ROWBELL_MAIL_FROM=rowbell@shop.example",
 	}
 	if r := rowbell(t, env, "migrate"); r.code != 0 {
 		t.Fatal(r.stderr)
@@ -155,26 +157,32 @@ func TestSecretsStaySecret(t *testing.T) {
 	define("retries", "webhook", fmt.Sprintf(`{"url": "%s/in?key=%s", "secret": %q, "headers": {"authorization": {"ref": "crm"}}, "retry": ["10ms"]}`, echo.URL, p.plant("a URL's query"), signing))
 	define("bad-secret", "webhook", fmt.Sprintf(`{"url": "%s/in", "secret": {"ref": "crm"}, "retry": []}`, echo.URL))
 	define("no-secret", "webhook", fmt.Sprintf(`{"url": "%s/in", "secret": %q, "retry": []}`, echo.URL, p.plant("a secret that is none")))
+	define("mails", "email", `{"subject": "Order", "body": "It is there.", "retry": []}`)
+	db.Exec(t, `insert into rowbell.workflow_recipient (workflow_id, recipient_type, recipient_id) values ('mails', 'user', 'ann@customers.example')`)
 	pgtest.Eventually(t, 30*time.Second, "secrets to be sealed", func() bool {
 		return pgtest.One[bool](t, db, `select count(*) > 2 and bool_and(plain is null) from rowbell.secret`)
 	})
 	pgtest.Eventually(t, 30*time.Second, "the workflows to be judged", func() bool {
-		return pgtest.One[bool](t, db, `select count(*) >= 3 from rowbell.workflow_health`)
+		return pgtest.One[bool](t, db, `select count(*) >= 4 from rowbell.workflow_health`)
 	})
 	db.Exec(t, `insert into orders (tenant_id, total) select 'acme', i from generate_series(1, 3) i`)
 	pgtest.Eventually(t, 60*time.Second, "executions to fail", func() bool {
-		return pgtest.One[int](t, db, `select count(*)::int from rowbell.workflow_log where status = 'failure'`) == 9
+		return pgtest.One[int](t, db, `select count(*)::int from rowbell.workflow_log where status = 'failure'`) == 12
 	})
 
 	// They were used, so the test has something to find.
 	sent := strings.Join(drain(received), "\n")
-	for _, where := range []string{"a header's secret", "a URL's query"} {
+	for _, where := range []string{"a header's secret", "a URL's query", "the mail server's password"} {
 		if !slices.Contains(p.within(sent), where) {
 			t.Errorf("%s did not reach the receiver", where)
 		}
 	}
 	if got := pgtest.One[string](t, db, `select string_agg(distinct response, '') from rowbell.delivery_done where response is not null`); !strings.Contains(got, "POST /in?key=***") {
 		t.Errorf("the receiver's answer isn't kept: %.300s", got)
+	}
+
+	if got := pgtest.One[string](t, db, `select string_agg(distinct response, '') from rowbell.delivery_done where kind = 'email'`); !strings.Contains(got, "AUTH PLAIN ***") {
+		t.Errorf("the mail server's answer isn't kept: %.300s", got)
 	}
 
 	for name, text := range everything(t, db) {
@@ -252,4 +260,47 @@ func drain(c chan string) []string {
 			return list
 		}
 	}
+}
+
+// echoMail starts a mail server that refuses each sender with all that it was told, and
+// returns its address.
+func echoMail(t *testing.T, received chan<- string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = c.Close() }()
+				_, _ = io.WriteString(c, "220 mx ESMTP\r\n")
+				told := []string{}
+				for lines := bufio.NewScanner(c); lines.Scan(); {
+					line := lines.Text()
+					told = append(told, line)
+					answer := "250 ok"
+					switch verb, rest, _ := strings.Cut(line, " "); verb {
+					case "EHLO":
+						answer = "250-mx\r\n250 AUTH PLAIN"
+					case "AUTH":
+						answer = "235 ok"
+						if plain, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(rest, "PLAIN ")); err == nil {
+							received <- string(plain)
+							told = append(told, strings.Split(string(plain), "\x00")...)
+						}
+					case "MAIL":
+						answer = "550-" + strings.Join(told, "\r\n550-") + "\r\n550 no"
+					}
+					_, _ = io.WriteString(c, answer+"\r\n")
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
 }

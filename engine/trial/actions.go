@@ -42,6 +42,10 @@ type Recipient struct {
 // texts are the keys of action_config that are templates, by kind of action.
 var texts = map[string][]textKey{
 	"notification": {{"title", template.Plain}, {"body", template.Plain}, {"link", template.Plain}},
+	// The body as it reads: what is added to escape values for Markdown, nobody sees.
+	"email": {
+		{"subject", template.Plain}, {"body", template.Plain}, {"button.text", template.Plain}, {"button.url", template.Plain}, {"reply_to", template.Plain},
+	},
 }
 
 type textKey struct {
@@ -70,7 +74,7 @@ func actionsOf(w *workflow.Workflow, c *Change, ev *change.Event, op change.Op, 
 		}
 		for _, of := range texts[a.Type] {
 			var source template.Text
-			if json.Unmarshal(config[of.key], &source) != nil || len(source) == 0 {
+			if json.Unmarshal(member(config, of.key), &source) != nil || len(source) == 0 {
 				continue
 			}
 			t := Text{Name: of.key}
@@ -95,6 +99,18 @@ func (c *Change) asEvent(ev *change.Event, op change.Op) *workflow.Event {
 		ID: c.EventID, Position: c.Position, Side: c.Side, CommittedAt: c.CommittedAt, Table: c.Table.Label, Op: op,
 		TenantID: c.tenant(op), RowKey: c.key(), Data: c.data(ev, op),
 	}
+}
+
+// member is what stands under a key, or under a key inside it: button.text. Nil if nothing
+// does.
+func member(config map[string]json.RawMessage, key string) json.RawMessage {
+	key, inner, deeper := strings.Cut(key, ".")
+	if !deeper {
+		return config[key]
+	}
+	var in map[string]json.RawMessage
+	_ = json.Unmarshal(config[key], &in) // what isn't an object has nothing inside
+	return in[inner]
 }
 
 func textIn(config map[string]json.RawMessage, key string) string {

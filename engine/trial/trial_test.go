@@ -325,6 +325,7 @@ func TestActions(t *testing.T) {
 	w.Actions = []workflow.Action{
 		{ID: "h", Type: "webhook", Config: json.RawMessage(`{"url": "https://user:hunter2@example.com/hunter2?x=hunter2", "secret": {"ref": "s"}}`), Order: 2},
 		{ID: "n", Type: "notification", Config: json.RawMessage(`{"title": "{{ new.status }} for {{ recipient.id }}: {{ new.note }}", "body": "{% for %}"}`), Order: 1},
+		{ID: "m", Type: "email", Config: json.RawMessage(`{"subject": {"de": "Auftrag", "en": "Order {{ new.status }}"}, "body": "**{{ new.status }}** {{ 'a_b' }}", "button": {"text": "Open", "url": "https://a.example/{{ new.status }}"}}`), Order: 3},
 	}
 	w.Recipients = []workflow.Recipient{{Type: "attribute", Value: "status", ActionID: &second}, {Type: "user", Value: "ann"}}
 	if v.Document, err = json.Marshal(w); err != nil {
@@ -344,6 +345,7 @@ func TestActions(t *testing.T) {
 	const want = `[{"number":2,"kind":"notification","order":1,` +
 		`"texts":[{"name":"title","text":"paid for paid: ***"},{"name":"body","text":"","error":`
 	if !strings.HasPrefix(string(got), want) || !strings.Contains(string(got), `{"number":1,"kind":"webhook","order":2,"to":"https://example.com","recipients":[{"type":"user","id":"ann"}]}`) ||
+		!strings.Contains(string(got), `{"number":3,"kind":"email","order":3,"texts":[{"name":"subject","text":"Auftrag"},{"name":"body","text":"**paid** a_b"},{"name":"button.text","text":"Open"},{"name":"button.url","text":"https://a.example/paid"}]`) ||
 		!strings.Contains(string(got), `{"type":"attribute","id":"status","value":"paid"}`) {
 		t.Errorf("got %s", got)
 	}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rowbell/rowbell/actions"
+	"github.com/rowbell/rowbell/actions/email"
 	"github.com/rowbell/rowbell/cdc"
 	"github.com/rowbell/rowbell/engine"
 	"github.com/rowbell/rowbell/engine/executor"
@@ -61,6 +62,8 @@ type App struct {
 	egress                *egress.Client
 	redirectEgress        *egress.Client // nil: deliveries go where they are meant to
 	redirect              func(*actions.Kind, actions.Runner) actions.Runner
+	mailer                *email.Mailer  // nil: there is no mail server
+	mailEgress            *egress.Client // nil: likewise
 	registry              *actions.Registry
 	executor              *executor.Executor
 	lost                  chan []string            // captured tables that are not published any more; room for one
@@ -146,6 +149,7 @@ func (a *App) closePools() {
 			c.Close()
 		}
 	}
+	a.closeMail()
 	if a.directoryPool != nil {
 		a.directoryPool.Close()
 	}

@@ -61,8 +61,12 @@ type Config struct {
 	// people: see directory.Config. They default to none: of users only the ids are known,
 	// and workflows with recipients by role or group are broken.
 	DirectoryUsers, DirectoryRoleMembers, DirectoryGroupMembers string
-	// SMTPURL is the mail server. Defaults to none: email actions can't be delivered.
+	// SMTPURL is the mail server: see email.ParseServer. Defaults to none: workflows that send
+	// e-mail are broken.
 	SMTPURL string
+	// MailFrom is the sender of e-mails: Shop <shop@example.com>. Defaults to what SMTPURL
+	// says: its from, or a user that is an address.
+	MailFrom string
 	// SecretKey seals secrets: 32 bytes. Defaults to none: workflows with secrets are broken.
 	SecretKey Secret
 	// ReadCoalescing says whether a backlog is read in fewer, bigger reads.
@@ -242,11 +246,7 @@ func (c Config) Validate() error {
 	if c.DeliveryLease < 5*time.Second || c.DeliveryLease > 10*time.Minute {
 		bad("delivery-lease", "%v is out of range. Use 5s to 10m", c.DeliveryLease)
 	}
-	if c.SMTPURL != "" {
-		if u, err := url.Parse(c.SMTPURL); err != nil || u.Host == "" || (u.Scheme != "smtp" && u.Scheme != "smtps") {
-			bad("smtp-url", "not the URL of a mail server. Write smtp://user:password@mail.example.com:587, or smtps:// for TLS from the start")
-		}
-	}
+	c.validateMail(bad)
 	if n := len(c.SecretKey); n != 0 && n != 32 {
 		bad("secret-key", "%d bytes, not 32. Make one with: openssl rand -base64 32", n)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/rowbell/rowbell/actions"
+	"github.com/rowbell/rowbell/actions/email"
 	"github.com/rowbell/rowbell/actions/log"
 	"github.com/rowbell/rowbell/actions/notification"
 	"github.com/rowbell/rowbell/actions/webhook"
@@ -30,7 +31,10 @@ func (a *App) prepareKinds(version string) error {
 	if a.egress, err = egress.New(egress.Config{Allow: a.cfg.EgressAllow}); err != nil {
 		return err
 	}
-	a.registry, err = actions.NewRegistry(webhook.Kind(a.egress, version), notification.Kind(a.state), log.Kind())
+	if err = a.openMail(); err != nil {
+		return err
+	}
+	a.registry, err = actions.NewRegistry(webhook.Kind(a.egress, version), notification.Kind(a.state), email.Kind(a.mailer, email.Options{}), log.Kind())
 	return err
 }
 

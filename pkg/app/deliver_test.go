@@ -346,8 +346,12 @@ func TestActionsManual(t *testing.T) {
 	}
 	db := pgtest.DB(t)
 	db.Exec(t, shop)
-	db.Exec(t, `alter table orders add account_manager text`)
-	w := startWorker(t, db, delivers, func(c *app.Config) { c.Delivery = app.DeliveryHold })
+	db.Exec(t, `alter table orders add account_manager text, add customer_email text`)
+	w := startWorker(t, db, delivers, func(c *app.Config) {
+		c.Delivery = app.DeliveryHold
+		c.SMTPURL, c.MailFrom = "smtp://127.0.0.1:1", "rowbell@shop.example"
+		c.DirectoryRoleMembers, c.DirectoryGroupMembers = `select $1 || $2 as id`, `select $1 || $2 as id`
+	})
 	w.holds(t)
 	define(t, db, "large-order", "acme", "create", `{}`, "log")
 	blocks := regexp.MustCompile("(?s)```sql\n(.*?)```").FindAllStringSubmatch(string(text), -1)
@@ -371,7 +375,7 @@ func TestActionsManual(t *testing.T) {
 	captured(t, db)
 	db.Exec(t, `insert into orders (tenant_id, account_manager) values ('acme', 'ben')`)
 	logged(t, db, "large-order", 1)
-	if got := db.QueryString(t, `select string_agg(kind, ' ' order by kind) from rowbell.delivery`); got != "log notification webhook" {
+	if got := db.QueryString(t, `select string_agg(kind, ' ' order by kind) from rowbell.delivery`); got != "email log notification webhook" {
 		t.Errorf("deliveries: %s", got)
 	}
 }

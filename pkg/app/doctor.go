@@ -112,6 +112,7 @@ func Doctor(ctx context.Context, cfg Config) *Report {
 		d.state = store.OpenState(statePool)
 		d.examineInstallation(ctx)
 	}
+	d.examineMail(ctx)
 	return d.report
 }
 

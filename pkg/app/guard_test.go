@@ -33,7 +33,7 @@ var targets = map[string]func(target string) (config string, secrets map[string]
 }
 
 // fixed are the kinds that go nowhere that a tenant could choose.
-var fixed = []string{"log", "notification"}
+var fixed = []string{"email", "log", "notification"}
 
 // kinds makes the registry as a worker has it, with what an operator allows.
 func kinds(t *testing.T, allow ...string) *actions.Registry {
@@ -57,7 +57,7 @@ func attempt(t *testing.T, r *actions.Registry, kind, target string) (actions.Re
 	if err != nil {
 		t.Fatal(err)
 	}
-	runner, err := k.Parse(json.RawMessage(config))
+	runner, err := k.Parse(json.RawMessage(config), actions.Texts{})
 	if err != nil {
 		return actions.Result{}, &actions.Error{Permanent: true, Err: err}
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // later are the action kinds that the design has and this version doesn't.
-var later = []string{"chat", "email", "function", "publish"}
+var later = []string{"chat", "function", "publish"}
 
 // judge says what recording must know of a workflow's actions, or what is wrong with them,
 // or with what this process would need for the workflow and doesn't have.
@@ -20,6 +20,9 @@ func (a *App) judge(w *workflow.Workflow) (workflow.Judged, error) {
 	}
 	if err == nil {
 		err = a.judgePeople(w, plan)
+	}
+	if err == nil {
+		err = a.judgeMail(w)
 	}
 	if err != nil {
 		return workflow.Judged{}, err

@@ -62,6 +62,7 @@ var settings = []struct {
 	{Setting{"directory-role-members", "SQL", "", "Query that returns who has the role $1 in a tenant, $2: column id, or those of directory-users", false}, text(func(c *Config) *string { return &c.DirectoryRoleMembers })},
 	{Setting{"directory-group-members", "SQL", "", "Query that returns who is in the group $1 of a tenant, $2: columns as directory-role-members", false}, text(func(c *Config) *string { return &c.DirectoryGroupMembers })},
 	{Setting{"smtp-url", "URL", "", "Mail server: smtp://user:password@host:587", true}, text(func(c *Config) *string { return &c.SMTPURL })},
+	{Setting{"mail-from", "ADDR", "", "Sender of e-mails: Shop <shop@example.com>", false}, text(func(c *Config) *string { return &c.MailFrom })},
 	{Setting{"secret-key", "BASE64", "", "Key that seals secrets, 32 bytes; without it workflows with secrets are broken", true}, setSecretKey},
 	{Setting{"read-coalescing", "MODE", "auto", "Fewer, bigger reads of a backlog: auto (when the source is on this machine), on, off", false}, text(func(c *Config) *CoalesceMode { return &c.ReadCoalescing })},
 	{Setting{"heartbeat-interval", "DURATION", "10s", "How often a message goes round through the slot", false}, duration(func(c *Config) *time.Duration { return &c.HeartbeatInterval })},
