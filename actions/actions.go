@@ -23,6 +23,9 @@ type Kind struct {
 	Address workflow.Address
 	// Retry is when a failed attempt is repeated, unless the workflow says otherwise.
 	Retry Schedule
+	// InTransaction says that an attempt takes effect in the transaction that writes down
+	// its outcome, by Delivery.Call: both happen, or neither does.
+	InTransaction bool
 	// Parse reads an action_config that satisfies Schema. Errors name the key, what is
 	// wrong with it, and the mend.
 	Parse func(config json.RawMessage, texts Texts) (Runner, error)
@@ -56,6 +59,11 @@ type Delivery struct {
 	// Secret returns a secret of the workflow's tenant by its name. Its errors may be
 	// shown.
 	Secret func(ctx context.Context, name string) (string, error)
+	// Call calls a registered function, and writes down that the delivery succeeded, in one
+	// transaction; of kinds InTransaction, once in an attempt. It returns the start of what
+	// the function returned. After an error, a *workflow.CallError or one of the
+	// connection's, nothing has happened, or the delivery is done.
+	Call func(ctx context.Context, c workflow.FunctionCall) (string, error)
 }
 
 // Workflow is what a receiver is told of the workflow.

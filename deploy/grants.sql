@@ -72,6 +72,12 @@ begin
 		-- Reads definitions, and says how they are.
 		grant select on rowbell.migration_source, rowbell.setting, rowbell.workflow_definition, rowbell.workflow_version,
 			rowbell.captured_table, rowbell.sql_member to rowbell_run;
+		-- Calls the functions that operators have registered.
+		if to_regclass('rowbell.function') is not null then
+			grant select on rowbell.function to rowbell_run;
+			grant select on rowbell.function to rowbell_tenant;
+			grant usage on schema rowbell to rowbell_operator;
+		end if;
 		grant update (publication, tenant_column) on rowbell.setting to rowbell_run;
 		grant select, insert, update, delete on rowbell.workflow_health to rowbell_run;
 		-- Seals plain secrets, and uses sealed ones.

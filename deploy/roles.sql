@@ -13,8 +13,12 @@
 --                    and so every change of every table
 --   rowbell_tenant   a group, without login, of people who write workflows by SQL:
 --                    grant rowbell_tenant to alice;
+--   rowbell_operator a group, without login, of those who say which functions of the
+--                    application workflows may call (rowbell.register_function). These run
+--                    with the rights of rowbell_run, so grant it to whom you would trust
+--                    with that role
 --
--- Rowbell knows none of these names. To use others, replace them in both files:
+-- Rowbell knows none of these names but the last. To use others, replace them in both files:
 --
 --     sed s/rowbell_run/bell_run/g
 --
@@ -36,6 +40,10 @@ begin
 	if to_regrole('rowbell_tenant') is null then
 		create role rowbell_tenant nologin;
 		comment on role rowbell_tenant is 'Rowbell: who writes workflows by SQL is a member';
+	end if;
+	if to_regrole('rowbell_operator') is null then
+		create role rowbell_operator nologin;
+		comment on role rowbell_operator is 'Rowbell: who registers functions that workflows may call is a member';
 	end if;
 	if to_regrole('rowbell_publisher') is null then
 		create role rowbell_publisher nologin;

@@ -54,6 +54,10 @@ type Subject struct {
 	// release lets the attempt go on and makes the counterpart take what comes.
 	Hang func() (reached <-chan struct{}, release func())
 
+	// Call is what a delivery's Call does; of kinds InTransaction. What it does for one that
+	// has ended must not happen again.
+	Call func(ctx context.Context, d *actions.Delivery, c workflow.FunctionCall) (string, error)
+
 	// Effects are what the counterpart has seen so far, oldest first, also what it refused.
 	// One that keeps the first of several attempts shows that one alone.
 	Effects func() []Effect
@@ -77,6 +81,9 @@ func Run(t T, s Subject) {
 	t.Helper()
 	if s.Kind == nil || len(s.Valid) == 0 {
 		t.Fatalf("actiontest: a subject needs a kind, and a valid configuration")
+	}
+	if s.Kind.InTransaction != (s.Call != nil) {
+		t.Fatalf("actiontest: a kind in transaction needs Call, and no other has it")
 	}
 	c := &checker{T: t, Subject: s, hidden: slices.Clone(s.Planted)}
 	for _, text := range s.Secrets {
@@ -273,8 +280,20 @@ func (c *checker) try(ctx context.Context, what string, r actions.Runner, d *act
 		}
 		return d.Secret(ctx, name)
 	}
+	calls := 0
+	if c.Call != nil {
+		mine.Call = func(ctx context.Context, f workflow.FunctionCall) (string, error) {
+			if calls++; f.Key != mine.ID || f.TenantID != mine.Workflow.TenantID || !json.Valid(f.Payload) {
+				c.Errorf("%s: Call of %s with the key %q for %q and payload %s", what, f.Function, f.Key, f.TenantID, f.Payload)
+			}
+			return c.Call(ctx, d, f)
+		}
+	}
 	var a attempt
 	a.result, a.err = r.Run(ctx, &mine)
+	if calls > 1 || calls == 0 && a.err == nil && c.Kind.InTransaction {
+		c.Errorf("%s: an attempt called %d functions; it must call one", what, calls)
+	}
 	if !reflect.DeepEqual(before, *d.Event) {
 		c.Errorf("%s: Run wrote to the event", what)
 	}

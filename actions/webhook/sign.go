@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
-	"strconv"
 	"strings"
 )
 
@@ -48,5 +47,3 @@ func sign(key []byte, id, timestamp string, body []byte) string {
 	var text [3 + 44]byte // of 32 bytes in base64
 	return string(base64.StdEncoding.AppendEncode(append(text[:0], "v1,"...), mac.Sum(sum[:0])))
 }
-
-func appendInt(b []byte, n int32) []byte { return strconv.AppendInt(b, int64(n), 10) }

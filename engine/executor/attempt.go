@@ -120,6 +120,14 @@ func (e *Executor) run(work context.Context, t *task) result {
 		e.resolve(work, &r, p, step, event)
 		return r
 	}
+	if step != nil && step.Kind.InTransaction {
+		release, ok := e.callTurn(work, t)
+		if !ok {
+			o.Verb, o.RetryIn = workflow.GiveBack, retryWait
+			return r
+		}
+		defer release()
+	}
 	// What was read above may have taken longer than the lease lasts: the database was slow,
 	// or this process stood still.
 	if !e.pool.holds(t, least) {
@@ -165,6 +173,10 @@ func (e *Executor) attempt(work context.Context, o *workflow.Outcome, p *plan, s
 	d := &actions.Delivery{
 		ID: o.ID(), Attempt: int(o.Attempts) + 1, Event: event, Workflow: p.workflow, Recipient: o.Recipient, Person: o.Person, Secret: seen.get,
 	}
+	var inside *call
+	if step.Kind.InTransaction {
+		inside = e.caller(o.Leased, d)
+	}
 	if fault.On("key_per_attempt") {
 		d.ID += "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
 	}
@@ -175,6 +187,13 @@ func (e *Executor) attempt(work context.Context, o *workflow.Outcome, p *plan, s
 	cancel()
 	if err != nil && work.Err() != nil {
 		o.Verb = workflow.GiveBack // the process ends, and has cut it off
+		return
+	}
+	if inside != nil && inside.over(o) {
+		if inside.written {
+			e.metrics.tried(step.Kind.Name, "succeeded", o.Duration)
+			e.metrics.latency.Observe(max(0, time.Since(event.CommittedAt).Seconds()))
+		}
 		return
 	}
 	o.Tried = true

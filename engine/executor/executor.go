@@ -56,6 +56,8 @@ type Queue interface {
 	Renew(ctx context.Context, list []*workflow.Leased) (lost []*workflow.Leased, err error)
 	Settle(ctx context.Context, outcomes []workflow.Outcome) (lost int, err error)
 	Address(ctx context.Context, list []workflow.Addressing) (done []bool, err error)
+	// Call calls a function, and writes that the delivery succeeded, in one transaction.
+	Call(ctx context.Context, l *workflow.Leased, c workflow.FunctionCall) (response string, err error)
 	ReleaseBig(ctx context.Context, limit int) (int, error)
 	Close(ctx context.Context) error
 }
@@ -87,6 +89,7 @@ type Executor struct {
 	plans    *plans
 	statuses *statuses
 	results  chan result
+	callers  *callers
 	bigData  chan struct{} // a token for each big event that is in memory
 	metrics  *Metrics
 	health   health
@@ -117,6 +120,7 @@ func New(cfg Config, store Store, open func() Queue, metrics *Metrics) *Executor
 			running: cfg.Concurrency, perLane: cfg.PerDestination, perTenant: cfg.PerTenant, held: cfg.Held, bytes: cfg.HeldBytes,
 		}),
 		results: make(chan result, 4096),
+		callers: newCallers(),
 		bigData: make(chan struct{}, bigMost),
 	}
 	e.plans = newPlans(store, cfg.Plan)
@@ -159,6 +163,7 @@ func (e *Executor) Run(ctx, work context.Context) error {
 	}
 	e.giveBack(e.pool.late())
 	_ = workers.Wait()
+	e.closeCallers()
 	stop()
 	<-kept
 	close(e.results)
@@ -447,8 +452,13 @@ func (e *Executor) write(work, calls context.Context, q Queue, batch []result) {
 			addressed = append(addressed, r.task)
 			continue
 		}
-		outcomes = append(outcomes, r.outcome)
 		several = several || !r.outcome.Sole
+		if r.outcome.Verb == workflow.Written {
+			e.metrics.deliveries.WithLabelValues(r.outcome.Kind, string(workflow.Succeeded)).Inc()
+			tasks = append(tasks, r.task)
+			continue
+		}
+		outcomes = append(outcomes, r.outcome)
 		if r.task == nil {
 			continue
 		}
@@ -457,9 +467,11 @@ func (e *Executor) write(work, calls context.Context, q Queue, batch []result) {
 			leaving = append(leaving, r.task)
 		}
 	}
-	if len(outcomes) > 0 {
+	if len(outcomes)+len(tasks) > 0 {
 		e.pool.leave(leaving)
-		e.settleAll(work, calls, q, outcomes)
+		if len(outcomes) > 0 {
+			e.settleAll(work, calls, q, outcomes)
+		}
 		e.pool.settled(tasks)
 		if several {
 			e.pool.wake() // a higher order may have begun

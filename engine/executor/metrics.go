@@ -107,7 +107,7 @@ func (m *Metrics) settled(outcomes []workflow.Outcome, lost int, took time.Durat
 		switch o.Verb {
 		case workflow.Succeeded, workflow.Dead, workflow.Cancel:
 			m.deliveries.WithLabelValues(o.Kind, string(o.Verb)).Inc()
-		case workflow.Retry, workflow.GiveBack:
+		case workflow.Retry, workflow.GiveBack, workflow.Written:
 		}
 	}
 }
@@ -132,7 +132,7 @@ func gateOutcome(o *workflow.Outcome) string {
 			return gateRefused
 		}
 		return gateCancelled
-	case workflow.Retry, workflow.GiveBack:
+	case workflow.Retry, workflow.GiveBack, workflow.Written:
 	}
 	return ""
 }

@@ -98,7 +98,8 @@ type lane struct {
 	idleSince time.Time
 	paused    time.Time // until when; the receiver has asked for less
 
-	big chan struct{} // a token for each big event that is in memory
+	big   chan struct{} // a token for each big event that is in memory
+	calls chan struct{} // a token for each function that is called
 }
 
 func newPool(l limits) *pool {
@@ -130,7 +131,7 @@ func (p *pool) laneOf(id int64, tenantID string) *lane {
 		p.tenants[tenantID] = t
 	}
 	t.lanes++
-	l := &lane{id: id, tenant: t, room: p.firstRoom, since: time.Now(), big: make(chan struct{}, bigPerLane)}
+	l := &lane{id: id, tenant: t, room: p.firstRoom, since: time.Now(), big: make(chan struct{}, bigPerLane), calls: make(chan struct{}, callsPerLane)}
 	p.lanes[id] = l
 	return l
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rowbell/rowbell/actions"
 	"github.com/rowbell/rowbell/actions/email"
+	"github.com/rowbell/rowbell/actions/function"
 	"github.com/rowbell/rowbell/actions/log"
 	"github.com/rowbell/rowbell/actions/notification"
 	"github.com/rowbell/rowbell/actions/webhook"
@@ -34,7 +35,13 @@ func (a *App) prepareKinds(version string) error {
 	if err = a.openMail(); err != nil {
 		return err
 	}
-	a.registry, err = actions.NewRegistry(webhook.Kind(a.egress, version), notification.Kind(a.state), email.Kind(a.mailer, email.Options{}), log.Kind())
+	a.registry, err = actions.NewRegistry(
+		webhook.Kind(a.egress, version),
+		notification.Kind(a.state),
+		email.Kind(a.mailer, email.Options{}),
+		function.Kind(a.cfg.stateInSource()),
+		log.Kind(),
+	)
 	return err
 }
 

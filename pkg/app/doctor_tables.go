@@ -40,6 +40,7 @@ func (d *doctor) examineInstallation(ctx context.Context) {
 	d.emitters(ctx)
 	d.secrets(ctx)
 	d.tables(ctx)
+	d.functions(ctx)
 	d.workflows(ctx)
 }
 

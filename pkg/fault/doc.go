@@ -8,6 +8,8 @@
 //	settle_without_lease   outcomes count though another process has the delivery's lease
 //	key_per_attempt        each attempt at a delivery carries an idempotency key of its own
 //	forget_retry           a delivery that is to be tried again leaves the queue, as cancelled
+//	call_in_own_transaction
+//	                       a function is called in another transaction than its outcome
 //
 // In conditions and in the index (engine/condition/truthtest finds them):
 //

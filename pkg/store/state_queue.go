@@ -32,6 +32,7 @@ type Queue struct {
 	prepared bool                // the statements that settle, on this connection
 	cols     []array
 	params   [][]byte
+	calls    callConn
 }
 
 // surrogate is what the number of a workflow's or a table's version stands for.
@@ -44,12 +45,13 @@ func (s *State) Queue(process string, lease time.Duration) *Queue {
 
 // Close ends the connection.
 func (q *Queue) Close(ctx context.Context) error {
+	err := q.calls.close(ctx)
 	if q.conn == nil {
-		return nil
+		return err
 	}
 	conn := q.conn
 	q.conn = nil
-	return conn.Close(ctx)
+	return errors.Join(err, conn.Close(ctx))
 }
 
 // open returns the connection.
@@ -325,10 +327,15 @@ var outcomeTypes = []elem{tText, tInt2, tText, tChar, tBool, tInt2, tInt4, tTime
 // commit whose answer was lost is not counted twice. A gate (action -1) that passes is no
 // success of the execution's, and one that ends in another way stops what comes after it.
 const settleSQL = `with o as materialized (
-	select * from unnest($2::text[], $3::int2[], $4::text[], $5::"char"[], $6::bool[], $7::int2[], $8::int4[], $9::timestamptz[],
+	select * from ` + outcomesSQL + `
+` + settleOutcomesSQL
+
+const outcomesSQL = `unnest($2::text[], $3::int2[], $4::text[], $5::"char"[], $6::bool[], $7::int2[], $8::int4[], $9::timestamptz[],
 		$10::text[], $11::text[], $12::int8[], $13::text[], $14::int2[])
-		as o (id, action, recipient, verb, tried, code, ms, started_at, reason, response, retry_ms, stop, attempts)
-), gone as (
+		as o (id, action, recipient, verb, tried, code, ms, started_at, reason, response, retry_ms, stop, attempts)`
+
+// settleOutcomesSQL is settleSQL behind the rows of o.
+const settleOutcomesSQL = `), gone as (
 	delete from rowbell.queue q using o
 	where o.verb in ('s', 'd', 'c') and q.execution_id = o.id and q.action = o.action and q.recipient = o.recipient
 	and q.lease_by = $1::text and q.lease_until is not null and q.attempts = o.attempts
@@ -542,6 +549,7 @@ func verbChar(v workflow.Verb) byte {
 		return 'r'
 	case workflow.GiveBack:
 		return 'g'
+	case workflow.Written: // not to be written
 	}
 	return '?'
 }

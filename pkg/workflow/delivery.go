@@ -40,6 +40,9 @@ const (
 	Cancel    Verb = "cancelled" // it has ended: it is not wanted any more
 	Retry     Verb = "retry"     // it is to be tried again, RetryIn from now
 	GiveBack  Verb = "give_back" // it was not tried: whoever is free may have it
+	// Written is of a delivery that succeeded, whose action wrote that down itself:
+	// nothing is left to write.
+	Written Verb = "written"
 )
 
 // A gate is recorded as a delivery before those of the actions: what the executor decides

@@ -1,0 +1,90 @@
+package app_test
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rowbell/rowbell/pkg/app"
+	"github.com/rowbell/rowbell/pkg/pgtest"
+)
+
+// examples are the blocks of one language in a section of docs/actions.md.
+func examples(t *testing.T, section, language string) []string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/actions.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, ok := strings.Cut(string(text), "\n## "+section+"\n")
+	if !ok {
+		t.Fatalf("docs/actions.md has no section %s", section)
+	}
+	after, _, _ = strings.Cut(after, "\n## ")
+	var list []string
+	for _, m := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllStringSubmatch(after, -1) {
+		list = append(list, m[1])
+	}
+	if len(list) == 0 {
+		t.Fatalf("section %s of docs/actions.md has no example", section)
+	}
+	return list
+}
+
+// largeOrder is the workflow that the manual's examples add an action to.
+const largeOrder = `insert into rowbell.workflow_definition (id, tenant_id, name, status) values ('large-order', 'acme', 'Large order', 'active');
+insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field_conditions) values ('large-order', 'orders', 'create', '{"total": {"gt": 1000}}');
+`
+
+const shopOfManual = `create table orders (id bigint generated always as identity primary key, tenant_id text not null, customer text, total numeric(12,2) not null)`
+
+// What the manual says of functions works as it stands there.
+func TestManualFunction(t *testing.T) {
+	t.Parallel()
+	db := pgtest.DB(t)
+	db.Exec(t, shopOfManual)
+	w := startWorker(t, db)
+	w.holds(t)
+	list := examples(t, "function", "sql")
+	for _, sql := range list[:len(list)-1] {
+		db.Exec(t, sql)
+	}
+	db.Exec(t, largeOrder+list[len(list)-1])
+	captured(t, db)
+	db.Exec(t, `insert into orders (tenant_id, customer, total) values ('acme', 'ann', 1200), ('acme', 'ann', 1300), ('acme', 'bob', 10), ('acme', null, 5000)`)
+	settled(t, db, "failure 1, success 2")
+	if got := db.QueryString(t, `select string_agg(l.customer || ' ' || l.points, '; ') from loyalty l`); got != "ann 20" {
+		t.Errorf("the points are %s", got)
+	}
+	if got := db.QueryString(t, `select string_agg(coalesce(result ->> 'response', error), '; ' order by coalesce(result ->> 'response', error) collate "C" desc) from rowbell.workflow_log`); got != `{"balance": 20}; {"balance": 10}; call function credit_order: order 4 has no customer` {
+		t.Errorf("the log has %s", got)
+	}
+	report := app.Doctor(t.Context(), config(db))
+	if f := found(report, "functions"); f == nil || f.Level != app.LevelOK {
+		t.Errorf("the doctor says %+v", f)
+	}
+
+	// What can't be called is found, and mended by what the doctor says; until then the
+	// delivery waits for its next attempt.
+	db.Exec(t, `select rowbell.unregister_function('credit_order', 'acme')`)
+	db.Exec(t, `insert into orders (tenant_id, customer, total) values ('acme', 'cid', 1200)`)
+	pgtest.Eventually(t, 20*time.Second, "the delivery to be tried", func() bool {
+		return pgtest.One[bool](t, db, `select exists (select from rowbell.delivery where attempts > 0 and error like '%not registered for tenant acme%')`)
+	})
+	if f := found(app.Doctor(t.Context(), config(db)), "functions"); f == nil || f.Level != app.LevelFailed || !strings.Contains(f.Mend[0], "SELECT rowbell.register_function('credit_order', ") {
+		t.Errorf("the doctor says of an unregistered function %+v", f)
+	}
+	db.Exec(t, strings.Replace(strings.Replace(found(app.Doctor(t.Context(), config(db)), "functions").Mend[0], "schema.function", "public.credit_order", 1), ");", ", 'acme');", 1))
+	settled(t, db, "failure 1, success 3")
+}
+
+func found(r *app.Report, check string) *app.Finding {
+	for i := range r.Findings {
+		if r.Findings[i].Check == check {
+			return &r.Findings[i]
+		}
+	}
+	return nil
+}
