@@ -439,7 +439,7 @@ var rights = map[string][2]string{
 	"workflow_action": {"", "siud"}, "workflow_recipient": {"", "siud"},
 	"workflow_version": {"s", "s"}, "captured_table": {"s", "s"}, "workflow_health": {"siud", "s"},
 	"secret":    {"sU", "S"},
-	"audit_log": {"", "I"}, "sql_member": {"s", ""}, "pause": {"", ""},
+	"audit_log": {"", "I"}, "sql_member": {"s", ""}, "function": {"s", "s"}, "pause": {"", ""},
 
 	"event": {"owner", ""}, "execution": {"owner", ""}, "delivery_ended": {"owner", ""}, "attempt": {"owner", ""},
 	"execution_open": {"siud", ""}, "queue": {"siud", ""}, "big_transaction": {"siud", "s"},

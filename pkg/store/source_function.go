@@ -26,9 +26,10 @@ func (s *Source) FunctionUses(ctx context.Context, limit int) ([]FunctionUse, er
 	rows, err := s.pool.Query(ctx, `select workflow_id, tenant_id, name, coalesce(function, ''), coalesce(quote_ident(n.nspname), ''), p.oid is not null,
 	coalesce(has_function_privilege(p.oid, 'execute'), false), coalesce(has_schema_privilege(n.oid, 'usage'), false)
 from (
-	select distinct d.id as workflow_id, coalesce(d.tenant_id, '') as tenant_id, a.action_config ->> 'function' as name
-	from rowbell.workflow_definition d join rowbell.workflow_action a on a.workflow_id = d.id
-	where d.status = 'active' and a.action_type = 'function' and a.action_config ->> 'function' <> ''
+	select distinct d.id as workflow_id, coalesce(d.tenant_id, '') as tenant_id, a -> 'action_config' ->> 'function' as name
+	from rowbell.workflow_definition d join rowbell.workflow_version v on v.workflow_id = d.id and v.version = d.version
+	cross join lateral jsonb_array_elements(v.document -> 'actions') as a
+	where d.status = 'active' and a ->> 'action_type' = 'function' and a -> 'action_config' ->> 'function' <> ''
 ) u
 left join lateral (
 	select f.function from rowbell.function f where f.name = u.name and coalesce(f.tenant_id, u.tenant_id) = u.tenant_id order by f.tenant_id nulls last limit 1
