@@ -79,7 +79,7 @@ func Kind(stateInSource bool) *actions.Kind {
 		Schema:        Schema,
 		Retry:         schedule,
 		InTransaction: true,
-		Parse: func(config json.RawMessage) (actions.Runner, error) {
+		Parse: func(config json.RawMessage, texts actions.Texts) (actions.Runner, error) {
 			if !stateInSource {
 				return nil, errors.New("functions are not called where state is in another database (ROWBELL_STATE_URL): a call and its record would not be one transaction; use a webhook")
 			}
@@ -87,7 +87,7 @@ func Kind(stateInSource bool) *actions.Kind {
 			if err := json.Unmarshal(config, &c); err != nil {
 				return nil, fmt.Errorf("action_config: %w", err)
 			}
-			return newCall(c)
+			return newCall(c, texts)
 		},
 	}
 }
@@ -99,7 +99,7 @@ type call struct {
 	reads     []actions.Read
 }
 
-func newCall(c Config) (*call, error) {
+func newCall(c Config, texts actions.Texts) (*call, error) {
 	r := &call{function: c.Function, arguments: make(object, len(c.Arguments))}
 	size := 0
 	for name, raw := range c.Arguments {
@@ -108,7 +108,7 @@ func newCall(c Config) (*call, error) {
 	if size > maxArguments {
 		return nil, fmt.Errorf("arguments: they have %d bytes; the most are %d", size, maxArguments)
 	}
-	p := parser{}
+	p := parser{options: template.Options{Partials: texts.Templates, Locale: texts.Locale, Zone: texts.Zone}}
 	for _, name := range slices.Sorted(maps.Keys(c.Arguments)) {
 		v, err := decode(c.Arguments[name])
 		if err == nil {
@@ -139,6 +139,7 @@ func decode(raw json.RawMessage) (any, error) {
 
 // parser compiles the texts in arguments.
 type parser struct {
+	options  template.Options
 	values   int
 	reads    []actions.Read
 	problems []error
@@ -153,7 +154,7 @@ func (p *parser) value(at string, v any, depth int) (any, error) {
 	}
 	switch v := v.(type) {
 	case string:
-		t, err := template.Compile(v)
+		t, err := template.CompileFor(v, p.options)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", at, err)
 		}

@@ -28,7 +28,7 @@ func delivery() *actions.Delivery {
 
 func runner(t *testing.T, config string) actions.Runner {
 	t.Helper()
-	r, err := function.Kind(true).Parse(json.RawMessage(config))
+	r, err := function.Kind(true).Parse(json.RawMessage(config), actions.Texts{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,10 +104,10 @@ func TestErrors(t *testing.T) {
 	if p, text := how(`{"function": "f"}`, d); p || text != "broken pipe" {
 		t.Errorf("permanent %v, %s", p, text)
 	}
-	if _, err := function.Kind(false).Parse(json.RawMessage(`{"function": "f"}`)); err == nil || !strings.Contains(err.Error(), "ROWBELL_STATE_URL") {
+	if _, err := function.Kind(false).Parse(json.RawMessage(`{"function": "f"}`), actions.Texts{}); err == nil || !strings.Contains(err.Error(), "ROWBELL_STATE_URL") {
 		t.Errorf("with state elsewhere: %v", err)
 	}
-	if _, err := function.Kind(true).Parse(json.RawMessage(`{"function": "f", "arguments": {"a": "` + strings.Repeat("x", 70_000) + `"}}`)); err == nil || !strings.Contains(err.Error(), "arguments: they have 70003 bytes") {
+	if _, err := function.Kind(true).Parse(json.RawMessage(`{"function": "f", "arguments": {"a": "` + strings.Repeat("x", 70_000) + `"}}`), actions.Texts{}); err == nil || !strings.Contains(err.Error(), "arguments: they have 70003 bytes") {
 		t.Errorf("long arguments: %v", err)
 	}
 }

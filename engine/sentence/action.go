@@ -49,6 +49,9 @@ func action(a workflow.Action, recipients []workflow.Recipient, of string, setti
 		} else if host := host(config); host != "" {
 			said += " to " + host
 		}
+		if service := chatServices[texts(config, "service")]; service != "" {
+			said += " in " + service
+		}
 		if whom != "" {
 			said += " for " + whom
 		}
@@ -73,6 +76,12 @@ func action(a workflow.Action, recipients []workflow.Recipient, of string, setti
 		said += " for " + whom
 	}
 	return said + broken
+}
+
+// chatServices are the names of what a chat action's service may be.
+var chatServices = map[string]string{
+	"slack": "Slack", "slack_bot": "Slack", "teams": "Teams", "discord": "Discord", "mattermost": "Mattermost", "googlechat": "Google Chat",
+	"telegram": "Telegram", "matrix": "Matrix",
 }
 
 func webhookTo(config object, broken string) string {

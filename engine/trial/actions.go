@@ -46,6 +46,8 @@ var texts = map[string][]textKey{
 	"email": {
 		{"subject", template.Plain}, {"body", template.Plain}, {"button.text", template.Plain}, {"button.url", template.Plain}, {"reply_to", template.Plain},
 	},
+	"chat":    {{"title", template.Plain}, {"text", template.Plain}},
+	"publish": {{"subject", template.Plain}},
 }
 
 type textKey struct {

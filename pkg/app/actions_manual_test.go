@@ -1,9 +1,14 @@
 package app_test
 
 import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -78,6 +83,53 @@ func TestManualFunction(t *testing.T) {
 	}
 	db.Exec(t, strings.Replace(strings.Replace(found(app.Doctor(t.Context(), config(db)), "functions").Mend[0], "schema.function", "public.credit_order", 1), ");", ", 'acme');", 1))
 	settled(t, db, "failure 1, success 3")
+}
+
+// What the manual posts to Slack arrives as it says; the URL is a secret at once.
+func TestManualChat(t *testing.T) {
+	t.Parallel()
+	db := pgtest.DB(t)
+	db.Exec(t, shopOfManual)
+	var mu sync.Mutex
+	var got []string
+	slack := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, fmt.Sprint(r.URL.Path, " ", string(body), err))
+		if len(got) == 1 {
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
+		_, _ = io.WriteString(w, "ok")
+	}))
+	t.Cleanup(slack.Close)
+	w := startWorker(t, db, delivers)
+	w.holds(t)
+	const vendor, path = "https://hooks.slack.com", "/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX"
+	sql := examples(t, "chat", "sql")[0]
+	if !strings.Contains(sql, vendor+path) {
+		t.Fatalf("the example is %s", sql)
+	}
+	sql = strings.Replace(strings.Replace(sql, vendor, slack.URL, 1), `"title"`, `"retry": ["10ms"], "title"`, 1)
+	db.Exec(t, largeOrder+sql)
+	captured(t, db)
+	db.Exec(t, `insert into orders (tenant_id, customer, total) values ('acme', '<!channel>', 1200)`)
+	settled(t, db, "success 1")
+	mu.Lock()
+	defer mu.Unlock()
+	want := path + ` {"text":"Order 1","blocks":[{"type":"header","text":{"type":"plain_text","text":"Order 1","emoji":false}},` +
+		`{"type":"section","text":{"type":"mrkdwn","text":"*\u0026lt;!channel\u0026gt;* ordered for 1200.00 EUR","verbatim":true}}],"replace_original":false,"delete_original":false}<nil>`
+	if len(got) != 2 || got[0] != want || got[1] != want {
+		t.Errorf("Slack got %q\nwant twice %q", got, want)
+	}
+	if n := db.QueryString(t, `select count(*)::text from rowbell.workflow_version where document::text like '%XXXXXX%'`); n != "0" {
+		t.Errorf("the URL stands in %s versions", n)
+	}
+	if got := db.QueryString(t, `select string_agg(concat_ws(' ', code, error, response), '; ') from rowbell.attempt`); !strings.HasPrefix(got, "429 Slack answered 429") || strings.Contains(got, "XXXXXX") {
+		t.Errorf("the attempt is %s", got)
+	}
 }
 
 func found(r *app.Report, check string) *app.Finding {

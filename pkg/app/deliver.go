@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/rowbell/rowbell/actions"
+	"github.com/rowbell/rowbell/actions/chat"
 	"github.com/rowbell/rowbell/actions/email"
 	"github.com/rowbell/rowbell/actions/function"
 	"github.com/rowbell/rowbell/actions/log"
@@ -39,6 +40,7 @@ func (a *App) prepareKinds(version string) error {
 		webhook.Kind(a.egress, version),
 		notification.Kind(a.state),
 		email.Kind(a.mailer, email.Options{}),
+		chat.Kind(a.egress),
 		function.Kind(a.cfg.stateInSource()),
 		log.Kind(),
 	)

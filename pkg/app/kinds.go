@@ -9,7 +9,7 @@ import (
 )
 
 // later are the action kinds that the design has and this version doesn't.
-var later = []string{"chat", "publish"}
+var later = []string{"publish"}
 
 // judge says what recording must know of a workflow's actions, or what is wrong with them,
 // or with what this process would need for the workflow and doesn't have.
