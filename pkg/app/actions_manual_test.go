@@ -12,6 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+	natsgo "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/pgtest"
 )
@@ -130,6 +134,76 @@ func TestManualChat(t *testing.T) {
 	if got := db.QueryString(t, `select string_agg(concat_ws(' ', code, error, response), '; ') from rowbell.attempt`); !strings.HasPrefix(got, "429 Slack answered 429") || strings.Contains(got, "XXXXXX") {
 		t.Errorf("the attempt is %s", got)
 	}
+}
+
+// What the manual publishes is in the stream that it makes, once, and the doctor sees it.
+func TestManualPublish(t *testing.T) {
+	t.Parallel()
+	db := pgtest.DB(t)
+	db.Exec(t, shopOfManual)
+	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true, Username: "rowbell", Password: "planted-hunter2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go srv.Start()
+	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
+	if !srv.ReadyForConnections(20 * time.Second) {
+		t.Fatal("the NATS server doesn't take connections")
+	}
+	at := strings.TrimPrefix(srv.ClientURL(), "nats://")
+	nats := func(c *app.Config) { c.NATSURL = "nats://rowbell:planted-hunter2@" + at }
+	if f := found(app.Doctor(t.Context(), config(db, nats)), "nats"); f == nil || f.Level != app.LevelWarning || !strings.Contains(f.Mend[0], "nats stream add ROWBELL --subjects='rowbell.*.>'") {
+		t.Errorf("the doctor says without a stream %+v", f)
+	}
+	wrong := func(c *app.Config) { c.NATSURL = "nats://rowbell:planted-wrong@" + at }
+	if f := found(app.Doctor(t.Context(), config(db, wrong)), "nats"); f == nil || f.Level != app.LevelFailed || strings.Contains(f.Message, "planted") || !strings.Contains(strings.ToLower(f.Message), "authorization") {
+		t.Errorf("the doctor says of a wrong password %+v", f)
+	}
+	sh := examples(t, "publish", "sh")[0]
+	subjects := regexp.MustCompile(`--subjects='([^']*)' --dupe-window=1h`).FindStringSubmatch(sh)
+	if subjects == nil {
+		t.Fatalf("the example is %s", sh)
+	}
+	conn, err := natsgo.Connect("nats://rowbell:planted-hunter2@" + at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "ROWBELL", Subjects: []string{subjects[1]}, Duplicates: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := found(app.Doctor(t.Context(), config(db, nats)), "nats"); f == nil || f.Level != app.LevelOK || !strings.Contains(f.Message, "stream ROWBELL") {
+		t.Errorf("the doctor says %+v", f)
+	}
+
+	w := startWorker(t, db, nats)
+	w.holds(t)
+	db.Exec(t, largeOrder+examples(t, "publish", "sql")[0])
+	captured(t, db)
+	db.Exec(t, `insert into orders (tenant_id, customer, total) values ('acme', 'ann', 1200)`)
+	settled(t, db, "success 1")
+	m, err := stream.GetMsg(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := db.QueryString(t, `select id || '_' || action from rowbell.execution`)
+	if m.Subject != "rowbell.acme.orders.create.1" || m.Header.Get("Nats-Msg-Id") != id || !strings.HasPrefix(string(m.Data), `{"type":"orders.create","timestamp":"`) {
+		t.Errorf("the message is %s %v %s; the delivery %s", m.Subject, m.Header, m.Data, id)
+	}
+
+	// A worker without a broker says what it lacks.
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	startWorker(t, db).holds(t)
+	pgtest.Eventually(t, 20*time.Second, "the workflow to be broken", func() bool {
+		return pgtest.One[bool](t, db, `select exists (select from rowbell.workflow_health where verdict = 'broken' and message like '%set ROWBELL_NATS_URL%')`)
+	})
 }
 
 func found(r *app.Report, check string) *app.Finding {

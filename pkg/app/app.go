@@ -19,6 +19,7 @@ import (
 
 	"github.com/rowbell/rowbell/actions"
 	"github.com/rowbell/rowbell/actions/email"
+	"github.com/rowbell/rowbell/actions/publish"
 	"github.com/rowbell/rowbell/cdc"
 	"github.com/rowbell/rowbell/engine"
 	"github.com/rowbell/rowbell/engine/executor"
@@ -64,6 +65,7 @@ type App struct {
 	redirect              func(*actions.Kind, actions.Runner) actions.Runner
 	mailer                *email.Mailer  // nil: there is no mail server
 	mailEgress            *egress.Client // nil: likewise
+	broker                *publish.Broker
 	registry              *actions.Registry
 	executor              *executor.Executor
 	lost                  chan []string            // captured tables that are not published any more; room for one
@@ -150,6 +152,9 @@ func (a *App) closePools() {
 		}
 	}
 	a.closeMail()
+	if a.broker != nil {
+		a.broker.Close()
+	}
 	if a.directoryPool != nil {
 		a.directoryPool.Close()
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/rowbell/rowbell/actions/publish"
 )
 
 // Config is every setting of a worker. The zero value of a field means its default,
@@ -67,6 +69,14 @@ type Config struct {
 	// MailFrom is the sender of e-mails: Shop <shop@example.com>. Defaults to what SMTPURL
 	// says: its from, or a user that is an address.
 	MailFrom string
+	// NATSURL is a NATS server, or several with commas between. Defaults to none: workflows
+	// that publish are broken.
+	NATSURL string
+	// NATSCreds is a file of credentials for it. Defaults to none.
+	NATSCreds string
+	// NATSPrefix is what the subjects of a tenant's workflows begin with, {tenant} standing
+	// for its id. Defaults to publish.DefaultPrefix.
+	NATSPrefix string
 	// SecretKey seals secrets: 32 bytes. Defaults to none: workflows with secrets are broken.
 	SecretKey Secret
 	// ReadCoalescing says whether a backlog is read in fewer, bigger reads.
@@ -167,6 +177,7 @@ func (c Config) WithDefaults() Config {
 	c.DestinationConcurrency = cmp.Or(c.DestinationConcurrency, min(16, c.DeliveryConcurrency))
 	c.TenantConcurrency = cmp.Or(c.TenantConcurrency, min(96, c.DeliveryConcurrency))
 	c.DeliveryLease = cmp.Or(c.DeliveryLease, 30*time.Second)
+	c.NATSPrefix = cmp.Or(c.NATSPrefix, publish.DefaultPrefix)
 	c.ReadCoalescing = cmp.Or(c.ReadCoalescing, CoalesceAuto)
 	c.HeartbeatInterval = cmp.Or(c.HeartbeatInterval, 10*time.Second)
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, 20*time.Second)
@@ -247,6 +258,12 @@ func (c Config) Validate() error {
 		bad("delivery-lease", "%v is out of range. Use 5s to 10m", c.DeliveryLease)
 	}
 	c.validateMail(bad)
+	if err := c.nats().Check(); err != nil {
+		bad("nats-url", "%v", err)
+	}
+	if err := publish.CheckPrefix(c.NATSPrefix); err != nil {
+		bad("nats-prefix", "%v", err)
+	}
 	if n := len(c.SecretKey); n != 0 && n != 32 {
 		bad("secret-key", "%d bytes, not 32. Make one with: openssl rand -base64 32", n)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/rowbell/rowbell/actions/function"
 	"github.com/rowbell/rowbell/actions/log"
 	"github.com/rowbell/rowbell/actions/notification"
+	"github.com/rowbell/rowbell/actions/publish"
 	"github.com/rowbell/rowbell/actions/webhook"
 	"github.com/rowbell/rowbell/engine/executor"
 	"github.com/rowbell/rowbell/pkg/egress"
@@ -36,12 +37,14 @@ func (a *App) prepareKinds(version string) error {
 	if err = a.openMail(); err != nil {
 		return err
 	}
+	a.broker = publish.NewBroker(a.cfg.nats())
 	a.registry, err = actions.NewRegistry(
 		webhook.Kind(a.egress, version),
 		notification.Kind(a.state),
 		email.Kind(a.mailer, email.Options{}),
 		chat.Kind(a.egress),
 		function.Kind(a.cfg.stateInSource()),
+		publish.Kind(a.broker),
 		log.Kind(),
 	)
 	return err

@@ -349,7 +349,7 @@ func TestActionsManual(t *testing.T) {
 	db.Exec(t, `alter table orders add account_manager text, add customer_email text`)
 	w := startWorker(t, db, delivers, func(c *app.Config) {
 		c.Delivery = app.DeliveryHold
-		c.SMTPURL, c.MailFrom = "smtp://127.0.0.1:1", "rowbell@shop.example"
+		c.SMTPURL, c.MailFrom, c.NATSURL = "smtp://127.0.0.1:1", "rowbell@shop.example", "nats://127.0.0.1:4222" // nothing is sent
 		c.DirectoryRoleMembers, c.DirectoryGroupMembers = `select $1 || $2 as id`, `select $1 || $2 as id`
 	})
 	w.holds(t)
@@ -375,7 +375,7 @@ func TestActionsManual(t *testing.T) {
 	captured(t, db)
 	db.Exec(t, `insert into orders (tenant_id, account_manager) values ('acme', 'ben')`)
 	logged(t, db, "large-order", 1)
-	if got := db.QueryString(t, `select string_agg(kind, ' ' order by kind) from rowbell.delivery`); got != "chat email function log notification webhook" {
+	if got := db.QueryString(t, `select string_agg(kind, ' ' order by kind) from rowbell.delivery`); got != "chat email function log notification publish webhook" {
 		t.Errorf("deliveries: %s", got)
 	}
 }

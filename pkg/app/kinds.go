@@ -2,14 +2,10 @@ package app
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/rowbell/rowbell/actions"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
-
-// later are the action kinds that the design has and this version doesn't.
-var later = []string{"publish"}
 
 // judge says what recording must know of a workflow's actions, or what is wrong with them,
 // or with what this process would need for the workflow and doesn't have.
@@ -17,6 +13,9 @@ func (a *App) judge(w *workflow.Workflow) (workflow.Judged, error) {
 	judged, plan, secrets, err := a.judgeActions(w)
 	if err == nil && secrets != "" && a.key == nil {
 		err = fmt.Errorf("%s: it has a secret, and this worker has no key to keep it with; set ROWBELL_SECRET_KEY (make one with: openssl rand -base64 32) and start it again", secrets)
+	}
+	if err == nil {
+		err = a.judgeBroker(w)
 	}
 	if err == nil {
 		err = a.judgePeople(w, plan)
@@ -40,11 +39,6 @@ func (a *App) judgeElsewhere(w *workflow.Workflow) (workflow.Judged, error) {
 // judgeActions judges the actions, but for the settings of this process. secrets names the first
 // one that has any.
 func (a *App) judgeActions(w *workflow.Workflow) (judged workflow.Judged, plan *actions.Plan, secrets string, err error) {
-	for i, action := range w.Actions {
-		if slices.Contains(later, action.Type) {
-			return judged, nil, "", fmt.Errorf("action %d: not supported by this version yet: actions of kind %s", i+1, action.Type)
-		}
-	}
 	if plan, err = a.registry.Plan(w); err != nil {
 		return judged, nil, "", err
 	}

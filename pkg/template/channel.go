@@ -13,6 +13,7 @@ const (
 	Markdown                // CommonMark; also what Teams takes
 	HTML                    // text of elements, and attributes in quotes
 	Chat                    // Slack's mrkdwn: & < > start its links and mentions
+	Token                   // one part of a NATS subject
 )
 
 // String is the channel's name, as commands take it.
@@ -24,6 +25,8 @@ func (c Channel) String() string {
 		return "html"
 	case Chat:
 		return "chat"
+	case Token:
+		return "token"
 	}
 	return "plain"
 }
@@ -40,8 +43,29 @@ func (c Channel) escape(s string) string {
 		return htmlEscaper.Replace(s)
 	case Chat:
 		return chatEscaper.Replace(s)
+	case Token:
+		return escapeToken(s)
 	}
 	return s
+}
+
+// Escape writes a value as text of the channel, as an output of a template does.
+func (c Channel) Escape(s string) string { return c.escape(s) }
+
+// escapeToken: of subjects dots part the tokens, * and > are wildcards, and white space ends
+// them. What isn't a letter, a digit, - or _ is written as in URLs: %2E.
+func escapeToken(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		c := s[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' {
+			b.WriteByte(c)
+			continue
+		}
+		const hex = "0123456789ABCDEF"
+		b.Write([]byte{'%', hex[c>>4], hex[c&15]})
+	}
+	return b.String()
 }
 
 var (
