@@ -41,7 +41,7 @@ var directions = []struct {
 	{"engine/condition/truthtest", nil}, // tests only
 	{"engine/match", []string{"engine/condition"}},
 	{"engine/sentence", []string{"engine/condition"}},
-	{"engine/executor", []string{"actions", "pkg/directory"}},
+	{"engine/executor", []string{"actions", "pkg/directory", "pkg/preference"}},
 	// What would happen: it cannot send, for it has neither egress nor executor.
 	{"engine/trial", []string{"engine/match", "engine/condition", "engine/sentence", "pkg/template", "pkg/directory"}},
 	{"engine", []string{"engine/match", "engine/condition", "engine/executor", "engine/checkpoint"}},
@@ -54,9 +54,10 @@ var directions = []struct {
 	// Versions, drafts and what depends on a column: it judges, and neither matches nor sends.
 	{"pkg/definition", []string{"pkg/store", "engine/match", "engine/sentence", "actions"}},
 	{"pkg/directory", nil},
+	{"pkg/preference", nil},
 	{"pkg/template", nil},
 	{"pkg/egress", nil},
-	{"pkg/admin/...", []string{"pkg/admin/...", "pkg/definition", "pkg/store", "engine/trial", "engine/sentence", "actions", "pkg/template", "pkg/directory"}},
+	{"pkg/admin/...", []string{"pkg/admin/...", "pkg/definition", "pkg/store", "engine/trial", "engine/sentence", "actions", "pkg/template", "pkg/directory", "pkg/preference"}},
 
 	{"pkg/localpg", nil},
 	{"pkg/secret", nil},
@@ -74,7 +75,7 @@ var directions = []struct {
 // everything excludes what is for tests only.
 var everything = []string{
 	"actions/...", "cdc/...", "deploy", "engine/...", "examples/...", "migrations/...", "pkg/admin/...", "pkg/app", "pkg/bench", "pkg/demo",
-	"pkg/definition", "pkg/directory", "pkg/egress", "pkg/localpg", "pkg/secret", "pkg/store", "pkg/template",
+	"pkg/definition", "pkg/directory", "pkg/egress", "pkg/localpg", "pkg/preference", "pkg/secret", "pkg/store", "pkg/template",
 }
 
 func matches(pattern, pkg string) bool {

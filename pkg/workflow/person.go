@@ -69,6 +69,8 @@ const (
 	WhyNoAddress = "no_address" // there is no address of theirs that the kind needs
 	WhyLeftOut   = "left_out"   // the workflow excludes them
 	WhyOptedOut  = "opted_out"  // they don't want it
+	// WhyQuiet begins why a delivery waits; nothing ends by it.
+	WhyQuiet = "quiet_hours"
 )
 
 // Why writes such a reason: "no_address: ann has no e-mail address".
