@@ -106,8 +106,17 @@ begin
 		grant select, insert, update, delete on rowbell.applied, rowbell.surrogate, rowbell.failure_count, rowbell.big_transaction,
 			rowbell.queue, rowbell.execution_open to rowbell_run;
 		grant select, insert, delete on rowbell.fired to rowbell_run;
-		-- ON CONFLICT reads the column that it is about.
-		grant insert, select (delivery_id) on rowbell.notification to rowbell_run;
+		-- The inbox: puts in, lists and marks for the API, and takes out what is old.
+		grant select, insert, delete, update (seen_at, read_at, archived_at) on rowbell.notification to rowbell_run;
+		-- What people want; the unsubscribe page writes it.
+		grant select, insert, update on rowbell.preference to rowbell_run;
+		grant select on rowbell.quiet_hours to rowbell_run;
+		grant execute on function rowbell.set_preference(text, boolean, text, text, text, text), rowbell.inbox_mark(text, text[], text, text),
+			rowbell.set_quiet_hours(text, time, time, text[], text, text, text), rowbell.clear_quiet_hours(text, text),
+			rowbell.inbox_topic(text, text) to rowbell_run;
+		-- What owners are told.
+		grant select, insert, update, delete on rowbell.alert, rowbell.alert_watch to rowbell_run;
+		grant select, update on rowbell.alert_sweep to rowbell_run;
 	end if;
 
 	-- With state in another database people read the log through the API.
