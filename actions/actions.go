@@ -72,6 +72,8 @@ type Workflow struct {
 	Name     string
 	Version  int32
 	TenantID string // "" = an operators' workflow
+	// Critical says that it passes people's preferences: nobody can opt out of it.
+	Critical bool
 }
 
 // Result is what an attempt got back.

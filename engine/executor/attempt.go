@@ -120,6 +120,13 @@ func (e *Executor) run(work context.Context, t *task) result {
 		e.resolve(work, &r, p, step, event)
 		return r
 	}
+	if step != nil {
+		if settled, err := e.unwanted(work, o, p, step, event); err != nil {
+			return putOff(err)
+		} else if settled {
+			return r
+		}
+	}
 	if step != nil && step.Kind.InTransaction {
 		release, ok := e.callTurn(work, t)
 		if !ok {

@@ -14,6 +14,8 @@
 //	claimed    by whoever has room, lanes by turns; after a failed attempt too
 //	waiting    in memory, for its turn
 //	addressed  if its kind has recipients: replaced by one delivery for each
+//	wanted     asked of the person whose share it is: cancelled if they have opted out, put
+//	           off, untried, while their quiet hours last
 //	running    one attempt
 //	settled    its outcome is written: it has ended, is to be tried again at a time, or
 //	           is given back untried

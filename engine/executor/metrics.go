@@ -23,6 +23,7 @@ type Metrics struct {
 	settleSeconds  prometheus.Histogram
 	settleFailures prometheus.Counter
 	leasesLost     prometheus.Counter
+	quiet          prometheus.Counter
 }
 
 // NewMetrics registers them. kinds are the names that label values are made of.
@@ -70,9 +71,12 @@ func NewMetrics(reg prometheus.Registerer, kinds []string) *Metrics {
 		leasesLost: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "rowbell_leases_lost_total", Help: "Outcomes that counted for nothing, because another process had the delivery by then.",
 		}),
+		quiet: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rowbell_quiet_hours_waits_total", Help: "Times that a delivery was put off until the end of its recipient's quiet hours.",
+		}),
 	}
 	reg.MustRegister(m.deliveries, m.gates, m.attempts, m.attemptSeconds, m.latency, m.capacity, m.running, m.waiting, m.held,
-		m.claimed, m.settleSeconds, m.settleFailures, m.leasesLost)
+		m.claimed, m.settleSeconds, m.settleFailures, m.leasesLost, m.quiet)
 	for _, outcome := range []string{gatePassed, gateRefused, gateDead, gateCancelled} {
 		m.gates.WithLabelValues(outcome)
 	}

@@ -126,6 +126,9 @@ func (p *plans) load(ctx context.Context, ref int32) (*plan, error) {
 	if loaded.gate, loaded.err = readGate(w); loaded.err != nil {
 		return loaded, nil
 	}
+	if loaded.workflow.Critical, loaded.err = w.Critical(); loaded.err != nil {
+		return loaded, nil
+	}
 	loaded.Plan, loaded.err = p.read(w)
 	return loaded, nil
 }
