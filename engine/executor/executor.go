@@ -41,11 +41,10 @@ type Config struct {
 	// Directory says who has which roles, and who people are. nil: nobody has any, gates that
 	// need to know wait, and then give up; and of people there are only the ids.
 	Directory *directory.Directory
-	// GateRetry are the waits after a gate could not be decided, and after recipients could
-	// not be found out. Defaults to 1 s, 5 s,
 	// Preferences says what people want. nil: everything, at any time.
 	Preferences Preferences
-	// GateRetry are the waits after a gate could not be decided. Defaults to 1 s, 5 s,
+	// GateRetry are the waits after a gate could not be decided, and after recipients could
+	// not be found out. Defaults to 1 s, 5 s,
 	// 30 s, 2 min and 10 min.
 	GateRetry []time.Duration
 

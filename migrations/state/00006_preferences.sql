@@ -201,12 +201,12 @@ language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 	select n.id, n.tenant_id, n.title, n.body, n.link, n.created_at, n.seen_at, n.read_at, n.archived_at from rowbell.notification n
-	where n.recipient_id = recipient and (tenant is null or n.tenant_id = tenant) and (before is null or n.id < before)
+	where n.recipient_id = recipient and (tenant is null or n.tenant_id = tenant or tenant = '' and n.tenant_id is null) and (before is null or n.id < before)
 		and (n.archived_at is not null) = coalesce(archived, false)
 	order by n.id desc limit least(greatest(coalesce(most, 50), 1), 500)
 $$;
 -- +goose StatementEnd
-comment on function rowbell.inbox(text, text, integer, boolean, text) is 'Somebody''s notifications, the newest first: at most 500, older than the one with id before. Without tenant of all tenants: give it where ids of people are those of a tenant only';
+comment on function rowbell.inbox(text, text, integer, boolean, text) is 'Somebody''s notifications, the newest first: at most 500, older than the one with id before. Without tenant of all tenants: give it where ids of people are those of a tenant only; an empty one is that of operators'' workflows';
 
 -- +goose StatementBegin
 create function rowbell.inbox_count(recipient text, tenant text default null)
@@ -215,7 +215,7 @@ language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 	select count(*)::integer, (count(*) filter (where n.seen_at is null))::integer from rowbell.notification n
-	where n.recipient_id = recipient and (tenant is null or n.tenant_id = tenant) and n.read_at is null and n.archived_at is null
+	where n.recipient_id = recipient and (tenant is null or n.tenant_id = tenant or tenant = '' and n.tenant_id is null) and n.read_at is null and n.archived_at is null
 $$;
 -- +goose StatementEnd
 comment on function rowbell.inbox_count(text, text) is 'How many notifications in somebody''s inbox they have not read, and how many of these they were not even shown';
@@ -241,7 +241,7 @@ begin
 		seen_at = case when mark in ('seen', 'read', 'archived') then coalesce(n.seen_at, clock_timestamp()) else n.seen_at end,
 		read_at = case mark when 'read' then coalesce(n.read_at, clock_timestamp()) when 'unread' then null else n.read_at end,
 		archived_at = case mark when 'archived' then coalesce(n.archived_at, clock_timestamp()) when 'unarchived' then null else n.archived_at end
-	where n.recipient_id = recipient and (tenant is null or n.tenant_id = tenant)
+	where n.recipient_id = recipient and (tenant is null or n.tenant_id = tenant or tenant = '' and n.tenant_id is null)
 		and (n.id = any (ids) or ids is null and (n.archived_at is not null) = (mark = 'unarchived'))
 		and case mark when 'seen' then n.seen_at is null when 'read' then n.read_at is null when 'unread' then n.read_at is not null
 			when 'archived' then n.archived_at is null else n.archived_at is not null end;

@@ -12,10 +12,11 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
+
+	"github.com/rowbell/rowbell/pkg/pgtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // start serves until the test ends and returns the base URL and the way to stop.
 func start(t *testing.T, checks ...Check) (base string, reg *prometheus.Registry, stop func() error) {

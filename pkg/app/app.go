@@ -26,6 +26,7 @@ import (
 	"github.com/rowbell/rowbell/pkg/admin"
 	"github.com/rowbell/rowbell/pkg/directory"
 	"github.com/rowbell/rowbell/pkg/egress"
+	"github.com/rowbell/rowbell/pkg/preference"
 	"github.com/rowbell/rowbell/pkg/secret"
 	"github.com/rowbell/rowbell/pkg/store"
 	"github.com/rowbell/rowbell/pkg/workflow"
@@ -57,6 +58,9 @@ type App struct {
 	capturer              *capturer
 	reader                readerStatus
 	ops                   *admin.Ops
+	public                *admin.Public      // nil: there are no pages
+	signer                *preference.Signer // of unsubscribe links; nil: there are none
+	inbox                 *inbox
 	ready                 atomic.Bool                         // Run has finished its preparations
 	checkpoint            atomic.Pointer[workflow.Checkpoint] // recorded last
 	key                   *secret.Key                         // nil: there is none
@@ -95,6 +99,9 @@ func New(cfg Config, log *slog.Logger, version, revision string) (*App, error) {
 	if a.ops, err = admin.NewOps(admin.OpsConfig{Listen: a.cfg.OpsListen, Registry: a.reg, Checks: a.checks(), Logger: log}); err != nil {
 		a.closePools()
 		return nil, err
+	}
+	if err = a.openPublic(); err != nil {
+		return nil, errors.Join(err, a.Close())
 	}
 	return a, nil
 }
@@ -170,7 +177,15 @@ func (a *App) OpsAddr() string { return a.ops.Addr().String() }
 // Close frees the pools and the listener of an App that was not run.
 func (a *App) Close() error {
 	a.closePools()
-	return a.ops.Close()
+	return a.closeListeners()
+}
+
+func (a *App) closeListeners() error {
+	err := a.ops.Close()
+	if a.public != nil {
+		err = errors.Join(err, a.public.Close())
+	}
+	return err
 }
 
 // Run works until ctx ends, and returns nil after an orderly stop: the stream stops
@@ -183,7 +198,7 @@ func (a *App) Run(ctx context.Context) error {
 	defer kill(nil)
 
 	if err := a.prepareWhenReachable(ctx); err != nil {
-		return errors.Join(err, a.ops.Close())
+		return errors.Join(err, a.closeListeners())
 	}
 	a.ready.Store(true)
 	a.log.InfoContext(ctx, "rowbell runs", "instance", a.cfg.Instance, "worker", a.id, "slot", a.cfg.Slot,
@@ -196,12 +211,17 @@ func (a *App) Run(ctx context.Context) error {
 	})
 	defer stop()
 	g.Go(func() error { return a.ops.Run(ctx) })
+	if a.public != nil {
+		g.Go(func() error { return a.public.Run(ctx) })
+	}
 	g.Go(func() error { return a.read(ctx, work) })
 	g.Go(func() error { return a.health.run(ctx) })
 	g.Go(func() error { return a.capturer.run(ctx) })
 	g.Go(func() error { return a.watch(ctx) })
 	g.Go(func() error { return a.maintain(ctx) })
-	g.Go(func() error { return a.executor.Run(ctx, work) })
+	ringing, delivered := context.WithCancel(work)
+	g.Go(func() error { defer delivered(); return a.executor.Run(ctx, work) })
+	g.Go(func() error { return a.inbox.run(ringing) })
 	g.Go(func() error { return a.listen(ctx) })
 	g.Go(func() error { return a.sealSecrets(ctx) })
 	g.Go(func() error { a.tryDirectory(ctx); return nil })

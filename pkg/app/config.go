@@ -63,6 +63,21 @@ type Config struct {
 	// people: see directory.Config. They default to none: of users only the ids are known,
 	// and workflows with recipients by role or group are broken.
 	DirectoryUsers, DirectoryRoleMembers, DirectoryGroupMembers string
+	// TimeZone is whose clock counts for people whose zone nobody knows. Defaults to UTC.
+	TimeZone string
+	// Critical says whose workflows may pass people's preferences. Defaults to CriticalAll.
+	Critical CriticalMode
+	// PublicURL is where people reach Listen, for the links that they get; https. Defaults
+	// to none: there is no unsubscribe page.
+	PublicURL string
+	// Alerts is who is told of what concerns operators, and of failures that have no owner:
+	// mailto:, https: and http: URLs, and user:<id>. Defaults to none.
+	Alerts []string
+	// AlertWindow is how often an owner is told of one workflow's failures, after the first.
+	// Defaults to 1 h.
+	AlertWindow time.Duration
+	// InboxDays is how long notifications stay in the inbox. Defaults to 365.
+	InboxDays int
 	// SMTPURL is the mail server: see email.ParseServer. Defaults to none: workflows that send
 	// e-mail are broken.
 	SMTPURL string
@@ -106,6 +121,14 @@ type CaptureMode string
 const (
 	CaptureAuto   CaptureMode = "auto"   // the worker, when it reaches a version that names the table
 	CaptureManual CaptureMode = "manual" // an operator, with rowbell capture
+)
+
+// CriticalMode says whose workflows may be critical: pass people's opt-outs and quiet hours.
+type CriticalMode string
+
+const (
+	CriticalAll       CriticalMode = "all"
+	CriticalOperators CriticalMode = "operators" // a tenant's own that says so is broken
 )
 
 // CoalesceMode says whether reads of a backlog are coalesced.
@@ -178,6 +201,10 @@ func (c Config) WithDefaults() Config {
 	c.TenantConcurrency = cmp.Or(c.TenantConcurrency, min(96, c.DeliveryConcurrency))
 	c.DeliveryLease = cmp.Or(c.DeliveryLease, 30*time.Second)
 	c.NATSPrefix = cmp.Or(c.NATSPrefix, publish.DefaultPrefix)
+	c.TimeZone = cmp.Or(c.TimeZone, "UTC")
+	c.Critical = cmp.Or(c.Critical, CriticalAll)
+	c.AlertWindow = cmp.Or(c.AlertWindow, time.Hour)
+	c.InboxDays = cmp.Or(c.InboxDays, 365)
 	c.ReadCoalescing = cmp.Or(c.ReadCoalescing, CoalesceAuto)
 	c.HeartbeatInterval = cmp.Or(c.HeartbeatInterval, 10*time.Second)
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, 20*time.Second)
@@ -278,6 +305,7 @@ func (c Config) Validate() error {
 	if c.DrainTimeout < time.Second || c.DrainTimeout > maxDrainTimeout {
 		bad("drain-timeout", "%v is out of range. Use 1s to 10m, and less than what your supervisor waits before it kills", c.DrainTimeout)
 	}
+	c.validatePeople(bad)
 	if c.RetentionDays < 1 {
 		bad("retention-days", "%d is too few. Keep at least 1 day", c.RetentionDays)
 	}

@@ -34,14 +34,18 @@ func (a *App) prepareKinds(version string) error {
 	if a.egress, err = egress.New(egress.Config{Allow: a.cfg.EgressAllow}); err != nil {
 		return err
 	}
+	if err = a.prepareSigner(); err != nil {
+		return err
+	}
 	if err = a.openMail(); err != nil {
 		return err
 	}
+	a.inbox = newInbox(a.state)
 	a.broker = publish.NewBroker(a.cfg.nats())
 	a.registry, err = actions.NewRegistry(
 		webhook.Kind(a.egress, version),
-		notification.Kind(a.state),
-		email.Kind(a.mailer, email.Options{}),
+		notification.Kind(a.inbox),
+		email.Kind(a.mailer, email.Options{Unsubscribe: a.unsubscribeURL("email")}),
 		chat.Kind(a.egress),
 		function.Kind(a.cfg.stateInSource()),
 		publish.Kind(a.broker),
@@ -75,7 +79,8 @@ func (a *App) prepareDelivery(version string) error {
 	}
 	a.executor = executor.New(executor.Config{
 		Concurrency: a.cfg.DeliveryConcurrency, PerDestination: a.cfg.DestinationConcurrency, PerTenant: a.cfg.TenantConcurrency,
-		Lease: a.cfg.DeliveryLease, Hold: a.cfg.Delivery == DeliveryHold, Plan: a.plan, Directory: a.directory, Logger: a.log,
+		Lease: a.cfg.DeliveryLease, Hold: a.cfg.Delivery == DeliveryHold, Plan: a.plan, Directory: a.directory,
+		Preferences: a.preferences(), Logger: a.log,
 	}, deliveryStore{store.Definitions{State: a.state, Source: a.source}, newSecrets(a.source, a.key)},
 		func() executor.Queue { return a.state.Queue(a.id, a.cfg.DeliveryLease) },
 		executor.NewMetrics(a.reg, kinds))

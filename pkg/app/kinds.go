@@ -42,6 +42,9 @@ func (a *App) judgeActions(w *workflow.Workflow) (judged workflow.Judged, plan *
 	if plan, err = a.registry.Plan(w); err != nil {
 		return judged, nil, "", err
 	}
+	if err = a.judgeSettings(w); err != nil {
+		return judged, nil, "", err
+	}
 	judged = workflow.Judged{Routes: make([]workflow.Route, len(plan.Steps)), Columns: plan.Columns(w)}
 	for i, s := range plan.Steps {
 		if len(s.Runner.Secrets()) > 0 && secrets == "" {

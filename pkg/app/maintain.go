@@ -53,6 +53,9 @@ func (a *App) partitions(ctx context.Context) {
 	if err := a.state.MaintainPartitions(limited, a.cfg.RetentionDays, a.cfg.KeptDays); err != nil && ctx.Err() == nil {
 		a.log.WarnContext(ctx, "partitions could not be maintained, will try again; rows of days without a partition go to the default one", "err", err)
 	}
+	if err := a.state.TrimInbox(limited, a.cfg.InboxDays); err != nil && ctx.Err() == nil {
+		a.log.WarnContext(ctx, "old notifications could not be deleted, will try again", "err", err)
+	}
 }
 
 func (a *App) countQueue(ctx context.Context) {

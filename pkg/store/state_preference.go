@@ -177,3 +177,13 @@ func (s *State) ListPreferences(ctx context.Context, f PreferenceFilter) ([]Stor
 	}
 	return append(list, quiet...), nil
 }
+
+// WorkflowName is what a workflow was called in its last version that applied. Returns
+// ErrNotFound if none ever did.
+func (s *State) WorkflowName(ctx context.Context, id string) (name string, err error) {
+	err = s.pool.QueryRow(ctx, `select name from rowbell.surrogate where id = $1 and kind = 'workflow' order by version desc limit 1`, storable(id)).Scan(&name)
+	if err != nil {
+		return "", stateError("read the name of workflow "+id, err)
+	}
+	return name, nil
+}

@@ -1,0 +1,66 @@
+package app
+
+import (
+	"cmp"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/rowbell/rowbell/actions"
+	"github.com/rowbell/rowbell/pkg/admin"
+	"github.com/rowbell/rowbell/pkg/preference"
+)
+
+// prepareSigner makes what signs unsubscribe links, if there are any.
+func (a *App) prepareSigner() error {
+	if a.cfg.PublicURL == "" || len(a.cfg.SecretKey) == 0 {
+		return nil
+	}
+	var err error
+	a.signer, err = preference.NewSigner(a.cfg.SecretKey)
+	return err
+}
+
+// openPublic binds the listener for people, if there is something to serve.
+func (a *App) openPublic() error {
+	if a.signer == nil {
+		return nil
+	}
+	page := admin.NewUnsubscribe(a.signer, a.state, a.log)
+	routes := map[string]http.Handler{page.Path("{token}"): page}
+	// A proxy may leave the path of the public URL as it is, or take it off.
+	if u, err := url.Parse(a.cfg.PublicURL); err == nil && strings.Trim(u.Path, "/") != "" && !strings.ContainsAny(u.Path, "{}") {
+		routes[strings.TrimRight(u.Path, "/")+page.Path("{token}")] = page
+	}
+	var err error
+	a.public, err = admin.NewPublic(admin.PublicConfig{Listen: a.cfg.Listen, Routes: routes, Logger: a.log})
+	return err
+}
+
+// PublicAddr is where pages are served; nil if none are.
+func (a *App) PublicAddr() net.Addr {
+	if a.public == nil {
+		return nil
+	}
+	return a.public.Addr()
+}
+
+// unsubscribeURL returns what gives the link with which a person stops what a delivery of
+// this kind tells them: "" if there is no page, or nothing to stop since the workflow is
+// critical.
+func (a *App) unsubscribeURL(kind string) func(*actions.Delivery) string {
+	return func(d *actions.Delivery) string {
+		if a.signer == nil || d.Recipient == "" || d.Workflow.Critical {
+			return ""
+		}
+		tenant := d.Workflow.TenantID
+		if d.Event != nil {
+			tenant = cmp.Or(tenant, d.Event.TenantID)
+		}
+		token := a.signer.Token(preference.Subscription{
+			TenantID: tenant, RecipientID: d.Recipient, WorkflowID: d.Workflow.ID, Channel: kind,
+		})
+		return strings.TrimRight(a.cfg.PublicURL, "/") + "/unsubscribe/" + token
+	}
+}
