@@ -61,6 +61,7 @@ type App struct {
 	public                *admin.Public      // nil: there are no pages
 	signer                *preference.Signer // of unsubscribe links; nil: there are none
 	inbox                 *inbox
+	alerts                *alerter
 	ready                 atomic.Bool                         // Run has finished its preparations
 	checkpoint            atomic.Pointer[workflow.Checkpoint] // recorded last
 	key                   *secret.Key                         // nil: there is none
@@ -158,6 +159,9 @@ func (a *App) closePools() {
 			c.Close()
 		}
 	}
+	if a.alerts != nil {
+		a.alerts.close()
+	}
 	a.closeMail()
 	if a.broker != nil {
 		a.broker.Close()
@@ -224,6 +228,7 @@ func (a *App) Run(ctx context.Context) error {
 	g.Go(func() error { return a.inbox.run(ringing) })
 	g.Go(func() error { return a.listen(ctx) })
 	g.Go(func() error { return a.sealSecrets(ctx) })
+	g.Go(func() error { return a.alerts.run(ctx) })
 	g.Go(func() error { a.tryDirectory(ctx); return nil })
 	err := g.Wait()
 	a.log.InfoContext(ctx, "rowbell has stopped", "err", err)

@@ -73,6 +73,9 @@ func (a *App) prepareDelivery(version string) error {
 	if err := a.openDirectory(); err != nil {
 		return err
 	}
+	if a.alerts, err = newAlerter(a, version); err != nil {
+		return err
+	}
 	var kinds []string
 	for _, k := range a.registry.Kinds() {
 		kinds = append(kinds, k.Name)
