@@ -56,7 +56,10 @@ func (c *call) has(name string) bool { _, ok := c.own[name]; return ok }
 
 // commands are in the order of the help text.
 func commands() []command {
-	return []command{runCommand, migrateCommand, checkCommand, captureCommand, workflowCommand(), templateCommand(), demoCommand, resyncCommand, adoptCommand, uninstallCommand, versionCommand}
+	return []command{
+		runCommand, migrateCommand, checkCommand, captureCommand, workflowCommand(), templateCommand(), preferenceCommand(),
+		demoCommand, resyncCommand, adoptCommand, uninstallCommand, versionCommand,
+	}
 }
 
 func main() {

@@ -96,7 +96,7 @@ func TestHelp(t *testing.T) {
 		}
 		golden(t, "help.txt", r.stdout)
 	}
-	for _, name := range []string{"run", "migrate", "check", "capture", "workflow", "demo", "resync", "adopt", "uninstall", "version"} {
+	for _, name := range []string{"run", "migrate", "check", "capture", "workflow", "preference", "demo", "resync", "adopt", "uninstall", "version"} {
 		r := rowbell(t, nil, name, "--help")
 		if r.code != 0 {
 			t.Errorf("rowbell %s --help exits with %d", name, r.code)

@@ -72,7 +72,7 @@ func NewMetrics(reg prometheus.Registerer, kinds []string) *Metrics {
 			Name: "rowbell_leases_lost_total", Help: "Outcomes that counted for nothing, because another process had the delivery by then.",
 		}),
 		quiet: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "rowbell_quiet_hours_waits_total", Help: "Times that a delivery was put off until the end of its recipient's quiet hours.",
+			Name: "rowbell_deliveries_quieted_total", Help: "Times that a delivery was put off until the end of its recipient's quiet hours.",
 		}),
 	}
 	reg.MustRegister(m.deliveries, m.gates, m.attempts, m.attemptSeconds, m.latency, m.capacity, m.running, m.waiting, m.held,

@@ -142,8 +142,8 @@ func TestQuietHours(t *testing.T) {
 		t.Fatalf("what waits:\n%s\nwant\n%s", got, want)
 	}
 	w.probe.does(nil)
-	if n := first.gauge(t, "rowbell_quiet_hours_waits_total"); n < 2 {
-		t.Errorf("rowbell_quiet_hours_waits_total is %v", n)
+	if n := first.gauge(t, "rowbell_deliveries_quieted_total"); n < 2 {
+		t.Errorf("rowbell_deliveries_quieted_total is %v", n)
 	}
 	// Taken away, they hold nothing any longer than it was to wait.
 	w.db.Exec(t, `select rowbell.clear_quiet_hours('ann', 'acme'); update rowbell.queue set ready_at = now()`)

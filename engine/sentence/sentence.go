@@ -36,6 +36,8 @@ func Of(w *workflow.Workflow) string {
 	}
 	if do == "" {
 		do = "nothing is done yet"
+	} else if critical, err := w.Critical(); err == nil && critical {
+		do += ", whatever people opted out of, and in quiet hours too"
 	}
 	firing, err := w.Firing()
 	var said string

@@ -378,6 +378,15 @@ func TestOf(t *testing.T) {
 			of(on("orders", "update", `{"status": {"changed_to": "approved"}}`), cond("role_based", `{"roles": ["approver", "admin"]}`), cond("time_based", `{"days": ["mon", "tue", "wed", "thu", "fri"], "zone": "Europe/Berlin"}`), webhook()),
 			`On weekdays (Europe/Berlin), when an order is updated by someone with role approver or admin and its status becomes approved, send a webhook to hooks.example.com.`,
 		},
+		// What people can't opt out of.
+		{
+			of(settings(`{"critical": true}`), on("orders", "create"), act(0, "notification", `{}`), to("user", "maria")),
+			`When an order is created, notify maria, whatever people opted out of, and in quiet hours too.`,
+		},
+		{
+			of(settings(`{"critical": "odd"}`), on("orders", "create"), act(0, "notification", `{}`), to("user", "maria")),
+			`When an order is created, notify maria.`,
+		},
 		// Firing modes.
 		{
 			of(settings(`{"firing": "becomes_true"}`), on("orders", "create", `{"total": {"gt": 1000}}`), on("orders", "update", `{"total": {"gt": 1000}}`), expr(`new.status == "open"`), cond("role_based", `{"roles": ["clerk"]}`), record()),

@@ -72,11 +72,14 @@ func newAlerter(a *App, version string) (*alerter, error) {
 		}
 	}
 	for _, name := range []string{"email", "notification"} {
+		if name == "email" && a.mailer == nil {
+			continue
+		}
 		kind, err := a.registry.Kind(name)
 		if err != nil {
-			continue // this version has no such kind
+			return nil, err
 		}
-		runner, err := kind.Parse(json.RawMessage(alertConfigs[name]))
+		runner, err := kind.Parse(json.RawMessage(alertConfigs[name]), actions.Texts{})
 		if err != nil {
 			return nil, fmt.Errorf("alerts by %s: %w", name, err)
 		}
@@ -95,7 +98,7 @@ func newAlerter(a *App, version string) (*alerter, error) {
 			}
 			kind := webhook.Kind(t.http, version)
 			config, _ := json.Marshal(map[string]string{"url": to}) // never fails
-			r, err := kind.Parse(config)
+			r, err := kind.Parse(config, actions.Texts{})
 			if err != nil {
 				return nil, fmt.Errorf("%s: an URL that can't be called: %s", named("alerts"), Redact(err.Error()))
 			}

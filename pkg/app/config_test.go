@@ -137,8 +137,10 @@ func TestLoadProblems(t *testing.T) {
 		"same port twice": {flags: map[string]string{"source-url": testSource, "listen": ":1", "ops-listen": ":1"}, want: []string{"is taken by ROWBELL_LISTEN"}},
 		"short key":       {flags: map[string]string{"source-url": testSource, "secret-key": "aHVudGVyMg=="}, want: []string{"7 bytes, not 32. Make one with: openssl"}},
 		"key not base64":  {flags: map[string]string{"source-url": testSource, "secret-key": "hunter2!"}, want: []string{"--secret-key: not base64"}},
-		"people": {flags: map[string]string{"source-url": testSource, "time-zone": "Mars/One", "critical-workflows": "mine", "alert-window": "200h", "inbox-days": "1",
-			"public-url": "http://bell.example.com", "alerts": "ops@example.com, https://user:hunter2@, mailto:Ops <ops@example.com>"}, want: []string{
+		"people": {flags: map[string]string{
+			"source-url": testSource, "time-zone": "Mars/One", "critical-workflows": "mine", "alert-window": "200h", "inbox-days": "1",
+			"public-url": "http://bell.example.com", "alerts": "ops@example.com, https://user:hunter2@, mailto:Ops <ops@example.com>",
+		}, want: []string{
 			`ROWBELL_TIME_ZONE (--time-zone): there is no time zone "Mars/One". Use a name of the IANA database, as Europe/Vienna`,
 			`ROWBELL_CRITICAL_WORKFLOWS (--critical-workflows): "mine" is neither. Use all or operators`,
 			`ROWBELL_PUBLIC_URL (--public-url): it begins with http: mail programs use https only. Write https://bell.example.com`,

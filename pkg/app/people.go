@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rowbell/rowbell/pkg/preference"
+	"github.com/rowbell/rowbell/pkg/store"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
@@ -120,3 +121,6 @@ func checkAlertee(to string) error {
 	}
 	return fmt.Errorf("%s", mend)
 }
+
+// Preferences is where what people want is kept.
+func (o *Operator) Preferences() *store.State { return o.app.state }
