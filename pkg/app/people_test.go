@@ -4,9 +4,13 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/rowbell/rowbell/actions"
 	"github.com/rowbell/rowbell/pkg/app"
@@ -111,4 +115,40 @@ func TestCriticalIsTheOperators(t *testing.T) {
 	verdict("broken settings: critical is true, which only operators' workflows may be here (ROWBELL_CRITICAL_WORKFLOWS (--critical-workflows) is operators)")
 	db.Exec(t, `update rowbell.workflow_definition set settings = '{"owners": ["ann"]}'`)
 	verdict(`broken settings: owners: "ann" is no owner; write a list`)
+}
+
+// What the manual of preferences shows can be run as it stands, and what stands then is what
+// it says.
+func TestPreferencesManual(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/preferences.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := pgtest.DB(t)
+	cfg := config(db)
+	if err := app.Migrate(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	db.Exec(t, `insert into rowbell.workflow_definition (id, tenant_id, name) values ('large-order', 'acme', 'Large order')`)
+	blocks := regexp.MustCompile("(?s)```sql\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	if len(blocks) != 4 {
+		t.Fatalf("%d blocks of SQL", len(blocks))
+	}
+	conn := db.Conn(t)
+	for _, b := range blocks {
+		sql := strings.ReplaceAll(b[1], "shop_app", "current_user")
+		if _, err := conn.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	if got := db.QueryString(t, `select string_agg(concat_ws(' ', tenant_id, recipient_id, workflow_id, channel, wanted), ', ') from rowbell.preference`); got != "acme ann large-order email t" {
+		t.Errorf("preferences are %s", got)
+	}
+	if n := pgtest.One[int64](t, db, `select count(*) from rowbell.quiet_hours`); n != 0 {
+		t.Errorf("%d quiet hours", n)
+	}
+	if got := db.QueryString(t, `select document #>> '{settings,critical}' from rowbell.workflow_version order by version desc limit 1`); got != "true" {
+		t.Errorf("critical is %s", got)
+	}
 }
