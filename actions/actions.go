@@ -87,7 +87,14 @@ type Error struct {
 	Permanent  bool          // no retry can succeed: a 404, a bad template
 	RetryAfter time.Duration // what the receiver asked for; 0 if it did not
 	Busy       bool          // the receiver wants less: other deliveries to it wait too
-	Err        error         // without secrets, and without credentials in URLs
+	// Down says that it is the destination's doing, and not this delivery's: it can't be
+	// reached, doesn't answer in time, or says that it is out of order. Busy says that as
+	// well. When there is enough of it no more is tried there for a while.
+	Down bool
+	// Gone says that the destination has declared itself gone for good: nothing is sent
+	// there any more.
+	Gone bool
+	Err  error // without secrets, and without credentials in URLs
 }
 
 func (e *Error) Error() string { return e.Err.Error() }

@@ -35,6 +35,8 @@ type Step struct {
 	Recipients []workflow.Recipient
 	// Exclude is who of them doesn't get it.
 	Exclude []workflow.Exclusion
+	// Limits are the runner's own; the zero ones if it has none.
+	Limits Limits
 	// Lane is the same for all deliveries of one tenant to one destination.
 	Lane int64
 }
@@ -114,6 +116,9 @@ func (r *Registry) step(a workflow.Action, d defaults) (Step, error) {
 		if s.Exclude, err = parseExclude(text); err != nil {
 			return Step{}, fmt.Errorf("exclude: %w", err)
 		}
+	}
+	if limited, ok := runner.(Limited); ok {
+		s.Limits = limited.Limits()
 	}
 	onFailure := d.onFailure
 	if text, ok := common["on_failure"]; ok {

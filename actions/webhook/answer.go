@@ -27,7 +27,7 @@ var mends = map[int]string{
 	403: "the receiver refuses the credentials or the sender; check secret and headers",
 	404: "there is nothing at this path; check url",
 	405: "the receiver takes no POST at this path; check url",
-	410: "the receiver is gone for good; put another url, or deactivate the workflow",
+	410: "the receiver says that it is gone for good, and gets nothing more; put another url, or deactivate the workflow",
 	413: "the receiver takes no body of this size",
 	415: "the receiver takes no application/json",
 	422: "the receiver refuses the content; see what it answered",
@@ -53,6 +53,7 @@ func (p *poster) judge(res *egress.Response) error {
 		}
 		b.WriteString("; redirects are not followed: put the final address into url")
 	case code == http.StatusRequestTimeout, code == http.StatusTooEarly, code == http.StatusTooManyRequests, code >= 500:
+		e.Down = code == http.StatusTooManyRequests || code >= 500
 		wait := retryAfter(res.Header.Get("Retry-After"), time.Now())
 		switch {
 		case code == http.StatusTooManyRequests:
@@ -61,7 +62,7 @@ func (p *poster) judge(res *egress.Response) error {
 			e.RetryAfter, e.Busy = wait, true
 		}
 	default:
-		e.Permanent = true
+		e.Permanent, e.Gone = true, code == http.StatusGone
 		if mend := mends[code]; mend != "" {
 			b.WriteString("; " + mend)
 		}

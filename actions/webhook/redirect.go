@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"time"
 
 	"github.com/rowbell/rowbell/actions"
 	"github.com/rowbell/rowbell/pkg/egress"
@@ -25,7 +26,9 @@ func Redirect(target string, kind *actions.Kind, of actions.Runner, client *egre
 	if d := of.Destination(); d != "" {
 		r.headers["Rowbell-Destination"] = []string{escape(d, visible)}
 	}
-	r.signer, _ = of.(*hook)
+	if h, ok := of.(*hook); ok {
+		r.signer = h.signer
+	}
 	return r
 }
 
@@ -34,7 +37,7 @@ type redirect struct {
 	poster
 	err     error // why there is no url
 	headers http.Header
-	signer  *hook // whose secret signs; nil if it is no webhook
+	signer  // a webhook's; of other kinds the zero one
 }
 
 // Destination implements actions.Runner.
@@ -42,10 +45,7 @@ func (r *redirect) Destination() string { return r.destination }
 
 // Secrets implements actions.Runner.
 func (r *redirect) Secrets() []string {
-	if r.signer == nil || r.signer.secret.Ref == "" {
-		return nil
-	}
-	return []string{r.signer.secret.Ref}
+	return r.secretRefs
 }
 
 // Run implements actions.Runner.
@@ -57,11 +57,9 @@ func (r *redirect) Run(ctx context.Context, d *actions.Delivery) (actions.Result
 	if err != nil {
 		return actions.Result{}, err
 	}
-	var key []byte
-	if r.signer != nil {
-		if key, err = r.signer.signingKey(ctx, d); err != nil {
-			return actions.Result{}, err
-		}
+	keys, hide, err := r.signingKeys(ctx, d, time.Now())
+	if err != nil {
+		return actions.Result{}, err
 	}
-	return r.post(ctx, d, key, maps.Clone(r.headers), body, nil)
+	return r.post(ctx, d, keys, maps.Clone(r.headers), body, hide)
 }

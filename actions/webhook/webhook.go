@@ -35,10 +35,15 @@ import (
 type Config struct {
 	URL     string           `json:"url"`
 	Secret  *Value           `json:"secret"`  // signs; nil: no signature
+	Secrets []Value          `json:"secrets"` // sign too, each with a signature of its own; refs
 	Headers map[string]Value `json:"headers"` // in addition to ours
 	// Timeout bounds an attempt, from the name's lookup to the end of the answer.
 	// Defaults to 15 s.
 	Timeout any `json:"timeout"`
+	// Rate and Concurrency bound the attempts to the URL. They default to what the operator
+	// allows.
+	Rate        string `json:"rate"`
+	Concurrency int    `json:"concurrency"`
 }
 
 // Value is a text, or the name of a secret that holds it.
@@ -78,6 +83,13 @@ const Schema = `{
 			"$ref": "#/$defs/value",
 			"examples": ["whsec_…", {"ref": "name of a secret"}]
 		},
+		"secrets": {
+			"title": "More signing secrets",
+			"description": "Stored secrets that sign too, while receivers move from one to the other: each adds a signature.",
+			"type": "array", "minItems": 1, "maxItems": 4,
+			"items": {"$ref": "#/$defs/ref"},
+			"examples": [[{"ref": "new"}, {"ref": "old"}]]
+		},
 		"headers": {
 			"title": "Headers",
 			"description": "Headers to send besides Rowbell's own.",
@@ -92,6 +104,18 @@ const Schema = `{
 			"type": ["string", "number"],
 			"default": "15s",
 			"examples": ["10s"]
+		},
+		"rate": {
+			"title": "Rate",
+			"description": "How many attempts to this URL there may be in a second, minute or hour.",
+			"type": "string", "minLength": 3, "maxLength": 20,
+			"examples": ["10/s", "600/m"]
+		},
+		"concurrency": {
+			"title": "At once",
+			"description": "How many attempts to this URL may run at once.",
+			"type": "integer", "minimum": 1, "maximum": 1000,
+			"examples": [4]
 		}
 	},
 	"required": ["url"],
@@ -100,14 +124,16 @@ const Schema = `{
 		"value": {
 			"oneOf": [
 				{"type": "string", "maxLength": 8192},
-				{
-					"type": "object",
-					"properties": {"ref": {"type": "string", "minLength": 1, "examples": ["name of a secret"]}},
-					"required": ["ref"],
-					"additionalProperties": false
-				}
+				{"$ref": "#/$defs/ref"}
 			],
 			"examples": ["text", {"ref": "name of a secret"}]
+		},
+		"ref": {
+			"type": "object",
+			"properties": {"ref": {"type": "string", "minLength": 1, "examples": ["name of a secret"]}},
+			"required": ["ref"],
+			"additionalProperties": false,
+			"examples": [{"ref": "name of a secret"}]
 		}
 	}
 }`
@@ -140,8 +166,8 @@ func Kind(client *egress.Client, version string) *actions.Kind {
 // hook is a configured webhook.
 type hook struct {
 	poster
-	secret  Value
-	key     []byte            // of secret, if that is a text
+	signer
+	limits  actions.Limits
 	headers http.Header       // that don't need a secret
 	refs    map[string]string // header by name, to the name of its secret
 	size    int               // bytes of headers
@@ -180,12 +206,26 @@ func newHook(c Config, client *egress.Client, version string) (*hook, error) {
 		}
 	}
 	if c.Secret != nil {
-		h.secret = *c.Secret
-		if h.secret.Ref == "" { // an empty text too must not come to mean no signature
-			h.key, err = decodeSecret(h.secret.Text)
+		if c.Secret.Ref == "" { // an empty text too must not come to mean no signature
+			h.keys, err = readKeys(c.Secret.Text)
 			bad("secret", err)
+		} else {
+			h.secretRefs = append(h.secretRefs, c.Secret.Ref)
 		}
 	}
+	for _, s := range c.Secrets {
+		switch {
+		case s.Ref == "":
+			bad("secrets", errors.New(`it takes stored secrets only; write a text under secret, and {"ref": "name of a secret"} here`))
+		case !slices.Contains(h.secretRefs, s.Ref):
+			h.secretRefs = append(h.secretRefs, s.Ref)
+		}
+	}
+	if c.Rate != "" {
+		h.limits.Rate, err = actions.ParseRate(c.Rate)
+		bad("rate", err)
+	}
+	h.limits.Concurrency = c.Concurrency
 	if len(c.Headers) > maxHeaders {
 		bad("headers", fmt.Errorf("there are %d; the most are %d", len(c.Headers), maxHeaders))
 	}
@@ -240,12 +280,12 @@ func destinationOf(u *url.URL) string {
 // Destination implements actions.Runner.
 func (h *hook) Destination() string { return h.destination }
 
+// Limits implements actions.Limited.
+func (h *hook) Limits() actions.Limits { return h.limits }
+
 // Secrets implements actions.Runner.
 func (h *hook) Secrets() []string {
-	var names []string
-	if h.secret.Ref != "" {
-		names = append(names, h.secret.Ref)
-	}
+	names := slices.Clone(h.secretRefs)
 	for _, name := range h.refs {
 		if !slices.Contains(names, name) {
 			names = append(names, name)
@@ -261,12 +301,12 @@ func (h *hook) Run(ctx context.Context, d *actions.Delivery) (actions.Result, er
 	if err != nil {
 		return actions.Result{}, err
 	}
-	key, err := h.signingKey(ctx, d)
+	keys, hide, err := h.signingKeys(ctx, d, time.Now())
 	if err != nil {
 		return actions.Result{}, err
 	}
 	headers := maps.Clone(h.headers)
-	size, hide := h.size, slices.Clip(h.hide)
+	size, hide := h.size, append(hide, h.hide...)
 	for header, name := range h.refs {
 		value, err := secretOf(ctx, d, name)
 		if err != nil {
@@ -281,23 +321,7 @@ func (h *hook) Run(ctx context.Context, d *actions.Delivery) (actions.Result, er
 		headers[header] = []string{value}
 		hide = append(append(hide, value), strings.Fields(value)...) // also without "Bearer"
 	}
-	return h.post(ctx, d, key, headers, body, hide)
-}
-
-// signingKey returns nil if there is no secret.
-func (h *hook) signingKey(ctx context.Context, d *actions.Delivery) ([]byte, error) {
-	if h.secret.Ref == "" {
-		return h.key, nil
-	}
-	text, err := secretOf(ctx, d, h.secret.Ref)
-	if err != nil {
-		return nil, fmt.Errorf("secret: %w", err)
-	}
-	key, err := decodeSecret(text)
-	if err != nil {
-		return nil, fmt.Errorf("secret %q: %w; change the secret, and the next attempt takes it", h.secret.Ref, err)
-	}
-	return key, nil
+	return h.post(ctx, d, keys, headers, body, hide)
 }
 
 func secretOf(ctx context.Context, d *actions.Delivery, name string) (string, error) {
@@ -313,14 +337,14 @@ var errResent = fmt.Errorf("sent again, and broken off again: %w", io.ErrUnexpec
 
 // post makes one attempt. It adds our headers of the attempt to headers, and takes hide
 // out of the answer.
-func (p *poster) post(ctx context.Context, d *actions.Delivery, key []byte, headers http.Header, body []byte, hide []string) (actions.Result, error) {
+func (p *poster) post(ctx context.Context, d *actions.Delivery, keys [][]byte, headers http.Header, body []byte, hide []string) (actions.Result, error) {
 	id := headerText(d.ID)
 	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
 	values := [...]string{id, timestamp, ""}
 	headers["Webhook-Id"] = values[0:1:1]
 	headers["Webhook-Timestamp"] = values[1:2:2]
-	if key != nil {
-		values[2] = sign(key, id, timestamp, body)
+	if len(keys) > 0 {
+		values[2] = sign(keys, id, timestamp, body)
 		headers["Webhook-Signature"] = values[2:3:3]
 	}
 	if _, ok := headers["Idempotency-Key"]; !ok {
@@ -369,7 +393,7 @@ func (p *poster) failure(ctx, attempt context.Context, err error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: no answer yet: %w", p.url.Host, context.Cause(ctx))
 	case attempt.Err() != nil:
-		return fmt.Errorf("%s: no answer within %s; a receiver should answer first and work afterwards", p.url.Host, p.timeout)
+		err = fmt.Errorf("%s: no answer within %s; a receiver should answer first and work afterwards", p.url.Host, p.timeout)
 	}
-	return err // an *egress.Error, whose text is made for people
+	return &actions.Error{Down: true, Err: err} // else an *egress.Error, whose text is made for people
 }

@@ -120,7 +120,7 @@ func TestSignatureVector(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := sign(key, "01KAXM7Q3T00000VJ5ZC800002-7.0", "1764000000", []byte(`{"type":"orders.update","timestamp":"2025-11-24T15:59:59.5Z","data":{}}`))
+	got := sign([][]byte{key}, "01KAXM7Q3T00000VJ5ZC800002-7.0", "1764000000", []byte(`{"type":"orders.update","timestamp":"2025-11-24T15:59:59.5Z","data":{}}`))
 	if got != "v1,vKB0MYCfGL/+akBVEEsCZjC3RWJ5bKH9Lc/7IcbDRyw=" {
 		t.Error(got)
 	}
@@ -251,6 +251,9 @@ func TestAnswers(t *testing.T) {
 				return
 			}
 			e := failed(t, err)
+			if down := c.status >= 500 || c.status == 429; e.Down != down || e.Gone != (c.status == 410) {
+				t.Errorf("down %t, gone %t", e.Down, e.Gone)
+			}
 			if e.Permanent != c.permanent || e.Busy != c.busy || e.RetryAfter > c.wait || e.RetryAfter < c.wait-10*time.Second {
 				t.Errorf("permanent %t, busy %t, wait %v; want %t, %t, %v", e.Permanent, e.Busy, e.RetryAfter, c.permanent, c.busy, c.wait)
 			}
@@ -292,7 +295,7 @@ func TestNoAnswer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			res, err := parse(t, client, map[string]any{"url": c.url + "/?token=hunter2", "timeout": "1s"}).Run(t.Context(), delivery())
-			if e := failed(t, err); e.Permanent != c.permanent || e.Busy || e.RetryAfter != 0 || res != (actions.Result{}) {
+			if e := failed(t, err); e.Permanent != c.permanent || e.Down == c.permanent || e.Busy || e.RetryAfter != 0 || res != (actions.Result{}) {
 				t.Errorf("%+v, %+v", res, e)
 			}
 			wants(t, err, c.says)
@@ -655,6 +658,6 @@ func BenchmarkBodyAndSignature(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		sign(key, d.ID, "1764000000", body)
+		sign([][]byte{key}, d.ID, "1764000000", body)
 	}
 }
