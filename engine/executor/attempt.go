@@ -42,6 +42,10 @@ func (e *Executor) work(work context.Context) {
 			return
 		}
 		r := e.run(work, t)
+		if r.postponed {
+			e.pool.putBack(t)
+			continue
+		}
 		e.pool.ran(t)
 		e.results <- r
 	}
@@ -146,7 +150,7 @@ func (e *Executor) run(work context.Context, t *task) result {
 		e.decide(work, o, p, event)
 	case o.Recipient != "" && !e.reachable(o, step):
 	default:
-		e.attempt(work, o, p, step, event)
+		e.deliver(work, &r, p, step, event)
 	}
 	return r
 }
@@ -174,8 +178,8 @@ func (e *Executor) bigTurn(work context.Context, t *task) (release func(), ok bo
 	return func() { <-e.bigData; <-t.lane.big }, true
 }
 
-// attempt tries once, and says in o what became of it.
-func (e *Executor) attempt(work context.Context, o *workflow.Outcome, p *plan, step *actions.Step, event *workflow.Event) {
+// attempt tries once, and says in o what became of it. It returns how it failed as well.
+func (e *Executor) attempt(work context.Context, o *workflow.Outcome, p *plan, step *actions.Step, event *workflow.Event) (*actions.Error, error) {
 	seen := &secrets{store: e.store, tenant: p.workflow.TenantID}
 	d := &actions.Delivery{
 		ID: o.ID(), Attempt: int(o.Attempts) + 1, Event: event, Workflow: p.workflow, Recipient: o.Recipient, Person: o.Person, Secret: seen.get,
@@ -191,10 +195,11 @@ func (e *Executor) attempt(work context.Context, o *workflow.Outcome, p *plan, s
 	o.StartedAt = time.Now()
 	res, err := protect(ctx, step.Runner, d)
 	o.Duration = time.Since(o.StartedAt)
+	late := ctx.Err() != nil
 	cancel()
 	if err != nil && work.Err() != nil {
 		o.Verb = workflow.GiveBack // the process ends, and has cut it off
-		return
+		return &actions.Error{}, err
 	}
 	if inside != nil && inside.over(o) {
 		if inside.written {
@@ -209,13 +214,15 @@ func (e *Executor) attempt(work context.Context, o *workflow.Outcome, p *plan, s
 		o.Verb = workflow.Succeeded
 		e.metrics.tried(step.Kind.Name, "succeeded", o.Duration)
 		e.metrics.latency.Observe(max(0, time.Since(event.CommittedAt).Seconds()))
-		return
+		return &actions.Error{}, nil
 	}
 	o.Reason = seen.mask(err.Error())
 	var how *actions.Error
 	if !errors.As(err, &how) {
-		how = &actions.Error{}
+		how = &actions.Error{Down: late}
 	}
+	err = errors.New(o.Reason) // without secrets
+
 	if how.Busy {
 		e.pool.pauseLane(o.Lane, min(cmp.Or(how.RetryAfter, time.Second), time.Minute))
 	}
@@ -227,11 +234,12 @@ func (e *Executor) attempt(work context.Context, o *workflow.Outcome, p *plan, s
 		}
 		o.Stop = stopReason(step, o.Action)
 		e.metrics.tried(step.Kind.Name, "dead", o.Duration)
-		return
+		return how, err
 	}
 	o.Verb = workflow.Retry
 	o.RetryIn = max(vary(step.Retry[n]), min(how.RetryAfter, longestWait), time.Millisecond)
 	e.metrics.tried(step.Kind.Name, "retry", o.Duration)
+	return how, err
 }
 
 // stopReason is why actions of a higher order are cancelled when this one has given up;
@@ -240,7 +248,11 @@ func stopReason(step *actions.Step, action int16) string {
 	if step == nil || !step.StopOnFailure {
 		return ""
 	}
-	return fmt.Sprintf("action %d (%s) failed, and its on_failure is stop", action+1, step.Kind.Name)
+	return actionName(action, step) + " failed, and its on_failure is stop"
+}
+
+func actionName(action int16, step *actions.Step) string {
+	return fmt.Sprintf("action %d (%s)", action+1, step.Kind.Name)
 }
 
 // vary makes a wait up to 20 % shorter or longer.

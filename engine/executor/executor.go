@@ -47,6 +47,18 @@ type Config struct {
 	// not be found out. Defaults to 1 s, 5 s,
 	// 30 s, 2 min and 10 min.
 	GateRetry []time.Duration
+	// Destinations are shared with other processes: breakers, limits, weights of tenants. nil:
+	// there are no breakers, and a destination's own limits don't hold.
+	Destinations Destinations
+	// Breaker says when a destination is left alone, and when it is disabled.
+	Breaker workflow.Breaker
+	// Limits are those of every destination that has none of its own which are lower.
+	Limits actions.Limits
+	// Process is this one's name among those that deliver; as the Queue has it. It is needed
+	// with Destinations.
+	Process string
+	// Alerts is told of each destination that is disabled, once. nil: nobody is.
+	Alerts Alerts
 
 	Logger *slog.Logger
 }
@@ -55,6 +67,7 @@ type Config struct {
 type Queue interface {
 	Claim(ctx context.Context, c workflow.Claim) (workflow.Claimed, error)
 	ClaimUnwanted(ctx context.Context, workflowIDs []string, limit int) ([]*workflow.Leased, error)
+	ClaimDisabled(ctx context.Context, limit int) ([]*workflow.Leased, error)
 	Renew(ctx context.Context, list []*workflow.Leased) (lost []*workflow.Leased, err error)
 	Settle(ctx context.Context, outcomes []workflow.Outcome) (lost int, err error)
 	Address(ctx context.Context, list []workflow.Addressing) (done []bool, err error)
@@ -84,24 +97,26 @@ type Store interface {
 
 // Executor delivers, for one process.
 type Executor struct {
-	cfg      Config
-	store    Store
-	open     func() Queue
-	pool     *pool
-	plans    *plans
-	statuses *statuses
-	results  chan result
-	callers  *callers
-	bigData  chan struct{} // a token for each big event that is in memory
-	metrics  *Metrics
-	health   health
+	cfg          Config
+	store        Store
+	open         func() Queue
+	pool         *pool
+	plans        *plans
+	statuses     *statuses
+	destinations *destinations // nil: nothing is known of them
+	results      chan result
+	callers      *callers
+	bigData      chan struct{} // a token for each big event that is in memory
+	metrics      *Metrics
+	health       health
 }
 
 // result is what became of a delivery, on its way to be written.
 type result struct {
-	task    *task // nil: not of the pool
-	outcome workflow.Outcome
-	address *workflow.Addressing // instead: whom it is for
+	task      *task // nil: not of the pool
+	outcome   workflow.Outcome
+	address   *workflow.Addressing // instead: whom it is for
+	postponed bool                 // instead: it waits on, in memory
 }
 
 // New makes an executor. open opens a connection to the queue.
@@ -127,6 +142,7 @@ func New(cfg Config, store Store, open func() Queue, metrics *Metrics) *Executor
 	}
 	e.plans = newPlans(store, cfg.Plan)
 	e.statuses = newStatuses(store)
+	e.destinations = newDestinations(&e.cfg)
 	metrics.capacity.Set(float64(cfg.Concurrency))
 	return e
 }
@@ -144,6 +160,9 @@ func (e *Executor) Run(ctx, work context.Context) error {
 	sweeps.Go(func() error { return e.claims(ctx) })
 	sweeps.Go(func() error { return e.sweep(ctx, e.results) })
 	sweeps.Go(func() error { return e.housekeep(ctx) })
+	if e.destinations != nil {
+		sweeps.Go(func() error { return e.keepDestinations(ctx) })
+	}
 	settled := make(chan struct{})
 	go func() {
 		defer close(settled)
@@ -166,6 +185,7 @@ func (e *Executor) Run(ctx, work context.Context) error {
 	e.giveBack(e.pool.late())
 	_ = workers.Wait()
 	e.closeCallers()
+	e.sayLeft()
 	stop()
 	<-kept
 	close(e.results)
@@ -272,6 +292,7 @@ func (e *Executor) claims(ctx context.Context) error {
 	for ctx.Err() == nil {
 		e.giveBack(e.pool.surplus())
 		c := e.pool.room(after)
+		c.Barred = e.destinations == nil
 		wait := idlePoll
 		if c.Most == 0 {
 			again = true

@@ -42,7 +42,7 @@ func TestNotRecorded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	f := w.define(t, definition{id: "f", actions: []action{{}}})
-	p := w.start(t, "p1", func(c *executor.Config) { c.Held = 16 })
+	p := w.start(t, "p1", func(c *executor.Config) { c.Held = 20 })
 	for range 5 {
 		b := w.batch(f, 10)
 		p.Reserve(b.Deliveries)

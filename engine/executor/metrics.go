@@ -24,11 +24,25 @@ type Metrics struct {
 	settleFailures prometheus.Counter
 	leasesLost     prometheus.Counter
 	quiet          prometheus.Counter
+	breakersOpen   *prometheus.GaugeVec
+	disabled       *prometheus.GaugeVec
+	limited        prometheus.Counter
+	kinds          []string
 }
 
 // NewMetrics registers them. kinds are the names that label values are made of.
 func NewMetrics(reg prometheus.Registerer, kinds []string) *Metrics {
 	m := &Metrics{
+		kinds: kinds,
+		breakersOpen: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "rowbell_breakers_open", Help: "Destinations whose breaker is open or half open, by kind: deliveries to them wait. All processes see the same.",
+		}, []string{"kind"}),
+		disabled: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "rowbell_destinations_disabled", Help: "Destinations that are disabled, by kind: deliveries to them are cancelled. All processes see the same.",
+		}, []string{"kind"}),
+		limited: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rowbell_rate_limited_waits_total", Help: "Times that a destination with deliveries had to ask for more of its rate.",
+		}),
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rowbell_deliveries_total", Help: "Deliveries that ended, by kind and outcome: succeeded, dead or cancelled.",
 		}, []string{"kind", "outcome"}),
@@ -76,7 +90,8 @@ func NewMetrics(reg prometheus.Registerer, kinds []string) *Metrics {
 		}),
 	}
 	reg.MustRegister(m.deliveries, m.gates, m.attempts, m.attemptSeconds, m.latency, m.capacity, m.running, m.waiting, m.held,
-		m.claimed, m.settleSeconds, m.settleFailures, m.leasesLost, m.quiet)
+		m.claimed, m.settleSeconds, m.settleFailures, m.leasesLost, m.quiet, m.breakersOpen, m.disabled, m.limited)
+	m.barred(nil)
 	for _, outcome := range []string{gatePassed, gateRefused, gateDead, gateCancelled} {
 		m.gates.WithLabelValues(outcome)
 	}
@@ -90,6 +105,15 @@ func NewMetrics(reg prometheus.Registerer, kinds []string) *Metrics {
 		m.attemptSeconds.WithLabelValues(kind)
 	}
 	return m
+}
+
+// barred says how many destinations of a kind are in a state.
+func (m *Metrics) barred(counts map[[2]string]int) {
+	for _, kind := range m.kinds {
+		of := func(s workflow.DestinationState) float64 { return float64(counts[[2]string{kind, string(s)}]) }
+		m.breakersOpen.WithLabelValues(kind).Set(of(workflow.Open) + of(workflow.HalfOpen))
+		m.disabled.WithLabelValues(kind).Set(of(workflow.Disabled))
+	}
 }
 
 func (m *Metrics) tried(kind, outcome string, took time.Duration) {

@@ -22,7 +22,11 @@ type task struct {
 	lost    bool // another process has it
 	leaving bool // an outcome is being written that lets others claim it
 	shed    bool // it is given back for want of room
+	charged bool // it has what it needs of its destination's rate
 }
+
+// again says that it was tried before.
+func (t *task) again() bool { return t.Attempts > 0 }
 
 type key struct {
 	execution string
@@ -60,6 +64,7 @@ type pool struct {
 	runnable *sync.Cond    // on mu: a tenant has come to the ring, or the pool is closed
 	claim    chan struct{} // a token: it may be worth while to claim
 	closed   bool
+	tokens   chan struct{} // a token: some lane wants what a rate allows
 	calm     chan struct{} // closed when the pool is, and nothing is reserved
 	held     map[key]*task
 	lanes    map[int64]*lane
@@ -71,23 +76,37 @@ type pool struct {
 	full     bool // nothing was claimed, for want of room
 	waiting  int
 	running  int
+
+	bars            map[int64]bar  // of lanes that are not free, known or not
+	weights         map[string]int // of tenants that have more than one turn, known or not
+	wanting         []*lane        // that want tokens
+	rank, processes int            // which of those that deliver this one is
+	joined          time.Time      // when it came
+	alike           bool           // the others know of it
+	holding         int            // weights of the tenants that hold something
 }
 
 type tenant struct {
 	id      string
-	ring    []*lane // with a delivery that waits, running less than its limit, not paused
+	ring    []*lane // with a delivery that may run
 	inRing  bool
 	running int
 	lanes   int // how many there are, so that a tenant without any can be forgotten
+	held    int // as its lanes
+	again   int // of these, how many were tried before
+	shed    int // and how many are given back
+	weight  int // how many turns it gets for one of others
+	credit  int // how many are left of them
 }
 
 type lane struct {
 	id      int64
 	tenant  *tenant
-	waiting []*task // in order; the first is next
+	waiting line
 	inRing  bool
 	running int
 	held    int  // waiting, running, being settled, and reserved
+	again   int  // of these, how many were tried before
 	shed    int  // of these, how many are given back
 	more    bool // the queue may have deliveries of it that there was no room for
 	room    int  // how many may be held
@@ -100,13 +119,17 @@ type lane struct {
 
 	big   chan struct{} // a token for each big event that is in memory
 	calls chan struct{} // a token for each function that is called
+
+	bar     bar
+	wants   bool     // it is in pool.wanting
+	limited *limited // nil: nothing is
 }
 
 func newPool(l limits) *pool {
 	most := min(mostRoom, max(l.perLane, l.held/8))
 	p := &pool{
 		limits: l, firstRoom: min(firstRoom, most), mostRoom: most,
-		claim: make(chan struct{}, 1), calm: make(chan struct{}),
+		claim: make(chan struct{}, 1), tokens: make(chan struct{}, 1), calm: make(chan struct{}), bars: make(map[int64]bar),
 		held: make(map[key]*task), lanes: make(map[int64]*lane), tenants: make(map[string]*tenant),
 	}
 	p.runnable = sync.NewCond(&p.mu)
@@ -127,11 +150,13 @@ func (p *pool) laneOf(id int64, tenantID string) *lane {
 	}
 	t := p.tenants[tenantID]
 	if t == nil {
-		t = &tenant{id: tenantID}
+		t = &tenant{id: tenantID, weight: max(1, p.weights[tenantID])}
 		p.tenants[tenantID] = t
 	}
 	t.lanes++
-	l := &lane{id: id, tenant: t, room: p.firstRoom, since: time.Now(), big: make(chan struct{}, bigPerLane), calls: make(chan struct{}, callsPerLane)}
+	l := &lane{
+		id: id, tenant: t, room: p.firstRoom, since: time.Now(), bar: p.bars[id], big: make(chan struct{}, bigPerLane), calls: make(chan struct{}, callsPerLane),
+	}
 	p.lanes[id] = l
 	return l
 }
@@ -150,11 +175,14 @@ func (p *pool) reserve(laneID int64, tenantID string, bytes int) bool {
 		// Older ones wait in the queue: half of the room is for them.
 		room /= 2
 	}
-	if l.held >= room || p.count >= p.limits.held || p.bytes+bytes > p.limits.bytes || time.Now().Before(l.paused) {
+	// What was tried before doesn't keep fresh ones out of memory: in the queue they would
+	// wait behind all that has been due for longer.
+	if l.held-l.again >= room || p.count >= p.limits.held || p.bytes+bytes > p.limits.bytes || time.Now().Before(l.paused) ||
+		l.bar != free || p.crowded() && l.tenant.held-l.tenant.again >= p.tenantRoom(l.tenant) {
 		l.more = true
 		return false
 	}
-	l.held++
+	p.hold(l, 1)
 	p.count++
 	p.reserved++
 	p.bytes += bytes
@@ -166,7 +194,7 @@ func (p *pool) unreserve(laneID int64, bytes int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if l := p.lanes[laneID]; l != nil {
-		l.held--
+		p.hold(l, -1)
 	}
 	p.count--
 	p.bytes -= bytes
@@ -191,9 +219,13 @@ func (p *pool) add(list []*workflow.Leased, until time.Time, reserved bool) {
 		l := p.laneOf(d.Lane, d.TenantID)
 		t := &task{Leased: d, lane: l, bytes: sizeOf(d), until: until, came: came}
 		if !reserved {
-			l.held++
+			p.hold(l, 1)
 			p.count++
 			p.bytes += t.bytes
+		}
+		if t.again() {
+			l.again++
+			l.tenant.again++
 		}
 		if old := p.held[keyOf(d)]; old != nil && !old.leaving {
 			// Its lease ran out and was taken again, by this very process, which is at it.
@@ -202,7 +234,7 @@ func (p *pool) add(list []*workflow.Leased, until time.Time, reserved bool) {
 			continue
 		}
 		p.held[keyOf(d)] = t
-		l.waiting = append(l.waiting, t)
+		l.waiting.add(t)
 		p.waiting++
 		p.enter(l)
 	}
@@ -221,9 +253,14 @@ func sizeOf(d *workflow.Leased) int {
 
 // drop frees the room of a task.
 func (p *pool) drop(t *task) {
-	t.lane.held--
+	p.hold(t.lane, -1)
+	if t.again() {
+		t.lane.again--
+		t.lane.tenant.again--
+	}
 	if t.shed {
 		t.lane.shed--
+		t.lane.tenant.shed--
 	}
 	p.count--
 	p.bytes -= t.bytes
@@ -231,7 +268,7 @@ func (p *pool) drop(t *task) {
 
 // enter puts a lane, and its tenant, into their rings if they may run.
 func (p *pool) enter(l *lane) {
-	if !l.inRing && len(l.waiting) > 0 && l.running < p.limits.perLane && l.paused.IsZero() {
+	if !l.inRing && p.mayRun(l) {
 		l.inRing = true
 		l.tenant.ring = append(l.tenant.ring, l)
 	}
@@ -264,29 +301,42 @@ func (p *pool) next() *task {
 	}
 }
 
-// take takes the next delivery of the ring's first tenant; nil if it has none.
+// take takes the next delivery of the ring's first tenant; nil if it has none. A tenant
+// stays the first for as many turns as it has weight.
 func (p *pool) take() *task {
 	tn := p.ring[0]
-	p.ring = p.ring[1:]
-	tn.inRing = false
+	leave := func() {
+		p.ring = p.ring[1:]
+		tn.inRing = false
+	}
 	if len(tn.ring) == 0 {
+		leave()
 		return nil
 	}
 	l := tn.ring[0]
 	tn.ring = tn.ring[1:]
 	l.inRing = false
-	if !l.paused.IsZero() || len(l.waiting) == 0 {
+	if !p.mayRun(l) {
+		leave()
 		p.enterTenant(tn)
 		return nil
 	}
-	t := l.waiting[0]
-	l.waiting[0] = nil
-	l.waiting = l.waiting[1:]
+	t := l.waiting.next()
+	l.charge(t)
 	p.waiting--
 	l.running++
 	tn.running++
 	p.running++
-	p.enter(l)
+	p.enter(l) // its tenant is in the ring yet
+	if tn.credit--; tn.credit < 0 {
+		tn.credit = tn.weight - 1
+	}
+	if tn.credit > 0 && len(tn.ring) > 0 && tn.running < p.limits.perTenant {
+		p.runnable.Signal()
+		return t
+	}
+	leave()
+	p.enterTenant(tn)
 	return t
 }
 
@@ -321,7 +371,7 @@ func (p *pool) settled(tasks []*task) {
 			delete(p.held, keyOf(t.Leased))
 		}
 		p.drop(t)
-		hungry = hungry || t.lane.more && t.lane.held <= t.lane.room/2
+		hungry = hungry || t.lane.more && t.lane.held <= t.lane.room/2 && t.lane.bar == free
 	}
 	if p.full && p.count <= p.limits.held-p.piece() && p.bytes < p.limits.bytes {
 		p.full, hungry = false, true
@@ -350,13 +400,23 @@ func (p *pool) room(after int64) workflow.Claim {
 		c.Most = 0
 		return c
 	}
+	crowded := p.crowded()
 	for id, l := range p.lanes {
 		n := l.room - l.held
 		// In pieces that are worth the way.
 		if l.held > l.room/2 || !l.paused.IsZero() {
 			n = 0
 		}
+		switch {
+		case l.bar == shut || crowded && l.tenant.held >= p.tenantRoom(l.tenant):
+			n = 0
+		case l.bar == probe:
+			n = 1 - l.held
+		}
 		c.Room[id] = max(0, n)
+	}
+	if crowded {
+		c.PerLane = min(c.PerLane, fewRoom) // it may be of a tenant that has its share
 	}
 	return c
 }
@@ -397,10 +457,14 @@ func (p *pool) tick(now time.Time) {
 		}
 		if d := now.Sub(l.since); d >= rateWindow && (l.finished > 0 || l.held > 0) {
 			l.rate = max(float64(l.finished)/d.Seconds(), l.rate*0.7)
-			l.room = min(p.mostRoom, max(2*p.limits.perLane, int(2*l.rate)))
+			l.room = p.roomOf(l)
 			l.finished, l.since = 0, now
 		}
-		hungry = hungry || l.more && l.held <= l.room/2 && l.paused.IsZero()
+		hungry = hungry || l.more && l.held <= l.room/2 && l.paused.IsZero() && l.bar == free
+		if m := l.limited; m != nil && m.came && now.Sub(m.since) >= limitsFor {
+			p.setLimits(l, m.next)
+			m.since, m.came = now, false
+		}
 		switch {
 		case l.held > 0:
 			l.idleSince = time.Time{}
@@ -450,43 +514,43 @@ func (p *pool) pull(f func(*task) bool) []*task {
 	defer p.mu.Unlock()
 	var out []*task
 	for _, l := range p.lanes {
-		kept := l.waiting[:0]
-		for _, t := range l.waiting {
-			if f(t) {
-				out = append(out, t)
-			} else {
-				kept = append(kept, t)
-			}
-		}
-		clear(l.waiting[len(kept):])
-		l.waiting = kept
+		out = l.waiting.pull(out, f)
 	}
 	p.waiting -= len(out)
 	return out
 }
 
 // surplus takes out what lanes hold beyond their room, the newest first, if others may
-// need it: their receivers have become slower. It is to be given back.
+// need it: their receivers have become slower. Of a tenant that holds more than its share
+// of a pool that is crowded, and of a lane whose limits say so, it takes that out as well.
+// It is to be given back.
 func (p *pool) surplus() []*task {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.count <= p.limits.held/2 && p.bytes <= p.limits.bytes/2 {
-		return nil
-	}
 	var out []*task
+	full := p.count > p.limits.held/2 || p.bytes > p.limits.bytes/2
+	crowded := p.crowded()
 	for _, l := range p.lanes {
-		n := min(l.held-l.shed-l.room, len(l.waiting))
+		n := 0
+		if full || l.limited != nil {
+			n = l.held - l.shed - l.room
+		}
+		if crowded {
+			if over := l.tenant.held - l.tenant.shed - p.tenantRoom(l.tenant); over > 0 {
+				n = max(n, min(over, l.held-l.shed-fewRoom))
+			}
+		}
+		n = min(n, l.waiting.len())
 		if n <= 0 {
 			continue
 		}
-		from := len(l.waiting) - n
-		for _, t := range l.waiting[from:] {
+		shed := l.waiting.last(n)
+		for _, t := range shed {
 			t.shed = true
-			out = append(out, t)
 		}
-		clear(l.waiting[from:])
-		l.waiting = l.waiting[:from]
+		out = append(out, shed...)
 		l.shed += n
+		l.tenant.shed += n
 		l.more = true
 	}
 	p.waiting -= len(out)
@@ -499,9 +563,7 @@ func (p *pool) versions() []int32 {
 	defer p.mu.Unlock()
 	seen := make(map[int32]bool)
 	for _, l := range p.lanes {
-		for _, t := range l.waiting {
-			seen[t.VersionRef] = true
-		}
+		l.waiting.each(func(t *task) { seen[t.VersionRef] = true })
 	}
 	return slices.Collect(maps.Keys(seen))
 }
@@ -533,9 +595,8 @@ func (p *pool) late() []*task {
 func (p *pool) empty() []*task {
 	var left []*task
 	for _, l := range p.lanes {
-		left = append(left, l.waiting...)
-		p.waiting -= len(l.waiting)
-		l.waiting = nil
+		p.waiting -= l.waiting.len()
+		left = append(left, l.waiting.last(l.waiting.len())...)
 	}
 	return left
 }

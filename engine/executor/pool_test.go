@@ -399,7 +399,7 @@ func TestPoolRoom(t *testing.T) {
 	// Others do.
 	for range 4 * mostRoom {
 		n++
-		p.add([]*workflow.Leased{delivery(n, int64(n), "b")}, now.Add(time.Hour), false)
+		p.add([]*workflow.Leased{delivery(n, int64(n), fmt.Sprint("b", n%50))}, now.Add(time.Hour), false)
 	}
 	left := p.surplus()
 	if len(left) != 1001-2*perLane || left[0].Lane != 1 {

@@ -185,6 +185,9 @@ func (e *Executor) sweep(ctx context.Context, results chan<- result) error {
 			note(e.look(ctx, q, ids, results))
 		case <-refresh.C:
 			err := e.release(ctx, q)
+			if err == nil {
+				err = e.cancelDisabled(ctx, q, results)
+			}
 			if ids := e.statuses.inUse(); len(ids) > 0 && err == nil {
 				err = e.look(ctx, q, ids, results)
 			}

@@ -363,6 +363,7 @@ type probe struct {
 	running map[string]int // by destination, tenant and "" for all
 	most    map[string]int
 	gates   map[string]chan struct{}
+	limits  map[string]actions.Limits // of destinations; set before anything runs
 }
 
 type seen struct {
@@ -428,6 +429,27 @@ func (p *probe) to(destination string) int {
 	return n
 }
 
+// times returns when attempts to a destination began, in order.
+func (p *probe) times(destination string) []time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var at []time.Time
+	for _, s := range p.at {
+		if s.destination == destination {
+			at = append(at, s.at)
+		}
+	}
+	slices.SortFunc(at, time.Time.Compare)
+	return at
+}
+
+// reset forgets how many ran at once.
+func (p *probe) reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.most)
+}
+
 func (p *probe) runningNow(key string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -464,6 +486,8 @@ type probeRunner struct {
 
 func (r *probeRunner) Destination() string { return r.destination }
 func (r *probeRunner) Secrets() []string   { return nil }
+
+func (r *probeRunner) Limits() actions.Limits { return r.limits[r.destination] }
 
 func (r *probeRunner) Run(ctx context.Context, d *actions.Delivery) (actions.Result, error) {
 	r.mu.Lock()

@@ -83,6 +83,8 @@ type Claim struct {
 	// that is not in Room.
 	Most, PerLane int
 	Room          map[int64]int // by lane
+	// Barred says that destinations whose breaker is open count like all others.
+	Barred bool
 }
 
 // Claimed is what a claim got.
