@@ -82,6 +82,8 @@ begin
 		grant select, insert, update, delete on rowbell.workflow_health to rowbell_run;
 		-- Seals plain secrets, and uses sealed ones.
 		grant select, update (plain, sealed, key_id, sealed_at) on rowbell.secret to rowbell_run;
+		-- rowbell destination enable, disable and rotate-secret.
+		grant insert (tenant_id, action, object_type, object_id, detail) on rowbell.audit_log to rowbell_run;
 
 		-- For who captures tables. A migration gives it as well, if it finds the role.
 		grant usage on schema rowbell to rowbell_publisher;
@@ -104,7 +106,8 @@ begin
 		grant select, insert, update on rowbell.installation, rowbell.checkpoint, rowbell.holder to rowbell_run;
 		grant select, insert on rowbell.stream_gap to rowbell_run; -- rowbell resync closes them
 		grant select, insert, update, delete on rowbell.applied, rowbell.surrogate, rowbell.failure_count, rowbell.big_transaction,
-			rowbell.queue, rowbell.execution_open to rowbell_run;
+			rowbell.queue, rowbell.execution_open, rowbell.destination, rowbell.executor to rowbell_run;
+		grant select on rowbell.tenant_weight, rowbell.endpoint to rowbell_run;
 		grant select, insert, delete on rowbell.fired to rowbell_run;
 		-- The inbox: puts in, lists and marks for the API, and takes out what is old.
 		grant select, insert, delete, update (seen_at, read_at, archived_at) on rowbell.notification to rowbell_run;
@@ -122,7 +125,7 @@ begin
 	-- With state in another database people read the log through the API.
 	if to_regclass('rowbell.workflow_definition') is not null and to_regclass('rowbell.queue') is not null then
 		grant select on rowbell.workflow_log, rowbell.workflow_log_kept, rowbell.workflow_event, rowbell.delivery, rowbell.delivery_done,
-			rowbell.delivery_attempt, rowbell.row_history, rowbell.failing to rowbell_tenant;
+			rowbell.delivery_attempt, rowbell.row_history, rowbell.failing, rowbell.endpoint to rowbell_tenant;
 		-- What rowbell workflow simulate and explain go by besides.
 		grant select on rowbell.surrogate, rowbell.big_transaction, rowbell.fired to rowbell_tenant;
 		grant select on rowbell.workflow_log, rowbell.workflow_event, rowbell.delivery to rowbell_run;

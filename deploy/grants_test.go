@@ -445,7 +445,7 @@ var rights = map[string][2]string{
 	"workflow_action": {"", "siud"}, "workflow_recipient": {"", "siud"},
 	"workflow_version": {"s", "s"}, "captured_table": {"s", "s"}, "workflow_health": {"siud", "s"},
 	"secret":    {"sU", "S"},
-	"audit_log": {"", "I"}, "sql_member": {"s", ""}, "function": {"s", "s"}, "pause": {"", ""},
+	"audit_log": {"I", "I"}, "sql_member": {"s", ""}, "function": {"s", "s"}, "pause": {"", ""},
 
 	"event": {"owner", ""}, "execution": {"owner", ""}, "delivery_ended": {"owner", ""}, "attempt": {"owner", ""},
 	"execution_open": {"siud", ""}, "queue": {"siud", ""}, "big_transaction": {"siud", "s"},
@@ -454,6 +454,7 @@ var rights = map[string][2]string{
 	"notification": {"sidU", ""}, "preference": {"siu", ""}, "quiet_hours": {"s", ""},
 	"alert": {"siud", ""}, "alert_watch": {"siud", ""}, "alert_sweep": {"su", ""},
 	"workflow_log": {"s", "s"}, "workflow_log_kept": {"", "s"}, "workflow_event": {"s", "s"}, "row_history": {"", "s"}, "failing": {"", "s"},
+	"destination": {"siud", ""}, "executor": {"siud", ""}, "tenant_weight": {"s", ""}, "endpoint": {"s", "s"},
 	"delivery": {"s", "s"}, "delivery_done": {"", "s"}, "delivery_attempt": {"", "s"},
 }
 

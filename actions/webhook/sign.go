@@ -107,6 +107,15 @@ func Rotate(secret, next string, now, until time.Time) (string, error) {
 	return text, nil
 }
 
+// SigningSecret is the name of the stored secret that a webhook signs with first; "" if it
+// has none, or if r is no webhook.
+func SigningSecret(r actions.Runner) string {
+	if h, ok := r.(*hook); ok && len(h.secretRefs) > 0 {
+		return h.secretRefs[0]
+	}
+	return ""
+}
+
 // signer has the keys that sign, or knows where they are.
 type signer struct {
 	keys       []key    // of a secret that stands in the configuration

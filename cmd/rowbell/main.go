@@ -57,7 +57,7 @@ func (c *call) has(name string) bool { _, ok := c.own[name]; return ok }
 // commands are in the order of the help text.
 func commands() []command {
 	return []command{
-		runCommand, migrateCommand, checkCommand, captureCommand, workflowCommand(), templateCommand(), preferenceCommand(),
+		runCommand, migrateCommand, checkCommand, captureCommand, workflowCommand(), templateCommand(), preferenceCommand(), destinationCommand(),
 		demoCommand, resyncCommand, adoptCommand, uninstallCommand, versionCommand,
 	}
 }

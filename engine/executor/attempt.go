@@ -206,7 +206,7 @@ func (e *Executor) attempt(work context.Context, o *workflow.Outcome, p *plan, s
 			e.metrics.tried(step.Kind.Name, "succeeded", o.Duration)
 			e.metrics.latency.Observe(max(0, time.Since(event.CommittedAt).Seconds()))
 		}
-		return
+		return &actions.Error{}, nil
 	}
 	o.Tried = true
 	o.Code, o.Response = res.Code, seen.mask(res.Response)

@@ -315,10 +315,10 @@ type owners struct {
 	all []workflow.Alert
 }
 
-func (o *owners) Alert(_ context.Context, a workflow.Alert) error {
+func (o *owners) Raise(_ context.Context, list ...workflow.Alert) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.all = append(o.all, a)
+	o.all = append(o.all, list...)
 	return nil
 }
 
@@ -353,11 +353,11 @@ type failingOwners struct {
 	n atomic.Int64
 }
 
-func (o *failingOwners) Alert(ctx context.Context, a workflow.Alert) error {
+func (o *failingOwners) Raise(ctx context.Context, list ...workflow.Alert) error {
 	if o.n.Add(1) == 1 {
 		return errors.New("no way to tell")
 	}
-	return o.owners.Alert(ctx, a)
+	return o.owners.Raise(ctx, list...)
 }
 
 // Two processes together keep a destination's rate and how many may run at once; no

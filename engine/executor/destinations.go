@@ -28,7 +28,7 @@ type Destinations interface {
 
 // Alerts tells owners. An alert whose Key it knows it leaves alone.
 type Alerts interface {
-	Alert(ctx context.Context, a workflow.Alert) error
+	Raise(ctx context.Context, list ...workflow.Alert) error
 }
 
 const (
@@ -499,7 +499,7 @@ func (e *Executor) alertDisabled(ctx context.Context) error {
 	defer cancel()
 	list, err := e.destinations.store.DisabledUntold(call, alertWhile, alertsMost)
 	for _, d := range list {
-		told := e.cfg.Alerts.Alert(call, disabledAlert(d))
+		told := e.cfg.Alerts.Raise(call, disabledAlert(d))
 		if told == nil {
 			told = e.destinations.store.DisabledTold(call, d.Lane, d.DisabledAt)
 		}

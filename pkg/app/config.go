@@ -15,6 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/rowbell/rowbell/actions"
 	"github.com/rowbell/rowbell/actions/publish"
 )
 
@@ -56,6 +57,13 @@ type Config struct {
 	// DeliveryLease is how long a delivery stays with a process that isn't heard of any
 	// more. Defaults to 30 s.
 	DeliveryLease time.Duration
+	// DestinationRate is how many attempts to one destination of a tenant there may be, all
+	// workers together, as "10/s"; a webhook may have a lower one. Defaults to none: as many
+	// as come.
+	DestinationRate string
+	// DisableAfter is after how long of nothing but failures a destination is disabled.
+	// Defaults to five days.
+	DisableAfter time.Duration
 	// DirectoryRoles is SQL that returns the roles of an actor: see directory.Config.
 	// Defaults to none: workflows that ask for roles by directory are broken.
 	DirectoryRoles string
@@ -205,6 +213,7 @@ func (c Config) WithDefaults() Config {
 	c.Critical = cmp.Or(c.Critical, CriticalAll)
 	c.AlertWindow = cmp.Or(c.AlertWindow, time.Hour)
 	c.InboxDays = cmp.Or(c.InboxDays, 365)
+	c.DisableAfter = cmp.Or(c.DisableAfter, 5*24*time.Hour)
 	c.ReadCoalescing = cmp.Or(c.ReadCoalescing, CoalesceAuto)
 	c.HeartbeatInterval = cmp.Or(c.HeartbeatInterval, 10*time.Second)
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, 20*time.Second)
@@ -283,6 +292,14 @@ func (c Config) Validate() error {
 	}
 	if c.DeliveryLease < 5*time.Second || c.DeliveryLease > 10*time.Minute {
 		bad("delivery-lease", "%v is out of range. Use 5s to 10m", c.DeliveryLease)
+	}
+	if c.DestinationRate != "" {
+		if _, err := actions.ParseRate(c.DestinationRate); err != nil {
+			bad("destination-rate", "%v", err)
+		}
+	}
+	if c.DisableAfter < time.Hour || c.DisableAfter > 365*24*time.Hour {
+		bad("disable-after", "%v is out of range. Use 1h to 8760h (a year)", c.DisableAfter)
 	}
 	c.validateMail(bad)
 	if err := c.nats().Check(); err != nil {

@@ -80,14 +80,29 @@ func (a *App) prepareDelivery(version string) error {
 	for _, k := range a.registry.Kinds() {
 		kinds = append(kinds, k.Name)
 	}
-	a.executor = executor.New(executor.Config{
+	delivery := executor.Config{
 		Concurrency: a.cfg.DeliveryConcurrency, PerDestination: a.cfg.DestinationConcurrency, PerTenant: a.cfg.TenantConcurrency,
 		Lease: a.cfg.DeliveryLease, Hold: a.cfg.Delivery == DeliveryHold, Plan: a.plan, Directory: a.directory,
 		Preferences: a.preferences(), Logger: a.log,
-	}, deliveryStore{store.Definitions{State: a.state, Source: a.source}, newSecrets(a.source, a.key)},
+	}
+	a.shareDestinations(&delivery)
+	a.executor = executor.New(delivery, deliveryStore{store.Definitions{State: a.state, Source: a.source}, newSecrets(a.source, a.key)},
 		func() executor.Queue { return a.state.Queue(a.id, a.cfg.DeliveryLease) },
 		executor.NewMetrics(a.reg, kinds))
 	return nil
+}
+
+// shareDestinations lets the executor share with others what is known of destinations. A
+// redirect is the operator's: what the sink does says nothing of where deliveries would go.
+func (a *App) shareDestinations(c *executor.Config) {
+	if a.redirect != nil {
+		return
+	}
+	c.Destinations, c.Process, c.Alerts = a.state, a.id, a.alerts
+	c.Breaker.DisableAfter = a.cfg.DisableAfter
+	if a.cfg.DestinationRate != "" {
+		c.Limits.Rate, _ = actions.ParseRate(a.cfg.DestinationRate) // Validate has read it
+	}
 }
 
 // deliveryStore is what the executor reads.

@@ -56,6 +56,8 @@ var settings = []struct {
 	{Setting{"destination-concurrency", "N", "16", "How many of them to one destination of a tenant", false}, number(func(c *Config) *int { return &c.DestinationConcurrency })},
 	{Setting{"tenant-concurrency", "N", "96", "How many of them of one tenant", false}, number(func(c *Config) *int { return &c.TenantConcurrency })},
 	{Setting{"delivery-lease", "DURATION", "30s", "How long a delivery stays with a process that is not heard of any more", false}, duration(func(c *Config) *time.Duration { return &c.DeliveryLease })},
+	{Setting{"destination-rate", "RATE", "", "How many attempts to one destination of a tenant there may be, all workers together: 10/s, 600/m, 1000/h", false}, text(func(c *Config) *string { return &c.DestinationRate })},
+	{Setting{"disable-after", "DURATION", "120h", "After how long of nothing but failures a destination is disabled", false}, duration(func(c *Config) *time.Duration { return &c.DisableAfter })},
 	{Setting{"egress-allow", "CIDRS", "", "Private ranges that actions may reach, comma-separated; http is allowed there", false}, setPrefixes},
 	{Setting{"directory-roles", "SQL", "", "Query that returns the roles of an actor, $1, in a tenant, $2, as one column of text", false}, text(func(c *Config) *string { return &c.DirectoryRoles })},
 	{Setting{"directory-users", "SQL", "", "Query that returns the users with the ids $1, a text[], in a tenant, $2: columns id, and any of name, email, phone, locale, zone", false}, text(func(c *Config) *string { return &c.DirectoryUsers })},

@@ -1,0 +1,194 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rowbell/rowbell/actions/webhook"
+	"github.com/rowbell/rowbell/pkg/store"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// Destinations lists where deliveries go.
+func (o *Operator) Destinations(ctx context.Context, f store.DestinationFilter) ([]workflow.Destination, error) {
+	return o.app.state.Destinations(ctx, f)
+}
+
+// Destination finds one by its id, or by its name, for which tenant may be needed; nil is
+// any. The second result is how many deliveries wait for it.
+func (o *Operator) Destination(ctx context.Context, idOrName string, tenant *string) (workflow.Destination, int64, error) {
+	d, err := o.destination(ctx, idOrName, tenant)
+	if err != nil {
+		return d, 0, err
+	}
+	n, err := o.app.state.WaitingFor(ctx, d.Lane)
+	return d, n, err
+}
+
+func (o *Operator) destination(ctx context.Context, idOrName string, tenant *string) (workflow.Destination, error) {
+	if lane, ok := workflow.ParseLaneID(idOrName); ok {
+		return o.app.state.Destination(ctx, lane)
+	}
+	list, err := o.app.state.Destinations(ctx, store.DestinationFilter{Name: idOrName, Tenant: tenant, Limit: 10})
+	if err != nil {
+		return workflow.Destination{}, err
+	}
+	switch len(list) {
+	case 0:
+		return workflow.Destination{}, fmt.Errorf("%w: there is no destination %s; rowbell destination list has all, by id and in full without the query", workflow.ErrNotFound, Redact(idOrName))
+	case 1:
+		return list[0], nil
+	}
+	var lines []string
+	for _, d := range list {
+		lines = append(lines, fmt.Sprintf("%s (tenant %s, %s)", workflow.LaneID(d.Lane), orDash(d.TenantID), d.Kind))
+	}
+	return workflow.Destination{}, fmt.Errorf("there are several destinations of this name; give the id of one, or --tenant: %s", strings.Join(lines, ", "))
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// EnableDestination lets deliveries to a destination be tried again.
+func (o *Operator) EnableDestination(ctx context.Context, idOrName string, tenant *string, actor string) (workflow.Destination, error) {
+	d, err := o.destination(ctx, idOrName, tenant)
+	if err != nil {
+		return d, err
+	}
+	if err := o.app.state.EnableDestination(ctx, d.Lane); err != nil {
+		return d, err
+	}
+	return d, o.audit(ctx, actor, d.TenantID, "destination.enable", "destination", workflow.LaneID(d.Lane), map[string]any{"destination": d.Destination})
+}
+
+// DisableDestination cancels what waits for a destination, and what comes.
+func (o *Operator) DisableDestination(ctx context.Context, idOrName string, tenant *string, actor, reason string) (workflow.Destination, error) {
+	d, err := o.destination(ctx, idOrName, tenant)
+	if err != nil {
+		return d, err
+	}
+	if err := o.app.state.DisableDestination(ctx, d.Lane, actor, reason); err != nil {
+		return d, err
+	}
+	return d, o.audit(ctx, actor, d.TenantID, "destination.disable", "destination", workflow.LaneID(d.Lane), map[string]any{"destination": d.Destination, "reason": reason})
+}
+
+func (o *Operator) audit(ctx context.Context, actor, tenantID, action, objectType, objectID string, detail map[string]any) error {
+	if err := o.app.source.Audit(ctx, actor, tenantID, action, objectType, objectID, detail); err != nil {
+		return fmt.Errorf("it is done, but could not be noted in rowbell.audit_log: %w", err)
+	}
+	return nil
+}
+
+// Rotated is a signing secret that was changed.
+type Rotated struct {
+	Name      string    `json:"name"`
+	TenantID  string    `json:"tenant_id"` // "" = operators'
+	Secret    string    `json:"secret"`    // the new one; it is shown once
+	Until     time.Time `json:"until"`     // the old one signs as well until then
+	Workflows []string  `json:"workflows"` // whose webhooks it signs, to whatever destination
+}
+
+// RotateSecret makes a new signing secret for the webhooks of active workflows that go to
+// a destination; the one so far signs as well for so long. Each secret that signs there is
+// changed, and each is signed with by all workflows that name it.
+func (o *Operator) RotateSecret(ctx context.Context, idOrName string, tenant *string, keep time.Duration, actor string) ([]Rotated, error) {
+	a := o.app
+	if err := a.prepareKinds(""); err != nil {
+		return nil, err
+	}
+	lane, byLane := workflow.ParseLaneID(idOrName)
+	list, err := a.source.Definitions(ctx, store.WorkflowFilter{Tenant: tenant, Status: workflow.Active})
+	if err != nil {
+		return nil, err
+	}
+	type named struct{ tenantID, name string }
+	users := make(map[named][]string)
+	var wanted []named
+	unsigned := false
+	for _, d := range list {
+		w, err := workflow.Parse(d.Document)
+		if err != nil {
+			continue // it is broken, and sends nothing
+		}
+		plan, err := a.registry.Plan(w)
+		if err != nil {
+			continue
+		}
+		for _, s := range plan.Steps {
+			if s.Kind.Name != "webhook" {
+				continue
+			}
+			here := byLane && s.Lane == lane || !byLane && s.Runner.Destination() == idOrName
+			name := webhook.SigningSecret(s.Runner)
+			if name == "" {
+				unsigned = unsigned || here
+				continue
+			}
+			n := named{d.TenantID, name}
+			if !slices.Contains(users[n], d.ID) {
+				users[n] = append(users[n], d.ID)
+			}
+			if here && !slices.Contains(wanted, n) {
+				wanted = append(wanted, n)
+			}
+		}
+	}
+	switch {
+	case len(wanted) == 0 && unsigned:
+		return nil, errors.New("the webhooks that go there have no stored secret; write a secret into their action_config first")
+	case len(wanted) == 0:
+		return nil, fmt.Errorf("%w: no active workflow has a webhook to %s; rowbell destination list has all destinations, by id and in full without the query", workflow.ErrNotFound, Redact(idOrName))
+	case !byLane && slices.ContainsFunc(wanted, func(n named) bool { return n.tenantID != wanted[0].tenantID }):
+		return nil, errors.New("workflows of several tenants have webhooks that go there; name one with --tenant")
+	}
+	var done []Rotated
+	for _, n := range wanted {
+		r, err := a.rotate(ctx, n.tenantID, n.name, keep)
+		if err != nil {
+			return done, err
+		}
+		r.Workflows = users[n]
+		done = append(done, r)
+		if err := o.audit(ctx, actor, n.tenantID, "secret.rotate", "secret", n.name, map[string]any{"until": r.Until, "workflows": r.Workflows}); err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// rotate changes one stored secret.
+func (a *App) rotate(ctx context.Context, tenantID, name string, keep time.Duration) (Rotated, error) {
+	row, err := a.source.Secret(ctx, tenantID, name)
+	if err != nil {
+		return Rotated{}, err
+	}
+	value, err := newSecrets(a.source, a.key).open(row)
+	if err != nil {
+		return Rotated{}, err
+	}
+	random := make([]byte, 32)
+	_, _ = rand.Read(random) // never fails
+	now := time.Now()
+	r := Rotated{Name: name, TenantID: tenantID, Secret: "whsec_" + base64.StdEncoding.EncodeToString(random), Until: now.Add(keep).UTC().Truncate(time.Second)}
+	next, err := webhook.Rotate(value, r.Secret, now, r.Until)
+	if err != nil {
+		return Rotated{}, fmt.Errorf("secret %q: %w", name, err)
+	}
+	var sealed []byte
+	keyID := ""
+	if a.key != nil {
+		sealed, keyID = a.key.Seal(next, tenantID, name), a.key.ID()
+	}
+	return r, a.source.ReplaceSecret(ctx, row, next, sealed, keyID)
+}
