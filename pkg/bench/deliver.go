@@ -268,6 +268,7 @@ func Queue(ctx context.Context, url string, out io.Writer) error {
 		Plan: func(w *workflow.Workflow) (*actions.Plan, error) {
 			return &actions.Plan{Steps: []actions.Step{{Kind: kind, Runner: nothing{}}}}, nil
 		},
+		Destinations: state, Process: "bench",
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}, queueStore{store.Definitions{State: state, Source: store.OpenSource(pool)}}, func() executor.Queue { return state.Queue("bench", 30*time.Second) },
 		executor.NewMetrics(prometheus.NewRegistry(), []string{"webhook"}))
@@ -291,10 +292,10 @@ func Queue(ctx context.Context, url string, out io.Writer) error {
 	return json.NewEncoder(out).Encode(Delivered{Deliveries: n, Took: took})
 }
 
-// nothing is an action that does nothing.
+// nothing is an action that does nothing, to somewhere.
 type nothing struct{}
 
-func (nothing) Destination() string { return "" }
+func (nothing) Destination() string { return "https://example.com/" } // so that it has a breaker
 func (nothing) Secrets() []string   { return nil }
 func (nothing) Run(context.Context, *actions.Delivery) (actions.Result, error) {
 	return actions.Result{Code: http.StatusOK}, nil
@@ -350,15 +351,24 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // child runs one of the processes above to its end, and reads what it says.
 func child(ctx context.Context, args ...string) (d Delivered, err error) {
-	self, err := os.Executable()
+	out, err := output(ctx, args...)
 	if err != nil {
 		return d, err
 	}
+	return d, json.Unmarshal(out, &d)
+}
+
+// output runs any of our processes to its end, and returns what it prints.
+func output(ctx context.Context, args ...string) ([]byte, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
 	_, out, err := timed(exec.CommandContext(ctx, self, args...))
 	if err != nil {
-		return d, fmt.Errorf("%s: %w", args[0], err)
+		return nil, fmt.Errorf("%s: %w", args[0], err)
 	}
-	return d, json.Unmarshal(out, &d)
+	return out, nil
 }
 
 // walEnd is where the server writes next, in bytes.
@@ -413,7 +423,7 @@ func queueFigures(ctx context.Context, o Options, server *localpg.Server, to *re
 		if err != nil {
 			return nil, err
 		}
-		if _, err := child(ctx, "drain", w.url, w.mark.String(), string(app.CoalesceOn)); err != nil {
+		if _, err := output(ctx, "drain", w.url, w.mark.String(), string(app.CoalesceOn)); err != nil {
 			return nil, err
 		}
 		d, err := child(ctx, "queue", w.url)
