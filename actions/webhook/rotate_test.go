@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -195,4 +197,39 @@ func TestLimits(t *testing.T) {
 func planOf(registry *actions.Registry, config string) (*actions.Plan, error) {
 	config = strings.Replace(strings.Replace(config, "{", `{"url": "https://example.com/hook", `, 1), ", }", "}", 1)
 	return registry.Plan(&workflow.Workflow{Actions: []workflow.Action{{Type: "webhook", Config: json.RawMessage(config)}}})
+}
+
+// What docs/actions.md shows of webhooks is taken as it stands there.
+func TestManual(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/actions.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry, err := actions.NewRegistry(Kind(newClient(t), "1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## webhook\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	configs, secrets := 0, 0
+	for _, m := range regexp.MustCompile("(?s)```json\n(.*?)```|'webhook', '(.*?)'\\);|`(\"secrets\": [^`]*)`").FindAllStringSubmatch(section, -1) {
+		config := m[1] + m[2]
+		if m[3] != "" {
+			config = `{"url": "https://example.com/rowbell", ` + m[3] + "}"
+		}
+		configs++
+		if _, err := registry.Plan(&workflow.Workflow{Actions: []workflow.Action{{Type: "webhook", Config: json.RawMessage(config)}}}); err != nil {
+			t.Errorf("%s: %v", config, err)
+		}
+	}
+	for _, m := range regexp.MustCompile(`plain = '([^']*)'`).FindAllStringSubmatch(section, -1) {
+		secrets++
+		if keys, err := readKeys(m[1]); err != nil || len(keys) != 2 || keys[1].until.IsZero() {
+			t.Errorf("%s: %v, %v", m[1], keys, err)
+		}
+	}
+	if configs != 3 || secrets != 1 {
+		t.Errorf("%d configurations and %d secrets were found", configs, secrets)
+	}
 }

@@ -25,7 +25,7 @@ People are named by their id in the application, and by --tenant.`,
 	}
 }
 
-var tenantOption = option{"tenant", "ID", "Whose people they are; without it those of no tenant"}
+var peopleOption = option{"tenant", "ID", "Whose people they are; without it those of no tenant"}
 
 const mostListed = 1000 // of each
 
@@ -147,7 +147,7 @@ var setPreferenceCommand = command{
 	long: `Without --workflow and --channel it is about all. default takes back what was said. Critical
 workflows reach people all the same.`,
 	options: []option{
-		tenantOption,
+		peopleOption,
 		{"workflow", "ID", "Only what this workflow tells"},
 		{"channel", "KIND", "Only what comes by this kind of action: email, notification or another"},
 		actorOption,
@@ -189,7 +189,7 @@ var quietCommand = command{
 	long: `What comes in quiet hours waits for their end. They end the next day if TO isn't later than
 FROM: rowbell preference quiet ann 22:00-07:00. A whole day is 00:00-24:00.`,
 	options: []option{
-		tenantOption,
+		peopleOption,
 		{"days", "DAYS", "Days on which they begin, comma-separated: mon to sun; all if not given"},
 		{"zone", "ZONE", "Zone of the clock, as Europe/Vienna; the person's own if not given"},
 		actorOption,
