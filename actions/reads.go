@@ -2,6 +2,7 @@ package actions
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/rowbell/rowbell/pkg/workflow"
@@ -39,8 +40,8 @@ func (r Read) Place() string {
 	return r.Key + ", " + r.Where
 }
 
-// Columns lists the columns that the actions' texts name, and those that hold their
-// recipients, in the order of the document.
+// Columns lists the columns that the actions' texts name, variables that they name and no
+// text has, and the columns that hold their recipients, in the order of the document.
 func (p *Plan) Columns(w *workflow.Workflow) []workflow.ColumnUse {
 	var list []workflow.ColumnUse
 	for i, s := range p.Steps {
@@ -49,7 +50,8 @@ func (p *Plan) Columns(w *workflow.Workflow) []workflow.ColumnUse {
 		}
 		if r, ok := s.Runner.(Reader); ok {
 			for _, read := range r.Reads() {
-				if c := read.Column(); c != "" {
+				base, _, _ := strings.Cut(read.Variable, ".")
+				if c := read.Column(); c != "" || !slices.Contains(workflow.TextVariables, base) {
 					list = append(list, workflow.ColumnUse{Action: i, Kind: s.Kind.Name, Where: read.Place(), Variable: read.Variable, Column: c})
 				}
 			}

@@ -56,6 +56,8 @@ func TestTemplates(t *testing.T) {
 	}
 	broken := write(t, "big.yaml", strings.Replace(yaml.stdout, "'footer'", "'fotter'", 1))
 	wants(t, workflows("check", broken), 1, `action 1 (notification): body: line 2: there is no template "fotter"; did you mean "footer"?`)
+	odd := write(t, "big.yaml", strings.Replace(yaml.stdout, "Order {{ new.id }}", "Order {{ actr.id }}", 1))
+	wants(t, workflows("check", odd), 0, `action 1 (notification), title, translation en, line 1: there is no variable actr; did you mean "actor"?`)
 	good := write(t, "big.yaml", strings.Replace(yaml.stdout, "Big orders", "Bigger orders", 1))
 	wants(t, workflows("draft", "big", good, "--actor", "ann"), 0)
 	// A template that changes meanwhile is no conflict with the draft.

@@ -31,6 +31,10 @@ func (t *Table) lacks(c *Compiled, rules []*rule) ([]*condition.Error, error) {
 	var warnings []*condition.Error
 	var blocks lackError
 	for _, use := range c.uses {
+		if use.Column == "" {
+			warnings = append(warnings, noVariable(use))
+			continue
+		}
 		gaps := 0
 		var told *condition.Error
 		for _, r := range rules {
@@ -61,6 +65,15 @@ func (t *Table) lacks(c *Compiled, rules []*rule) ([]*condition.Error, error) {
 		return warnings, blocks
 	}
 	return warnings, nil
+}
+
+func noVariable(use workflow.ColumnUse) *condition.Error {
+	name, _, _ := strings.Cut(use.Variable, ".")
+	e := &condition.Error{Where: fmt.Sprintf("action %d (%s), %s", use.Action+1, use.Kind, use.Where), Message: "there is no variable " + name}
+	if e.Mend = spelling.Mend(name, workflow.TextVariables); e.Mend == "" {
+		e.Mend = "there are " + strings.Join(workflow.TextVariables, ", ")
+	}
+	return e
 }
 
 // visible says that the table has the column, and that it leaves the decoder.

@@ -2,6 +2,7 @@ package match
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,6 +27,7 @@ func TestLacks(t *testing.T) {
 	}{
 		{"update", 'f', "new.total old.total changed.owner", "owner", "ok"},
 		{"update", 'f', "new.totl", "", `ok; action 1 (mail), text: table orders has no column totl; did you mean "total"?`},
+		{"update", 'f', "olds.total", "", `ok; action 1 (mail), text: there is no variable olds; did you mean "old"?`},
 		{"update", 'f', "changed.pass", "", "ok; action 1 (mail), text: table orders has no column pass; it has id, total, owner, mail"},
 		{"update", 'f', "", "pass", "broken: action 1 (mail), recipient 1: table orders has no column pass; it has id, total, owner, mail"},
 		{"update", 'f', "new.mail", "mail", "broken: action 1 (mail), recipient 1: column mail of table orders is redacted, so nobody can be found by it; name another column, or capture the table without redacting it"},
@@ -37,7 +39,10 @@ func TestLacks(t *testing.T) {
 	} {
 		judged := workflow.Judged{Routes: make([]workflow.Route, 1)}
 		for _, v := range strings.Fields(c.reads) {
-			_, column, _ := strings.Cut(v, ".")
+			base, column, _ := strings.Cut(v, ".")
+			if !slices.Contains(workflow.TextVariables, base) {
+				column = ""
+			}
 			judged.Columns = append(judged.Columns, workflow.ColumnUse{Kind: "mail", Where: "text", Variable: v, Column: column})
 		}
 		for i, column := range strings.Fields(c.recipients) {

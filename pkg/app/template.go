@@ -218,14 +218,11 @@ func (o *Operator) previewSource(ctx context.Context, p Preview, c *trial.Change
 	return out, nil
 }
 
-// known are the variables that every template has.
-var known = []string{"new", "old", "changed", "event", "actor", "workflow", "recipient"}
-
 // lackOf says what is wrong with a variable for a change; "" if nothing is.
 func lackOf(variable string, c *trial.Change) string {
 	base, column, hasColumn := strings.Cut(variable, ".")
-	if !slices.Contains(known, base) {
-		return fmt.Sprintf("there is no variable %s%s", base, mend(base, known))
+	if !slices.Contains(workflow.TextVariables, base) {
+		return fmt.Sprintf("there is no variable %s%s", base, mend(base, workflow.TextVariables))
 	}
 	if c == nil || c.Op == change.Emit || !hasColumn || base != "new" && base != "old" && base != "changed" {
 		return ""

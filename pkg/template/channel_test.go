@@ -325,8 +325,6 @@ func TestUses(t *testing.T) {
 		{Variable: "new", Where: "translation de, line 1"},
 		{Variable: "old.z", Where: "translation de, line 1"},
 		{Variable: "new.b", Where: "translation de, line 1"},
-		{Variable: "note", Where: `translation de, line 1, template "footer", line 1`},
-		{Variable: "x", Where: `translation de, line 1, template "footer" (de), line 1`},
 	}
 	if got := tpl.Uses(); !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
 // Use is a place where a template reads a variable.
@@ -97,8 +99,9 @@ func (c *collector) nodes(list []node, set []string) []string {
 				c.expression(a.value, set)
 			}
 			for _, u := range n.partial.uses {
+				// What it isn't given is nothing there, and may be meant so.
 				variable, _, _ := strings.Cut(u.Variable, ".")
-				if !slices.ContainsFunc(n.args, func(a argument) bool { return a.name == variable }) {
+				if slices.Contains(workflow.TextVariables, variable) && !slices.ContainsFunc(n.args, func(a argument) bool { return a.name == variable }) {
 					c.add(u.Variable, fmt.Sprintf("line %d, %s", n.line, u.Where))
 				}
 			}

@@ -88,14 +88,18 @@ type Route struct {
 	Addressed bool  // it has no recipients that are to be resolved first
 }
 
-// ColumnUse is a column that an action needs of the rows that it is run for.
+// TextVariables are what every text of an action knows.
+var TextVariables = []string{"new", "old", "changed", "event", "actor", "workflow", "recipient"}
+
+// ColumnUse is a column that an action needs of the rows that it is run for, or, without
+// Column, a variable that no text has.
 type ColumnUse struct {
 	Action    int    // index in the document
 	Kind      string // of the action
 	Where     string // title; recipient 2
 	Variable  string // new.total, old.total, changed.total; "" for a recipient
-	Column    string
-	Recipient bool // it holds who is told
+	Column    string // "" if Variable is none of TextVariables
+	Recipient bool   // it holds who is told
 }
 
 // Judged is what must be known of a version's actions to match and record for them.
