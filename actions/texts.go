@@ -5,16 +5,15 @@ import "github.com/rowbell/rowbell/pkg/workflow"
 // Texts is what the texts of an action can rely on beside the event: of its workflow's
 // version, and so the same for ever.
 type Texts struct {
-	// Templates are the stored templates that the version's texts render: name → locale →
-	// source. Shared: read only.
-	Templates map[string]map[string]string
+	// Templates are the stored templates that the version's texts render.
+	Templates *workflow.Library
 	Locale    string // of the workflow's settings, for readers without one; "" if not set
 	Zone      string // likewise: of the IANA database
 }
 
 func textsOf(w *workflow.Workflow) (Texts, error) {
 	locale, zone, err := w.Language()
-	return Texts{Templates: w.Templates, Locale: locale, Zone: zone}, err
+	return Texts{Templates: workflow.NewLibrary(w.Templates), Locale: locale, Zone: zone}, err
 }
 
 // Previewer is a Runner that can show what it would send.

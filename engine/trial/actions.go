@@ -57,6 +57,7 @@ type textKey struct {
 
 func actionsOf(w *workflow.Workflow, c *Change, ev *change.Event, op change.Op, r *Result) []Action {
 	vars, varsErr := template.EventVariables(c.asEvent(ev, op))
+	library := workflow.NewLibrary(w.Templates)
 	locale, zone, _ := w.Language() // what is wrong with it was said before
 	var list []Action
 	for _, a := range byOrder(w) {
@@ -83,7 +84,7 @@ func actionsOf(w *workflow.Workflow, c *Change, ev *change.Event, op change.Op, 
 			if varsErr != nil {
 				t.Error = varsErr.Error()
 			} else {
-				o := template.Options{Channel: of.channel, Partials: w.Templates, Locale: locale, Zone: zone}
+				o := template.Options{Channel: of.channel, Partials: library, Locale: locale, Zone: zone}
 				t.Text, t.Error = render(source, o, vars, r, out.Recipients)
 			}
 			out.Texts = append(out.Texts, t)

@@ -69,7 +69,7 @@ func (o *Operator) SetTemplate(ctx context.Context, t store.Template, actor stri
 		}
 	}
 	all[t.Name][t.Locale] = t.Source
-	if _, err := template.CompileFor("{% render '"+t.Name+"' %}", template.Options{Partials: all}); err != nil {
+	if _, err := template.CompileFor("{% render '"+t.Name+"' %}", template.Options{Partials: workflow.NewLibrary(all)}); err != nil {
 		text := err.Error() // line 1: template "footer", line 3: …
 		text = strings.TrimPrefix(text, "line 1: ")
 		return set, fmt.Errorf("not stored: %s", text)
@@ -191,7 +191,7 @@ func (o *Operator) previewSource(ctx context.Context, p Preview, c *trial.Change
 	if err != nil {
 		return Previewed{}, err
 	}
-	t, err := template.CompileFor(p.Source, template.Options{Channel: p.Channel, Partials: all})
+	t, err := template.CompileFor(p.Source, template.Options{Channel: p.Channel, Partials: workflow.NewLibrary(all)})
 	if err != nil {
 		return Previewed{}, err
 	}

@@ -67,7 +67,7 @@ var shared = map[string]map[string]string{
 
 func TestPartials(t *testing.T) {
 	t.Parallel()
-	o := template.Options{Partials: shared, Channel: template.HTML}
+	o := template.Options{Partials: workflow.NewLibrary(shared), Channel: template.HTML}
 	vars := map[string]any{"workflow": map[string]any{"name": "Big & old"}, "new": map[string]any{"a": "<"}}
 	for source, want := range map[string]string{
 		"{% render 'footer' %}":                                                                   "-- Big &amp; old",
@@ -189,7 +189,7 @@ func TestTranslations(t *testing.T) {
 		{"fr", "", "Paid 1,234.5-- w"},
 		{"en-GB", "", "Paid 1,234.5-- w"},
 	} {
-		tpl, err := text.Compile(template.Options{Partials: shared, Locale: c.workflow})
+		tpl, err := text.Compile(template.Options{Partials: workflow.NewLibrary(shared), Locale: c.workflow})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -315,7 +315,7 @@ func TestUses(t *testing.T) {
 	tpl, err := template.Text{
 		"":   "a\n{{ new.a }}{% render 'outer' %}",
 		"de": "{% for c in changed %}{{ new[c] }}{{ c }}{{ forloop.index }}{{ old.z }}{% endfor %}{% render 'footer', workflow: new.b %}",
-	}.Compile(template.Options{Partials: shared})
+	}.Compile(template.Options{Partials: workflow.NewLibrary(shared)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -328,5 +328,32 @@ func TestUses(t *testing.T) {
 	}
 	if got := tpl.Uses(); !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+// What many texts of a workflow render is compiled once, whatever it holds: a document of a
+// megabyte has room for thousands of texts.
+func TestLibraryIsShared(t *testing.T) {
+	t.Parallel()
+	sources := map[string]map[string]string{"bad": {"": strings.Repeat("{{ a }}", 9000) + "{% nope %}"}}
+	for _, name := range []string{"a", "b", "c"} {
+		sources[name] = map[string]string{"": strings.Repeat("{{ new.a }}", 5000)}
+	}
+	library := workflow.NewLibrary(sources)
+	begun := time.Now()
+	for range 5000 {
+		tpl, err := template.CompileFor("{% render 'a' %}{% render 'b' %}{% render 'c' %}", template.Options{Partials: library})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := tpl.Variables(); len(got) != 1 || got[0] != "new.a" {
+			t.Fatalf("it reads %q", got)
+		}
+		if _, err := template.CompileFor("{% render 'bad' %}", template.Options{Partials: library}); err == nil || !strings.Contains(err.Error(), `template "bad", line 1: the tag "nope" is unknown`) {
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(begun); took > 10*time.Second { // each by itself it would be minutes
+		t.Errorf("10,000 texts took %s", took)
 	}
 }

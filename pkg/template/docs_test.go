@@ -70,7 +70,7 @@ func TestManual(t *testing.T) {
 			continue
 		}
 		line := strings.Count(page[:b[0]], "\n") + 1
-		tpl, err := source.Compile(template.Options{Channel: channels[channel], Partials: stored})
+		tpl, err := source.Compile(template.Options{Channel: channels[channel], Partials: workflow.NewLibrary(stored)})
 		if err != nil {
 			t.Errorf("%s:%d: %v", manual, line, err)
 			continue

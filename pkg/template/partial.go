@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/rowbell/rowbell/pkg/spelling"
+	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
 // The limits of what a template and the ones that it renders are together.
@@ -16,19 +17,28 @@ const (
 	maxSources      = 4 << 16 // bytes of all sources, each counted once
 )
 
-// compiler makes variants; the stored templates that they render are compiled once.
+// compiler makes the variants of one text.
 type compiler struct {
-	options  Options
-	partials map[string]*partial
-	open     []string // the stored templates that are being read, outermost first
-	size     int      // bytes of sources read so far
+	options Options
+	open    []*partial // the stored templates that are being read, outermost first
+	own     int        // bytes of the text's own sources
+	reach   map[string]int
 }
 
-// partial is a stored template that render names.
+// partial is a stored template that render names, with all its translations. It is
+// immutable once it is compiled, and shared by all texts of a Library.
 type partial struct {
 	name     string
 	variants []variant
-	uses     []Use // what it reads of the variables, whoever renders it
+	uses     []Use          // what it reads of the variables, whoever renders it
+	height   int            // how deep it renders others; 1 for none
+	reach    map[string]int // it and what it renders, with the bytes of their sources
+}
+
+// made is what a Library keeps of a name.
+type made struct {
+	partial *partial
+	err     error // for texts that render it by themselves
 }
 
 // variant compiles one translation.
@@ -37,8 +47,11 @@ func (c *compiler) variant(locale, source string) (variant, error) {
 	if len(source) > MaxSource {
 		return v, fmt.Errorf("the template has %d bytes; the most are %d", len(source), MaxSource)
 	}
-	if c.size += len(source); c.size > maxSources {
-		return v, fmt.Errorf("the template and those that it renders have more than %d bytes together; render fewer, or shorten them", maxSources)
+	if len(c.open) == 0 {
+		c.own += len(source)
+		if err := c.fits(c.reach); err != nil {
+			return v, err
+		}
 	}
 	if !strings.Contains(source, "{{") && !strings.Contains(source, "{%") {
 		v.static = source
@@ -50,31 +63,89 @@ func (c *compiler) variant(locale, source string) (variant, error) {
 	return v, err
 }
 
-// partial compiles a stored template, with all its translations.
+// fits holds sources to what they may have together.
+func (c *compiler) fits(reach map[string]int) error {
+	size := c.own
+	for _, n := range reach {
+		size += n
+	}
+	if size > maxSources {
+		return fmt.Errorf("the template and those that it renders have more than %d bytes together; render fewer, or shorten them", maxSources)
+	}
+	return nil
+}
+
+// partial finds a stored template that what is being read renders.
 func (c *compiler) partial(called string) (*partial, error) {
-	if slices.Contains(c.open, called) {
-		return nil, fmt.Errorf("the template %q renders itself: %s", shorten(called), strings.Join(append(slices.Clone(c.open), called), " → "))
+	if slices.ContainsFunc(c.open, func(p *partial) bool { return p.name == called }) {
+		return nil, fmt.Errorf("the template %q renders itself: %s", shorten(called), c.way(called))
 	}
-	if p, ok := c.partials[called]; ok {
-		return p, nil
+	lib := c.options.Partials
+	if lib == nil {
+		lib = workflow.NewLibrary(nil)
 	}
-	sources, ok := c.options.Partials[called]
-	if !ok || len(sources) == 0 {
-		mend := spelling.Mend(called, slices.Sorted(maps.Keys(c.options.Partials)))
+	var m made
+	if kept, ok := lib.Made.Load(called); ok {
+		m = kept.(made)
+	} else {
+		m.partial, m.err = c.compile(lib, called)
+		if m.err == nil || len(c.open) == 0 { // deeper in it may be for the way to there
+			lib.Made.Store(called, m)
+		}
+	}
+	if m.err != nil {
+		return nil, m.err
+	}
+	p := m.partial
+	if len(c.open)+p.height > maxPartialDepth {
+		return nil, fmt.Errorf("templates render each other more than %d deep: %s; make them flatter", maxPartialDepth, c.way(called))
+	}
+	reach := &c.reach
+	if n := len(c.open); n > 0 {
+		c.open[n-1].height = max(c.open[n-1].height, p.height+1)
+		reach = &c.open[n-1].reach
+	}
+	if *reach == nil {
+		*reach = make(map[string]int)
+	}
+	maps.Copy(*reach, p.reach)
+	return p, c.fits(*reach)
+}
+
+// way names the templates that lead to one.
+func (c *compiler) way(called string) string {
+	var names []string
+	for _, p := range c.open {
+		names = append(names, p.name)
+	}
+	return strings.Join(append(names, called), " → ")
+}
+
+// compile reads a stored template, and whatever it renders.
+func (c *compiler) compile(lib *workflow.Library, called string) (*partial, error) {
+	sources := lib.Sources[called]
+	if len(sources) == 0 {
+		mend := spelling.Mend(called, slices.Sorted(maps.Keys(lib.Sources)))
 		if mend == "" {
 			mend = "store it first, as by rowbell template set"
 		}
 		return nil, fmt.Errorf("there is no template %q; %s", shorten(called), mend)
 	}
 	if len(c.open) == maxPartialDepth {
-		return nil, fmt.Errorf("templates render each other more than %d deep: %s; make them flatter", maxPartialDepth, strings.Join(c.open, " → "))
+		return nil, fmt.Errorf("templates render each other more than %d deep: %s; make them flatter", maxPartialDepth, c.way(called))
 	}
 	if len(sources) > maxTranslations {
 		return nil, fmt.Errorf("the template %q has %d translations; the most are %d", shorten(called), len(sources), maxTranslations)
 	}
-	c.open = append(c.open, called)
+	p := &partial{name: called, height: 1, reach: make(map[string]int)}
+	for _, source := range sources {
+		p.reach[called] += len(source)
+	}
+	if err := c.fits(p.reach); err != nil {
+		return nil, err
+	}
+	c.open = append(c.open, p)
 	defer func() { c.open = c.open[:len(c.open)-1] }()
-	p := &partial{name: called}
 	for _, locale := range slices.Sorted(maps.Keys(sources)) {
 		v, err := c.variant(locale, sources[locale])
 		if err != nil {
@@ -83,7 +154,6 @@ func (c *compiler) partial(called string) (*partial, error) {
 		p.variants = append(p.variants, v)
 	}
 	p.uses = p.reads()
-	c.partials[called] = p
 	return p, nil
 }
 

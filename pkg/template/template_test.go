@@ -332,7 +332,7 @@ func TestBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			source = strings.ToValidUTF8(source[:min(len(source), template.MaxSource)], "")
 			begun := time.Now()
-			tpl, err := template.CompileFor(source, template.Options{Partials: tower(), Channel: template.Markdown, Locale: "de-AT"})
+			tpl, err := template.CompileFor(source, template.Options{Partials: workflow.NewLibrary(tower()), Channel: template.Markdown, Locale: "de-AT"})
 			compiled := time.Since(begun)
 			var out string
 			if err == nil {
@@ -407,7 +407,7 @@ func FuzzTemplate(f *testing.F) {
 	vars := variables(f)
 	f.Fuzz(func(t *testing.T, source string) {
 		begun := time.Now()
-		tpl, err := template.CompileFor(source, template.Options{Partials: tower(), Channel: template.HTML, Locale: "de"})
+		tpl, err := template.CompileFor(source, template.Options{Partials: workflow.NewLibrary(tower()), Channel: template.HTML, Locale: "de"})
 		if err != nil {
 			return
 		}

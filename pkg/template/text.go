@@ -15,9 +15,9 @@ import (
 // Options say how a template is read.
 type Options struct {
 	Channel Channel
-	// Partials are the stored templates that render may name: name → locale → source;
-	// the locale "" is for everybody. Without any, render is refused.
-	Partials map[string]map[string]string
+	// Partials are the stored templates that render may name; nil for none. Each is
+	// compiled once, for all texts that are given the same library.
+	Partials *workflow.Library
 	// Locale is for readers without one, and the translation for those who read none of
 	// the others. Defaults to none.
 	Locale string
@@ -105,7 +105,7 @@ func (t Text) Compile(o Options) (*Template, error) {
 	if len(t) > maxTranslations {
 		return nil, fmt.Errorf("there are %d translations; the most are %d", len(t), maxTranslations)
 	}
-	c := &compiler{options: o, partials: make(map[string]*partial)}
+	c := &compiler{options: o}
 	tpl := &Template{options: o}
 	var problems []error
 	if o.Zone != "" {
