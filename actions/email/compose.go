@@ -125,6 +125,9 @@ func (m mailbox) header(used int) string {
 	} else {
 		name = encodeWords(name, used)
 	}
+	if !strings.Contains(name, "\r\n") && used+len(name)+len(m.address)+3 <= maxLine {
+		return name + " <" + m.address + ">"
+	}
 	return name + "\r\n <" + m.address + ">"
 }
 

@@ -33,7 +33,8 @@ type Mailer struct {
 	server *Server
 	egress *egress.Client
 	tls    *tls.Config
-	tokens chan struct{} // one for each connection in use
+	tokens chan struct{}  // one for each connection in use
+	sweeps sync.WaitGroup // that run
 
 	mu      sync.Mutex
 	closed  bool
@@ -65,6 +66,7 @@ func (m *Mailer) Close() {
 	}
 	m.mu.Unlock()
 	quitAll(idle)
+	m.sweeps.Wait()
 }
 
 // Connection is how a connection to the server came to be.
@@ -177,13 +179,19 @@ func (m *Mailer) release(c *connection, good bool) {
 // closeIdle closes what nobody has used for a while, and comes again for the rest.
 func (m *Mailer) closeIdle() {
 	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return
+	}
+	m.sweeps.Add(1)
+	defer m.sweeps.Done()
 	n := 0
 	for n < len(m.idle) && time.Since(m.idle[n].idle) >= keepIdle {
 		n++
 	}
 	old := m.idle[:n:n]
 	m.idle = append([]*connection(nil), m.idle[n:]...)
-	if len(m.idle) > 0 && !m.closed {
+	if len(m.idle) > 0 {
 		m.sweep.Reset(max(time.Millisecond, keepIdle-time.Since(m.idle[0].idle)))
 	}
 	m.mu.Unlock()

@@ -345,7 +345,7 @@ func TestActions(t *testing.T) {
 	const want = `[{"number":2,"kind":"notification","order":1,` +
 		`"texts":[{"name":"title","text":"paid for paid: ***"},{"name":"body","text":"","error":`
 	if !strings.HasPrefix(string(got), want) || !strings.Contains(string(got), `{"number":1,"kind":"webhook","order":2,"to":"https://example.com","recipients":[{"type":"user","id":"ann"}]}`) ||
-		!strings.Contains(string(got), `{"number":3,"kind":"email","order":3,"texts":[{"name":"subject","text":"Auftrag"},{"name":"body","text":"**paid** a_b"},{"name":"button.text","text":"Open"},{"name":"button.url","text":"https://a.example/paid"}]`) ||
+		!strings.Contains(string(got), `{"number":3,"kind":"email","order":3,"texts":[{"name":"subject","text":"Order paid"},{"name":"body","text":"**paid** a_b"},{"name":"button.text","text":"Open"},{"name":"button.url","text":"https://a.example/paid"}]`) ||
 		!strings.Contains(string(got), `{"type":"attribute","id":"status","value":"paid"}`) {
 		t.Errorf("got %s", got)
 	}

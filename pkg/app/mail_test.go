@@ -218,9 +218,9 @@ func TestMailManual(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		subject, start := "Order 1 over 1200.50", "Hello Bob Ray,\n\norder 1 was placed:\n\nTotal | Note\n------------\n1200.50 | **free** | <b>\n\nOpen the order: https://shop.example.com/orders/1\n\n-- \nYou get this"
+		subject, start := "Order 1 over €1,200.50", "Hello Bob Ray,\n\norder 1 was placed:\n\nTotal | Note\n------------\n€1,200.50 | **free** | <b>\n\nOpen the order: https://shop.example.com/orders/1\n\n-- \nYou get this"
 		if m.To == "ann@acme.example" {
-			subject, start = "Auftrag 1 über 1200.50", "Guten Tag Ann Lee,\n\nAuftrag 1 ist da:\n\nSumme | Notiz\n-------------\n1200.50 | **free** | <b>\n\nAuftrag öffnen: https://shop.example.com/orders/1\n\n-- \nDiese E-Mail"
+			subject, start = "Auftrag 1 über € 1.200,50", "Guten Tag Ann Lee,\n\nAuftrag 1 ist da:\n\nSumme | Notiz\n-------------\n€\u00a01.200,50 | **free** | <b>\n\nAuftrag öffnen: https://shop.example.com/orders/1\n\n-- \nDiese E-Mail"
 		}
 		from, err := read.Header.AddressList("From")
 		if read.Subject != subject || !strings.HasPrefix(read.Text, start) || err != nil || from[0].Name != "Acme Orders" || read.Header.Get("Reply-To") != "orders@acme.example" {

@@ -165,22 +165,31 @@ func (s *Server) Connections() int {
 	return s.connections
 }
 
-// told asks what to do.
-func (s *Server) told(c *smtp.Conn, at Step, value string) error {
+// asked is what to do.
+func (s *Server) asked(at Step, value string) error {
 	s.mu.Lock()
 	do := s.do
 	s.mu.Unlock()
 	if do == nil {
 		return nil
 	}
-	err := do(at, value)
+	return do(at, value)
+}
+
+// told does what is to be done.
+func (s *Server) told(c *smtp.Conn, at Step, value string) error {
+	err := s.asked(at, value)
 	if errors.Is(err, ErrDrop) {
-		if tcp, ok := c.Conn().(*net.TCPConn); ok {
-			_ = tcp.SetLinger(0) // a reset
-		}
-		_ = c.Conn().Close()
+		drop(c)
 	}
 	return err
+}
+
+func drop(c *smtp.Conn) {
+	if tcp, ok := c.Conn().(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // a reset
+	}
+	_ = c.Conn().Close() // it is to be gone
 }
 
 // session is one of a client's.
@@ -218,19 +227,26 @@ func (s *session) Data(r io.Reader) error {
 	}
 	m := s.mail
 	m.Raw = raw
-	err = s.server.told(s.conn, End, string(raw))
+	err = s.server.asked(End, string(raw))
 	if err != nil && !errors.Is(err, ErrDrop) {
 		return err
 	}
-	srv := s.server
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	if srv.mails = append(srv.mails, m); len(srv.mails) > srv.config.Keep {
-		srv.mails = append([]Mail(nil), srv.mails[len(srv.mails)-srv.config.Keep/2:]...)
+	s.server.take(m)
+	if err != nil {
+		drop(s.conn)
 	}
-	close(srv.arrived)
-	srv.arrived = make(chan struct{})
 	return err
+}
+
+// take keeps a mail.
+func (s *Server) take(m Mail) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mails = append(s.mails, m); len(s.mails) > s.config.Keep {
+		s.mails = append([]Mail(nil), s.mails[len(s.mails)-s.config.Keep/2:]...)
+	}
+	close(s.arrived)
+	s.arrived = make(chan struct{})
 }
 
 // AuthMechanisms implements smtp.AuthSession.
