@@ -126,6 +126,8 @@ func (f *failure) outcome() (actions.Result, error) {
 		}
 		e.Permanent = true
 	}
+	// What is wrong with the server, or with how it is spoken to, and not with this mail.
+	e.Down = f.step != stepWait && (f.code == 0 || f.code == 421 || f.step == stepGreet || f.step == stepTLS || f.step == stepAuth || f.step == stepSender)
 	return result, e
 }
 
