@@ -107,7 +107,7 @@ func TestErrors(t *testing.T) {
 	if _, err := function.Kind(false).Parse(json.RawMessage(`{"function": "f"}`), actions.Texts{}); err == nil || !strings.Contains(err.Error(), "ROWBELL_STATE_URL") {
 		t.Errorf("with state elsewhere: %v", err)
 	}
-	if _, err := function.Kind(true).Parse(json.RawMessage(`{"function": "f", "arguments": {"a": "` + strings.Repeat("x", 70_000) + `"}}`), actions.Texts{}); err == nil || !strings.Contains(err.Error(), "arguments: they have 70003 bytes") {
+	if _, err := function.Kind(true).Parse(json.RawMessage(`{"function": "f", "arguments": {"a": "`+strings.Repeat("x", 70_000)+`"}}`), actions.Texts{}); err == nil || !strings.Contains(err.Error(), "arguments: they have 70003 bytes") {
 		t.Errorf("long arguments: %v", err)
 	}
 }

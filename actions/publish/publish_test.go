@@ -368,11 +368,11 @@ func TestFailures(t *testing.T) {
 		t.Errorf("and with it: %v", err)
 	}
 	for subject, want := range map[string]string{
-		"orders.{{ new.empty }}":  "it has an empty part between dots, or a dot at an end; give its variables a default",
-		"{{ new.status | raw }}":  "it has white space or another character that a subject can't have",
-		"{{ new.id }}.{{ '>' | raw }}":       "it has * or >, which are for subscribers",
-		"{{ '$JS.API.' | raw }}{{ new.id }}":   "subjects that begin with $ or _INBOX are the server's own",
-		"{{ new.id | divided_by: 0 }}": "subject: line 1: divided_by: division by zero",
+		"orders.{{ new.empty }}":                                 "it has an empty part between dots, or a dot at an end; give its variables a default",
+		"{{ new.status | raw }}":                                 "it has white space or another character that a subject can't have",
+		"{{ new.id }}.{{ '>' | raw }}":                           "it has * or >, which are for subscribers",
+		"{{ '$JS.API.' | raw }}{{ new.id }}":                     "subjects that begin with $ or _INBOX are the server's own",
+		"{{ new.id | divided_by: 0 }}":                           "subject: line 1: divided_by: division by zero",
 		"{{ new.id }}." + strings.Repeat("{{ new.status }}", 40): "the most are 512",
 	} {
 		if p, text := how(runner(t, b, subject), delivery(2, "")); !p || !strings.Contains(text, want) {

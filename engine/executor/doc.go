@@ -50,6 +50,15 @@
 //     - An orderly stop: what waits is given back, what runs may end. What has not ended
 //     when the time is over is given back too.
 //
+// # Kinds in transaction
+//
+// An attempt of theirs takes effect by Delivery.Call, in the transaction that writes 3: the
+// row is locked and seen to be this process's, a function of the application's is called,
+// and the row goes, all in one pipeline that waits for nobody. What fails, or is cut off,
+// has not happened; if the answer to the commit is lost, the row is gone, and whatever is
+// written of the attempt changes nothing. What a call that failed comes to is written like
+// every other outcome. Calls use connections of their own, few of them.
+//
 // # Turning a workflow off
 //
 // Its deliveries become cancelled. Before an attempt the workflow's present status is

@@ -450,6 +450,10 @@ func TestOf(t *testing.T) {
 			`When an order is created, post a chat message to #orders, then call the function shop.recalc, then publish a message to orders.approved, then run the action fax.`,
 		},
 		{
+			of(on("orders", "create"), act(0, "chat", `{"service": "slack", "secret": {"ref": "x"}, "text": "a"}`), act(1, "chat", `{"service": "telegram", "channel": "-100123", "text": "a"}`)),
+			`When an order is created, post a chat message in Slack, then post a chat message to "-100123" in Telegram.`,
+		},
+		{
 			of(on("orders", "create"), act(0, "webhook", `{}`), act(0, "notification", `[`)),
 			`When an order is created, send a webhook (it has no URL yet) and notify nobody yet (its configuration can't be read).`,
 		},

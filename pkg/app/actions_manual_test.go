@@ -87,6 +87,23 @@ func TestManualFunction(t *testing.T) {
 	}
 	db.Exec(t, strings.Replace(strings.Replace(found(app.Doctor(t.Context(), config(db)), "functions").Mend[0], "schema.function", "public.credit_order", 1), ");", ", 'acme');", 1))
 	settled(t, db, "failure 1, success 3")
+
+	// A role without the rights finds out which GRANTs it needs, and they help.
+	role, url := db.Role(t, "poor", "superuser")
+	as := func(c *app.Config) { c.SourceURL, c.StateURL = url, url }
+	db.Exec(t, `create schema app; alter function credit_order set schema app; revoke execute on function app.credit_order from public;
+select rowbell.register_function('credit_order', 'app.credit_order(text,jsonb)', 'acme')`)
+	db.Exec(t, `alter role `+role+` nosuperuser; grant usage on schema rowbell to `+role+`; grant select on all tables in schema rowbell to `+role)
+	for _, want := range []string{"GRANT USAGE ON SCHEMA app TO " + role + ";", "GRANT EXECUTE ON FUNCTION app.credit_order(text, jsonb) TO " + role + ";"} {
+		f := found(app.Doctor(t.Context(), config(db, as)), "functions")
+		if f == nil || f.Level != app.LevelFailed || f.Mend[0] != want {
+			t.Fatalf("the doctor says %+v, want %s", f, want)
+		}
+		db.Exec(t, f.Mend[0])
+	}
+	if f := found(app.Doctor(t.Context(), config(db, as)), "functions"); f == nil || f.Level != app.LevelOK {
+		t.Errorf("the doctor says after both %+v", f)
+	}
 }
 
 // What the manual posts to Slack arrives as it says; the URL is a secret at once.

@@ -30,10 +30,13 @@ var targets = map[string]func(target string) (config string, secrets map[string]
 	"webhook": func(target string) (string, map[string]string) {
 		return fmt.Sprintf(`{"url": %q, "timeout": "2s"}`, target), nil
 	},
+	"chat": func(target string) (string, map[string]string) {
+		return fmt.Sprintf(`{"service": "slack", "secret": %q, "text": "x"}`, target), nil
+	},
 }
 
 // fixed are the kinds that go nowhere that a tenant could choose.
-var fixed = []string{"email", "log", "notification"}
+var fixed = []string{"email", "function", "log", "notification", "publish"}
 
 // kinds makes the registry as a worker has it, with what an operator allows.
 func kinds(t *testing.T, allow ...string) *actions.Registry {
