@@ -148,6 +148,7 @@ func TestLoadProblems(t *testing.T) {
 			`the 2. of them: it is no way to tell`, `the 3. of them: what follows mailto: is no address`,
 			`ROWBELL_ALERT_WINDOW (--alert-window): 200h0m0s is out of range. Use 1s to 168h`,
 		}},
+		"odd path":         {flags: map[string]string{"source-url": testSource, "public-url": "https://bell.example.com/a%20b/{x}"}, want: []string{"its path has more than letters"}},
 		"no key":           {flags: map[string]string{"source-url": testSource, "public-url": "https://bell.example.com"}, want: []string{"it needs ROWBELL_SECRET_KEY (--secret-key), with which links are signed"}},
 		"bad URL":          {flags: map[string]string{"source-url": "postgres://u:hunter2@h:port/db"}, want: []string{"ROWBELL_SOURCE_URL (--source-url): not a PostgreSQL URL", "Write postgres://"}},
 		"bad mail server":  {flags: map[string]string{"source-url": testSource, "smtp-url": "mail:hunter2"}, want: []string{"not the URL of a mail server"}},

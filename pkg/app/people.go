@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/mail"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -80,6 +81,8 @@ func (c Config) validatePeople(bad func(setting, format string, args ...any)) {
 	}
 }
 
+var plainPath = regexp.MustCompile(`^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*/?$`)
+
 // checkPublicURL judges the base of links. Mail programs post to https alone (RFC 8058).
 func checkPublicURL(s string) error {
 	const mend = ". Write https://bell.example.com, with a path behind it if a proxy has one"
@@ -96,6 +99,8 @@ func checkPublicURL(s string) error {
 		return fmt.Errorf("it begins with %s: mail programs use https only%s", u.Scheme, mend)
 	case u.User != nil, u.RawQuery != "", u.Fragment != "":
 		return fmt.Errorf("it has a user, a query or a fragment%s", mend)
+	case !plainPath.MatchString(u.EscapedPath()):
+		return fmt.Errorf("its path has more than letters, digits, dots, dashes and underscores%s", mend)
 	}
 	return nil
 }

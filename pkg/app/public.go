@@ -30,7 +30,7 @@ func (a *App) openPublic() error {
 	page := admin.NewUnsubscribe(a.signer, a.state, a.log)
 	routes := map[string]http.Handler{page.Path("{token}"): page}
 	// A proxy may leave the path of the public URL as it is, or take it off.
-	if u, err := url.Parse(a.cfg.PublicURL); err == nil && strings.Trim(u.Path, "/") != "" && !strings.ContainsAny(u.Path, "{}") {
+	if u, err := url.Parse(a.cfg.PublicURL); err == nil && strings.Trim(u.Path, "/") != "" {
 		routes[strings.TrimRight(u.Path, "/")+page.Path("{token}")] = page
 	}
 	var err error
