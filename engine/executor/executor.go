@@ -140,6 +140,7 @@ func New(cfg Config, store Store, open func() Queue, metrics *Metrics) *Executor
 		callers: newCallers(),
 		bigData: make(chan struct{}, bigMost),
 	}
+	e.pool.lease = cfg.Lease
 	e.plans = newPlans(store, cfg.Plan)
 	e.statuses = newStatuses(store)
 	e.destinations = newDestinations(&e.cfg)

@@ -49,7 +49,7 @@ func (p *pool) perLane(l *lane) int {
 
 // mayRun says that the first of a lane's waiting deliveries may run.
 func (p *pool) mayRun(l *lane) bool {
-	return l.waiting.len() > 0 && l.paused.IsZero() && l.bar != shut && l.running < p.perLane(l) && p.hasToken(l)
+	return l.waiting.some() && l.paused.IsZero() && l.bar != shut && l.running < p.perLane(l) && p.hasToken(l)
 }
 
 // hasToken says that the first of a lane's waiting deliveries may run as far as a rate is

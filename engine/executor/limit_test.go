@@ -161,7 +161,7 @@ func TestPoolFreshFirst(t *testing.T) {
 func TestLine(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		var q line
+		q := line{pace: new(pace)}
 		in := make(map[string]bool)
 		lastOf := map[bool]int{}
 		n := 0

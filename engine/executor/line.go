@@ -11,17 +11,21 @@ const freshTurns = 3
 type line struct {
 	fresh, again []*task
 	turn         int // fresh ones since one of the others
+	pace         *pace
 }
 
 func (q *line) len() int { return len(q.fresh) + len(q.again) }
 
 // queue is where the next one is.
 func (q *line) queue() *[]*task {
-	if len(q.fresh) > 0 && (len(q.again) == 0 || q.turn < freshTurns) {
+	if len(q.fresh) > 0 && (len(q.again) == 0 || q.turn < freshTurns || !q.pace.mayRetry()) {
 		return &q.fresh
 	}
 	return &q.again
 }
+
+// some says that there is one that may begin.
+func (q *line) some() bool { return len(q.fresh) > 0 || len(q.again) > 0 && q.pace.mayRetry() }
 
 // first is the next one; there must be one.
 func (q *line) first() *task { return (*q.queue())[0] }

@@ -18,6 +18,8 @@ type task struct {
 	// server's: it never ends later here than there.
 	until time.Time
 	came  time.Time // when it was already recorded
+	since time.Time // when its record began; zero if it was claimed
+	began time.Time // when its attempt did
 	// Guarded by pool.mu:
 	lost    bool // another process has it
 	leaving bool // an outcome is being written that lets others claim it
@@ -83,7 +85,9 @@ type pool struct {
 	rank, processes int            // which of those that deliver this one is
 	joined          time.Time      // when it came
 	alike           bool           // the others know of it
-	holding         int            // weights of the tenants that hold something
+	pace            pace
+	lease           time.Duration // of what is recorded
+	holding         int           // weights of the tenants that hold something
 }
 
 type tenant struct {
@@ -114,6 +118,7 @@ type lane struct {
 	finished  int     // in the present window
 	rate      float64 // deliveries a second
 	since     time.Time
+	took      time.Duration // by an attempt of late
 	idleSince time.Time
 	paused    time.Time // until when; the receiver has asked for less
 
@@ -155,7 +160,8 @@ func (p *pool) laneOf(id int64, tenantID string) *lane {
 	}
 	t.lanes++
 	l := &lane{
-		id: id, tenant: t, room: p.firstRoom, since: time.Now(), bar: p.bars[id], big: make(chan struct{}, bigPerLane), calls: make(chan struct{}, callsPerLane),
+		id: id, tenant: t, room: p.firstRoom, since: time.Now(), bar: p.bars[id], waiting: line{pace: &p.pace},
+		big: make(chan struct{}, bigPerLane), calls: make(chan struct{}, callsPerLane),
 	}
 	p.lanes[id] = l
 	return l
@@ -218,7 +224,9 @@ func (p *pool) add(list []*workflow.Leased, until time.Time, reserved bool) {
 	for _, d := range list {
 		l := p.laneOf(d.Lane, d.TenantID)
 		t := &task{Leased: d, lane: l, bytes: sizeOf(d), until: until, came: came}
-		if !reserved {
+		if reserved {
+			t.since = until.Add(-p.lease)
+		} else {
 			p.hold(l, 1)
 			p.count++
 			p.bytes += t.bytes
@@ -323,6 +331,11 @@ func (p *pool) take() *task {
 	}
 	t := l.waiting.next()
 	l.charge(t)
+	t.began = time.Now()
+	if l.took > slowAttempt {
+		t.since = time.Time{} // it waits for its destination, whatever else goes on
+	}
+	p.pace.began(t.again(), t.since, t.began)
 	p.waiting--
 	l.running++
 	tn.running++
@@ -346,6 +359,7 @@ func (p *pool) ran(t *task) {
 	defer p.mu.Unlock()
 	t.lane.running--
 	t.lane.finished++
+	t.lane.took += (time.Since(t.began) - t.lane.took) / 8
 	t.lane.tenant.running--
 	p.running--
 	p.enter(t.lane)
@@ -449,7 +463,11 @@ func (p *pool) tick(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	hungry := false
+	more := p.pace.tick(now)
 	for id, l := range p.lanes {
+		if more {
+			p.enter(l)
+		}
 		if !l.paused.IsZero() && !now.Before(l.paused) {
 			l.paused = time.Time{}
 			p.enter(l)

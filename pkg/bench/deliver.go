@@ -382,14 +382,14 @@ func walEnd(ctx context.Context, url string) (float64, error) {
 	return at, conn.QueryRow(ctx, "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8").Scan(&at)
 }
 
-// deliveries are the figures of delivering: F5 to F7, F11, and fairness.
+// deliveries are the figures of delivering: F5 to F7, F11, fairness, and retries.
 func deliveries(ctx context.Context, o Options, server *localpg.Server) ([]*figure, error) {
 	wanted := func(name string) bool { return strings.HasPrefix(name, o.Only) }
 	var figures []*figure
 	for _, part := range []struct {
 		name string
 		run  func(context.Context, Options, *localpg.Server, *receiver) ([]*figure, error)
-	}{{"queue", queueFigures}, {"webhook", webhookFigures}, {"fair", fairFigures}, {"live", liveFigures}} {
+	}{{"queue", queueFigures}, {"webhook", webhookFigures}, {"fair", fairFigures}, {"live", liveFigures}, {"retries", retriesFigures}} {
 		if !wanted(part.name) {
 			continue
 		}
