@@ -226,7 +226,7 @@ func (e *Executor) attempt(work context.Context, o *workflow.Outcome, p *plan, s
 	if how.Busy {
 		e.pool.pauseLane(o.Lane, min(cmp.Or(how.RetryAfter, time.Second), time.Minute))
 	}
-	n := int(o.Attempts) // of the waits so far
+	n := int(o.Attempts - o.Base) // of the waits so far
 	if how.Permanent || n >= len(step.Retry) {
 		o.Verb = workflow.Dead
 		if !how.Permanent && n > 0 {

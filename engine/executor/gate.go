@@ -53,7 +53,7 @@ func (e *Executor) decide(work context.Context, o *workflow.Outcome, p *plan, ev
 		return
 	}
 	o.Tried = true
-	n := int(o.Attempts) // of the waits so far
+	n := int(o.Attempts - o.Base) // of the waits so far
 	switch {
 	case err == nil && refused == "":
 		o.Verb = workflow.Succeeded
@@ -77,7 +77,7 @@ func (e *Executor) ask(ctx context.Context, executionID string, p *plan, event *
 			return "the workflow fires once per row, and nobody knows any more whether it has fired for " + event.Table + " " + event.RowKey, nil
 		case err != nil:
 			return "", err
-		case first != executionID && !strings.HasPrefix(executionID, first+"-"): // a replay of it
+		case first != executionID && !replays(executionID, first):
 			return "the workflow fires once per row, and fired for it in execution " + first, nil
 		}
 	}
@@ -103,6 +103,13 @@ func (e *Executor) ask(ctx context.Context, executionID string, p *plan, event *
 		}
 	}
 	return "", nil
+}
+
+// replays says that an execution is a replay of first, with whichever version: it is for
+// the same event, and the stream has only one execution of a workflow for that.
+func replays(executionID, first string) bool {
+	run := strings.Count(executionID, "-") == 2
+	return run && len(first) > workflow.EventIDSize && strings.HasPrefix(executionID, first[:workflow.EventIDSize+1])
 }
 
 // actorOf is the id of the actor in an event's data; "" if there is none, or what there

@@ -111,7 +111,7 @@ order by t.ready_at, t.priority`
 // that says how far a claim came may have no t, and so there is no null among them.
 // The data of a big event doesn't come along.
 const leasedColumns = `coalesce(t.execution_id, ''), coalesce(t.action, 0::int2), coalesce(t.version_ref, 0), coalesce(t.recipient, ''), coalesce(t.kind, ''),
-	coalesce(t."order", 0), coalesce(t.priority, 0), coalesce(t.attempts, 0::int2), coalesce(t.lane, 0), coalesce(t.addressed, false), coalesce(t.sole, false),
+	coalesce(t."order", 0), coalesce(t.priority, 0), coalesce(t.attempts, 0::int2), coalesce(t.base, 0::int2), coalesce(t.lane, 0), coalesce(t.addressed, false), coalesce(t.sole, false),
 	coalesce(t.committed_at, 'epoch'), coalesce(e.event_id, ''), coalesce(e.stream, 0), coalesce((e.commit_lsn - '0/0')::int8, 0),
 	coalesce(e.seq, 0), coalesce(e.side, 0::int2), coalesce(e.table_ref, 0), coalesce(e.op::text, ''), coalesce(e.tenant_id, ''),
 	coalesce(e.row_key, ''), coalesce(e.domain, ''), coalesce(t.xid, 0), t.address::text, case when pg_column_size(e.data) <= 32768 then e.data end`
@@ -211,7 +211,7 @@ func scanLeased(row pgx.Rows, before ...any) (*workflow.Leased, error) {
 	var lsn, xid int64
 	var address *string
 	l, e := &workflow.Leased{}, &workflow.Event{}
-	err := row.Scan(append(before, &l.ExecutionID, &l.Action, &l.VersionRef, &l.Recipient, &l.Kind, &l.Order, &l.Priority, &l.Attempts, &l.Lane,
+	err := row.Scan(append(before, &l.ExecutionID, &l.Action, &l.VersionRef, &l.Recipient, &l.Kind, &l.Order, &l.Priority, &l.Attempts, &l.Base, &l.Lane,
 		&l.Addressed, &l.Sole, &e.CommittedAt, &e.ID, &e.Position.Stream, &lsn, &e.Position.Seq, &e.Side, &e.TableRef, &op,
 		&e.TenantID, &e.RowKey, &e.Domain, &xid, &address, &e.Data)...)
 	if err != nil || l.ExecutionID == "" {

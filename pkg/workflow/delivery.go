@@ -17,6 +17,7 @@ type Leased struct {
 	Order       int32
 	Priority    int32
 	Attempts    int16 // so far
+	Base        int16 // of them, those before it was put back by hand: its schedule begins after them
 	Lane        int64
 	Addressed   bool // false: recipients are still to be resolved
 	Sole        bool // the execution's only delivery

@@ -3,6 +3,7 @@ package workflow
 import (
 	"hash/fnv"
 	"strconv"
+	"strings"
 )
 
 // AppendExecutionID appends the public id of an execution: the event's id, then the
@@ -33,6 +34,21 @@ func DeliveryID(executionID string, action int16, recipient string) string {
 	}
 	return id
 }
+
+// ParseDeliveryID takes the public id of a delivery apart.
+func ParseDeliveryID(id string) (executionID string, action int16, recipient string, ok bool) {
+	executionID, rest, found := strings.Cut(id, "_")
+	number, recipient, _ := strings.Cut(rest, "_")
+	n, err := strconv.ParseInt(number, 10, 16)
+	if !found || err != nil || len(executionID) <= EventIDSize || executionID[EventIDSize] != '-' {
+		return "", 0, "", false
+	}
+	return executionID, int16(n), recipient, true
+}
+
+// EventIDSize is how many characters an event's id has, with which that of its executions
+// begin.
+const EventIDSize = 26
 
 // Lane is where deliveries of one tenant to one destination queue: a hash of both.
 func Lane(tenantID, destination string) int64 {
