@@ -78,30 +78,30 @@ func (e *Engine) gather(b *binding, ev *change.Event, pos change.Position) {
 			x.Status = workflow.Success
 		default:
 			x.Status = workflow.Pending
-			e.gate(m.Compiled, x)
-			for n, a := range m.Compiled.Workflow.Actions {
-				e.batch.Deliveries = append(e.batch.Deliveries, &workflow.Delivery{
-					Execution: x, Action: int16(n), Kind: a.Type, Order: a.Order,
-					Lane: m.Compiled.Routes[n].Lane, Addressed: m.Compiled.Routes[n].Addressed,
-				})
+			if m.Compiled.OncePerRow {
+				e.batch.Fired = append(e.batch.Fired, workflow.Fired{Execution: x, WorkflowID: m.Compiled.WorkflowID})
 			}
+			e.batch.Deliveries = AppendDeliveries(e.batch.Deliveries, m.Compiled, x)
 		}
 		e.counts.executions[x.Status]++
 	}
 }
 
-// gate records what the executor is to decide before the actions of an execution begin.
-func (e *Engine) gate(c *match.Compiled, x *workflow.Execution) {
-	if !c.Gated {
-		return
+// AppendDeliveries appends the deliveries of a pending execution of c: of its gate, which
+// the executor decides before the actions begin, and of its actions.
+func AppendDeliveries(list []*workflow.Delivery, c *match.Compiled, x *workflow.Execution) []*workflow.Delivery {
+	if c.Gated {
+		list = append(list, &workflow.Delivery{
+			Execution: x, Action: workflow.GateAction, Kind: workflow.GateKind, Order: workflow.GateOrder,
+			Lane: workflow.Lane(c.TenantID, workflow.GateKind), Addressed: true,
+		})
 	}
-	if c.OncePerRow {
-		e.batch.Fired = append(e.batch.Fired, workflow.Fired{Execution: x, WorkflowID: c.WorkflowID})
+	for n, a := range c.Workflow.Actions {
+		list = append(list, &workflow.Delivery{
+			Execution: x, Action: int16(n), Kind: a.Type, Order: a.Order, Lane: c.Routes[n].Lane, Addressed: c.Routes[n].Addressed,
+		})
 	}
-	e.batch.Deliveries = append(e.batch.Deliveries, &workflow.Delivery{
-		Execution: x, Action: workflow.GateAction, Kind: workflow.GateKind, Order: workflow.GateOrder,
-		Lane: workflow.Lane(c.TenantID, workflow.GateKind), Addressed: true,
-	})
+	return list
 }
 
 // opOf is what ev did for one side.

@@ -66,6 +66,9 @@ func (c command) writeHelp(w io.Writer) {
 	words := c.name + " " + c.args + " [OPTIONS]"
 	if c.sub != nil {
 		words = c.name + " COMMAND [OPTIONS]"
+		if c.run != nil {
+			words = c.name + " [COMMAND] [OPTIONS]"
+		}
 	}
 	fmt.Fprintf(&b, "%s\n\nUsage: rowbell %s\n", c.short, strings.Join(strings.Fields(words), " "))
 	if c.long != "" {

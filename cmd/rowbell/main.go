@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	_ "time/tzdata" // conditions name time zones, and a container image has none
 
@@ -31,11 +32,12 @@ type command struct {
 	options    []option
 	noSettings bool // works without a database of the user's
 	run        func(ctx context.Context, c *call) error
-	sub        []command // its own commands, as in rowbell workflow list; then it has no run
+	sub        []command // its own commands, as in rowbell workflow list; a word that is none of them is run's, if there is one
 }
 
 // call is one invocation of a command.
 type call struct {
+	name string // of the command, as rowbell workflow list has "workflow list"
 	parsed
 	stdout *os.File
 	stderr *os.File
@@ -58,7 +60,7 @@ func (c *call) has(name string) bool { _, ok := c.own[name]; return ok }
 func commands() []command {
 	return []command{
 		runCommand, migrateCommand, checkCommand, captureCommand, workflowCommand(), templateCommand(), preferenceCommand(), destinationCommand(),
-		demoCommand, resyncCommand, adoptCommand, uninstallCommand, versionCommand,
+		deliveryCommand(), replayCommand(), demoCommand, resyncCommand, adoptCommand, uninstallCommand, versionCommand,
 	}
 }
 
@@ -103,10 +105,12 @@ func start(ctx context.Context, args []string) int {
 			}
 			return exitOK
 		}
-		if cmd, err = find(cmd.sub, cmd.name, args[0]); err != nil {
-			return fail(os.Stderr, err)
+		if cmd.run == nil || !strings.HasPrefix(args[0], "-") {
+			if cmd, err = find(cmd.sub, cmd.name, args[0]); err != nil {
+				return fail(os.Stderr, err)
+			}
+			args = args[1:]
 		}
-		args = args[1:]
 	}
 	p, err := cmd.parse(args)
 	if err != nil {
@@ -116,7 +120,7 @@ func start(ctx context.Context, args []string) int {
 		cmd.writeHelp(os.Stdout)
 		return exitOK
 	}
-	c := &call{parsed: p, stdout: os.Stdout, stderr: os.Stderr}
+	c := &call{name: cmd.name, parsed: p, stdout: os.Stdout, stderr: os.Stderr}
 	if err := cmd.run(ctx, c); err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			err = errors.New("stopped by a signal before it was done")

@@ -107,7 +107,8 @@ func (c command) parse(words []string) (parsed, error) {
 			least++
 		}
 	}
-	if len(p.args) > len(most) {
+	endless := strings.HasSuffix(c.args, "…") // the last one may come again
+	if len(p.args) > len(most) && !endless {
 		return bad("%q is one argument too many. Write: rowbell %s", p.args[len(most)], strings.TrimSpace(c.name+" "+c.args))
 	} else if len(p.args) < least {
 		return bad("%s is missing. Write: rowbell %s %s", most[len(p.args)], c.name, c.args)

@@ -230,6 +230,7 @@ func (a *App) Run(ctx context.Context) error {
 	g.Go(func() error { return a.sealSecrets(ctx) })
 	g.Go(func() error { return a.alerts.run(ctx) })
 	g.Go(func() error { a.tryDirectory(ctx); return nil })
+	g.Go(func() error { return a.replays(ctx) })
 	err := g.Wait()
 	a.log.InfoContext(ctx, "rowbell has stopped", "err", err)
 	return err

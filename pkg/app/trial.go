@@ -192,23 +192,32 @@ func (o *Operator) change(ctx context.Context, s Simulation) (*trial.Change, err
 }
 
 func (o *Operator) recorded(ctx context.Context, e *workflow.Event) (*trial.Change, error) {
+	return o.app.recordedChange(ctx, e)
+}
+
+// recordedChange reads a recorded event back, for the columns that its table has now.
+func (a *App) recordedChange(ctx context.Context, e *workflow.Event) (*trial.Change, error) {
 	if e.Op == change.Emit {
 		return trial.Recorded(e, nil, nil)
 	}
-	t, rel, err := o.table(ctx, e.Table)
+	t, rel, err := a.table(ctx, e.Table)
 	if err != nil {
 		return nil, fmt.Errorf("event %s: %w", e.ID, err)
 	}
 	return trial.Recorded(e, t, rel)
 }
 
-// table is a captured table with its columns as they are now.
 func (o *Operator) table(ctx context.Context, name string) (*workflow.Table, *change.Relation, error) {
-	t, err := o.app.source.TableNamed(ctx, name)
+	return o.app.table(ctx, name)
+}
+
+// table is a captured table with its columns as they are now.
+func (a *App) table(ctx context.Context, name string) (*workflow.Table, *change.Relation, error) {
+	t, err := a.source.TableNamed(ctx, name)
 	if err != nil {
 		return nil, nil, err
 	}
-	rel, err := cdc.Describe(ctx, o.app.sourcePool, t.Schema, t.Name)
+	rel, err := cdc.Describe(ctx, a.sourcePool, t.Schema, t.Name)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -276,11 +276,7 @@ func (s *State) RetryDelivery(ctx context.Context, id string, of func(action int
 		return err
 	})
 	if err != nil {
-		var words said
-		if errors.As(err, &words) {
-			return nil, words
-		}
-		return nil, stateError("put delivery "+id+" back into the queue", err)
+		return nil, orSaid("put delivery "+id+" back into the queue", err)
 	}
 	return back, nil
 }

@@ -13,7 +13,9 @@ import (
 )
 
 // give is what the log doesn't keep of any action.
-func give(action int16) store.PutBack { return store.PutBack{Lane: 70 + int64(action), Addressed: true} }
+func give(action int16) store.PutBack {
+	return store.PutBack{Lane: 70 + int64(action), Addressed: true}
+}
 
 // end claims what is due, and lets it end as verb says, after one attempt.
 func end(t *testing.T, q *store.Queue, verb func(*workflow.Leased) workflow.Verb) int {

@@ -1,0 +1,112 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rowbell/rowbell/pkg/store"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// Deliveries lists deliveries, those of the newest changes first.
+func (o *Operator) Deliveries(ctx context.Context, f store.DeliveryFilter) ([]store.ListedDelivery, error) {
+	return o.app.state.Deliveries(ctx, f)
+}
+
+// Delivery reads one delivery by its id. Returns ErrNotFound if there is none.
+func (o *Operator) Delivery(ctx context.Context, id string) (store.ShownDelivery, error) {
+	return o.app.state.Delivery(ctx, id)
+}
+
+// RetryDelivery puts an ended delivery back into the queue, under the id that it had, with
+// what was cancelled because it had given up. It returns the ids of all that came back.
+// Returns ErrNotFound, and ErrConflict if it can't be tried again: it is in the queue, has
+// succeeded, its event is gone, or its workflow is not active.
+func (o *Operator) RetryDelivery(ctx context.Context, id string) ([]string, error) {
+	a := o.app
+	if err := a.prepareJudging(); err != nil {
+		return nil, err
+	}
+	d, err := a.state.Delivery(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	statuses, err := a.source.Statuses(ctx, []string{d.WorkflowID})
+	if err != nil {
+		return nil, err
+	}
+	if is := statuses[d.WorkflowID]; is != workflow.Active {
+		return nil, said{fmt.Sprintf("workflow %s is %s, so that its delivery would be cancelled at once; activate it first: rowbell workflow activate %s", d.WorkflowID, is, d.WorkflowID), workflow.ErrConflict}
+	}
+	of, err := a.putBack(ctx, store.VersionRef{ID: d.WorkflowID, Version: d.Version}, d.TenantID)
+	if err != nil {
+		return nil, err
+	}
+	return a.state.RetryDelivery(ctx, id, of)
+}
+
+// said is an error whose text says it all.
+type said struct {
+	text string
+	kind error
+}
+
+func (s said) Error() string        { return s.text }
+func (s said) Is(target error) bool { return target == s.kind }
+
+// putBack says of the actions of a version what the log doesn't keep. One that can't be
+// read any more gets a lane all the same: its delivery ends with the reason when it is
+// tried.
+func (a *App) putBack(ctx context.Context, ref store.VersionRef, tenantID string) (func(int16) store.PutBack, error) {
+	var routes []workflow.Route
+	versions, err := a.source.Versions(ctx, []store.VersionRef{ref})
+	switch {
+	case errors.Is(err, workflow.ErrNotFound):
+	case err != nil:
+		return nil, err
+	default:
+		w, err := workflow.Parse(versions[0].Document)
+		if err != nil {
+			break
+		}
+		if judged, err := a.judgeElsewhere(w); err == nil {
+			routes = judged.Routes
+		}
+	}
+	return func(action int16) store.PutBack {
+		switch {
+		case action == workflow.GateAction:
+			return store.PutBack{Lane: workflow.Lane(tenantID, workflow.GateKind), Addressed: true}
+		case int(action) < len(routes) && action >= 0:
+			return store.PutBack{Lane: routes[action].Lane, Addressed: routes[action].Addressed}
+		}
+		return store.PutBack{Lane: workflow.Lane(tenantID, ""), Addressed: true}
+	}, nil
+}
+
+// CancelDelivery ends a delivery that is in the queue. An attempt that runs meanwhile may
+// still arrive. Actions that come after it go on. Returns ErrNotFound if it is not in the
+// queue.
+func (o *Operator) CancelDelivery(ctx context.Context, id, by string) error {
+	q := o.app.state.Queue(o.app.id, o.app.cfg.DeliveryLease)
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = q.Close(closing) // what it wrote has been answered
+	}()
+	l, err := q.Take(ctx, id)
+	if err != nil {
+		return err
+	}
+	reason := "cancelled by an operator"
+	if by != "" {
+		reason = "cancelled by " + by
+	}
+	lost, err := q.Settle(ctx, []workflow.Outcome{{Leased: l, Verb: workflow.Cancel, Reason: reason}})
+	if err == nil && lost > 0 {
+		err = said{fmt.Sprintf("delivery %s was taken by another process meanwhile; try again", id), workflow.ErrConflict}
+	}
+	return err
+}
