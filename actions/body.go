@@ -6,10 +6,11 @@ import (
 	"time"
 
 	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
 // bodyFixed is more than the fixed texts of a body, with timestamp, LSN and version.
-const bodyFixed = 240
+const bodyFixed = 320
 
 // Body is what receivers get of a delivery, as a webhook does, in one allocation:
 //
@@ -34,11 +35,11 @@ func Body(d *Delivery) ([]byte, error) {
 
 func sizeOfData(d *Delivery) int {
 	e, w := d.Event, &d.Workflow
-	return bodyFixed + 2*len(e.Table) + len(e.ID) + len(e.TenantID) + len(w.ID) + len(w.Name) + len(e.Data)
+	return bodyFixed + 2*len(e.Table) + 2*len(e.ID) + len(e.TenantID) + 2*len(w.ID) + len(w.Name) + len(e.Data)
 }
 
-// AppendData appends what happened as a JSON object: event, workflow, and the members of
-// the event's Data, which is taken as it is.
+// AppendData appends what happened as a JSON object: event, workflow, chain, and the members
+// of the event's Data, which is taken as it is.
 func AppendData(b []byte, d *Delivery) ([]byte, error) {
 	e, w := d.Event, &d.Workflow
 	if len(e.Data) < len(`{"new":1}`) || e.Data[0] != '{' || e.Data[len(e.Data)-1] != '}' {
@@ -64,6 +65,22 @@ func AppendData(b []byte, d *Delivery) ([]byte, error) {
 	b = change.AppendJSONString(b, w.Name)
 	b = append(b, `,"version":`...)
 	b = strconv.AppendInt(b, int64(w.Version), 10)
-	b = append(b, "},"...)
+	b = append(b, `},"chain":`...)
+	b = appendChain(b, e, w.ID)
+	b = append(b, ',')
 	return append(b, e.Data[1:]...), nil
+}
+
+// appendChain appends what the receiver is to hand back (rowbell.set_chain) with what it
+// writes because of the delivery.
+func appendChain(b []byte, e *workflow.Event, workflowID string) []byte {
+	if e.Chain != nil {
+		c := e.Next(workflowID)
+		return append(b, c.JSON()...)
+	}
+	b = append(b, `{"id":`...)
+	b = change.AppendJSONString(b, e.ID)
+	b = append(b, `,"depth":1,"workflows":[`...)
+	b = change.AppendJSONString(b, workflowID)
+	return append(b, `]}`...)
 }

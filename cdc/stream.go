@@ -702,6 +702,8 @@ func internPrefix(b []byte) string {
 		return "rowbell.event"
 	case "rowbell.context":
 		return "rowbell.context"
+	case "rowbell.chain":
+		return "rowbell.chain"
 	case HeartbeatPrefix:
 		return HeartbeatPrefix
 	}

@@ -31,6 +31,13 @@ type Config struct {
 	// parts: received bytes, and 256 more for each event. It decides which transactions
 	// are big, so all workers of an installation must agree. Defaults to 16 MiB.
 	HoldBytes int
+	// MaxDepth is how many executions may lead to one another, of workflows that don't say
+	// otherwise. All workers of an installation must agree. Defaults to 3.
+	MaxDepth int32
+	// StormTransaction and StormMinute are how many matches of one workflow, of those that
+	// don't say otherwise, in one transaction and in one minute of commit time are delivered
+	// without being held for an operator. 0: all.
+	StormTransaction, StormMinute int32
 	// MoveInterval and MoveBytes are how long, and for how many received bytes,
 	// traffic that matches nothing may go on before the checkpoint is moved over it.
 	// They default to 10 s and 16 MiB.
@@ -65,6 +72,7 @@ type Start struct {
 	NextSurrogate int32
 	Failures      []workflow.FailureCount
 	OpenBig       *workflow.Big // a transaction of which only a part is recorded
+	Storms        workflow.StormCounts
 	Tables        []Table
 	Versions      []Version
 }
@@ -105,6 +113,10 @@ type Hooks struct {
 	// Undescribed asks for what the catalog says of a captured table that the stream
 	// hasn't described yet.
 	Undescribed func(schema, table string)
+	// Storm says that matches of a workflow are held from now on, under the id of a storm, and
+	// what there was too much of. The batch with them is still to be recorded, and whoever
+	// takes the slot after a failure may say it again.
+	Storm func(workflowID, stormID, what string)
 	// Heartbeat is called with each heartbeat that came through the slot.
 	Heartbeat func(content string)
 }
@@ -135,6 +147,7 @@ type Engine struct {
 	tables   map[string]*Table // by change.TableLabel of the table itself
 	failures map[failureKey]*failure
 	openBig  *workflow.Big
+	storms   storms
 
 	bindings map[*change.Relation]*binding
 	last     *binding // of the relation last seen
@@ -160,6 +173,7 @@ func New(cfg Config, start Start, rec recorder, judge match.Judge, hooks Hooks, 
 	cfg.BacklogWait = cmp.Or(cfg.BacklogWait, 20*time.Millisecond)
 	cfg.BatchBytes = cmp.Or(cfg.BatchBytes, 4<<20)
 	cfg.HoldBytes = cmp.Or(cfg.HoldBytes, 16<<20)
+	cfg.MaxDepth = cmp.Or(cfg.MaxDepth, 3)
 	cfg.MoveInterval = cmp.Or(cfg.MoveInterval, 10*time.Second)
 	cfg.MoveBytes = cmp.Or(cfg.MoveBytes, 16<<20)
 	cfg.TellInterval = cmp.Or(cfg.TellInterval, time.Second)
@@ -177,6 +191,7 @@ func New(cfg Config, start Start, rec recorder, judge match.Judge, hooks Hooks, 
 		tables:   make(map[string]*Table),
 		failures: make(map[failureKey]*failure),
 		openBig:  start.OpenBig,
+		storms:   newStorms(start.Storms, start.Checkpoint),
 		bindings: make(map[*change.Relation]*binding),
 		batch:    newBatch(start.Checkpoint),
 		batches:  1,

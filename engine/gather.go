@@ -71,11 +71,15 @@ func (e *Engine) gather(b *binding, ev *change.Event, pos change.Position) {
 			Event: rec, VersionRef: m.Compiled.Ref, TenantID: m.Compiled.TenantID, Priority: m.Priority, BigRef: e.txn.big,
 		}
 		e.batch.Executions = append(e.batch.Executions, x)
+		delivers := m.Err == nil && !m.Compiled.LogOnly && !e.loops(m.Compiled)
+		x.Storm = e.guard(m.Compiled, delivers)
 		switch {
 		case m.Err != nil:
 			x.Status, x.Error = workflow.Failure, rowError(b.label, rec.RowKey, m.Err)
 		case m.Compiled.LogOnly:
 			x.Status = workflow.Success
+		case !delivers:
+			x.Status, x.Error = workflow.Failure, e.loopError(m.Compiled, rec)
 		default:
 			x.Status = workflow.Pending
 			if m.Compiled.OncePerRow {
@@ -137,6 +141,7 @@ func (e *Engine) event(b *binding, ev *change.Event, pos change.Position, side c
 		Op:          op,
 		TenantID:    b.layout.tenantOf(row),
 		RowKey:      b.layout.keyOf(row),
+		Chain:       e.chain(),
 		XID:         e.txn.xid,
 	}
 	if b.domain != "" {

@@ -13,6 +13,8 @@ import (
 type Metrics struct {
 	bigTransactions prometheus.Counter
 	events          *prometheus.CounterVec
+	storms          prometheus.Counter
+	held            prometheus.Counter
 	truncates       prometheus.Counter
 	conditionErrors *prometheus.CounterVec
 	executions      *prometheus.CounterVec
@@ -34,6 +36,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rowbell_events_total", Help: "Changes of captured tables, and domain events (emit), taken from the stream, by operation.",
 		}, []string{"operation"}),
+		storms: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rowbell_storms_total", Help: "Storms: times that a workflow matched more than it may at once, and the rest was held for an operator.",
+		}),
+		held: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rowbell_storm_executions_total", Help: "Executions that were recorded as held by a storm.",
+		}),
 		truncates: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "rowbell_truncates_total", Help: "Captured tables that were truncated, which makes no event.",
 		}),
@@ -62,7 +70,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}),
 		verdictOf: make(map[string]workflow.Verdict),
 	}
-	reg.MustRegister(m.bigTransactions, m.events, m.truncates, m.conditionErrors, m.executions,
+	reg.MustRegister(m.bigTransactions, m.storms, m.held, m.events, m.truncates, m.conditionErrors, m.executions,
 		m.batchSize, m.batchSeconds, m.recordBusy, m.definitions, m.lastCommit)
 	m.reset()
 	for _, reason := range []string{reasonNotInWAL, reasonError} {
@@ -119,6 +127,7 @@ const (
 // counts are added to the metrics once per handover, not per event.
 type counts struct {
 	bigTransactions int
+	storms, held    int
 	truncates       int
 	events          [change.Emit + 1]int
 	executions      map[workflow.ExecutionStatus]int
@@ -128,6 +137,11 @@ func (c *counts) flush(m *Metrics) {
 	if c.bigTransactions > 0 {
 		m.bigTransactions.Add(float64(c.bigTransactions))
 		c.bigTransactions = 0
+	}
+	if c.held > 0 {
+		m.storms.Add(float64(c.storms))
+		m.held.Add(float64(c.held))
+		c.storms, c.held = 0, 0
 	}
 	if c.truncates > 0 {
 		m.truncates.Add(float64(c.truncates))

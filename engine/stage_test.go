@@ -120,7 +120,7 @@ func (s *stage) acquire(t testing.TB) (store.Held, engine.Start) {
 		t.Fatal(err)
 	}
 	start := engine.Start{
-		Checkpoint: h.Checkpoint, Snapshot: h.Snapshot, NextSurrogate: h.NextSurrogate, Failures: h.Failures, OpenBig: h.OpenBig,
+		Checkpoint: h.Checkpoint, Snapshot: h.Snapshot, NextSurrogate: h.NextSurrogate, Failures: h.Failures, OpenBig: h.OpenBig, Storms: h.Storms,
 	}
 	for _, a := range h.Applied {
 		ref := []store.VersionRef{{ID: a.ID, Version: a.Version}}
@@ -357,6 +357,17 @@ func (m *memory) executions() []string {
 		for _, x := range b.Executions {
 			list = append(list, fmt.Sprint(x.ID(), " ", x.VersionRef, " ", x.Status, " ", x.BigRef, " ", x.Error, " ", string(x.Event.Data)))
 		}
+	}
+	return list
+}
+
+// list is the same.
+func (m *memory) list() []*workflow.Execution {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []*workflow.Execution
+	for _, b := range m.batches {
+		list = append(list, b.Executions...)
 	}
 	return list
 }

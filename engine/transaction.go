@@ -19,6 +19,7 @@ import (
 const (
 	prefixHeartbeat = "rowbell.heartbeat"
 	prefixContext   = "rowbell.context"
+	prefixChain     = "rowbell.chain"
 	prefixEvent     = "rowbell.event"
 )
 
@@ -32,10 +33,12 @@ type transaction struct {
 	begun       bool // its first event was taken
 	bytes       int
 	held        []heldPart
-	seq         int32  // of the next event
-	actor       []byte // JSON of the context message
-	actorValue  any    // the same, decoded
-	silent      bool   // a context said skip: counted, never matched
+	seq         int32           // of the next event
+	actor       []byte          // JSON of the context message
+	actorValue  any             // the same, decoded
+	silent      bool            // a context said skip: counted, never matched
+	chain       *workflow.Chain // that led to it, as rowbell.set_chain said; nil: nobody did
+	listed      *workflow.Chain // the same of rowbell.set_actor
 	tables      []workflow.Table
 	versions    []workflow.Version
 }
@@ -128,13 +131,19 @@ func (e *Engine) begin(p *change.Part) error {
 	return nil
 }
 
-// readContext looks for a context message: wherever it stands in a transaction that
-// is held whole, it applies to all of it. The last one counts.
+// readContext looks for messages of context and chain: wherever they stand in a transaction
+// that is held whole, they apply to all of it. The last one of each counts.
 func (e *Engine) readContext(p *change.Part) {
 	for i := range p.Events {
 		ev := &p.Events[i]
-		if ev.Op == change.Emit && ev.Message.Prefix == prefixContext {
+		if ev.Op != change.Emit {
+			continue
+		}
+		switch ev.Message.Prefix {
+		case prefixContext:
 			e.setContext(ev.Message.Content)
+		case prefixChain:
+			e.setChain(ev.Message.Content)
 		}
 	}
 }
@@ -163,6 +172,41 @@ func (e *Engine) setContext(content []byte) {
 	e.txn.actor = append([]byte(nil), content...)
 	e.txn.actorValue = c
 	e.txn.silent = c["skip"] == true
+	e.txn.listed = listedChain(c["chain"])
+}
+
+// listedChain is the chain of a context, which lists executions; nil if it has none.
+func listedChain(v any) *workflow.Chain {
+	list, _ := v.([]any)
+	if len(list) == 0 {
+		return nil
+	}
+	id, _ := list[0].(string)
+	c, err := workflow.ParseChain((&workflow.Chain{ID: id, Depth: int32(min(len(list), maxContext))}).JSON())
+	if err != nil {
+		return nil
+	}
+	return &c
+}
+
+// setChain takes a message of rowbell.set_chain.
+func (e *Engine) setChain(content []byte) {
+	c, err := workflow.ParseChain(content)
+	if err != nil {
+		e.cfg.Logger.Warn("a chain can't be read and was ignored; call rowbell.set_chain instead of writing it by hand",
+			"lsn", e.txn.commitLSN, "err", err)
+		return
+	}
+	e.txn.chain = &c
+}
+
+// chain is what led to the transaction; nil: nobody said. What rowbell.set_chain said counts
+// before what rowbell.set_actor listed.
+func (e *Engine) chain() *workflow.Chain {
+	if e.txn.chain != nil {
+		return e.txn.chain
+	}
+	return e.txn.listed
 }
 
 // takeEvents takes the events of a part in order, and the Commit if it is there.
@@ -212,6 +256,13 @@ func (e *Engine) takeMessage(ctx context.Context, ev *change.Event) error {
 				"lsn", t.commitLSN, "hold_bytes", e.cfg.HoldBytes)
 		} else if t.big {
 			e.setContext(ev.Message.Content)
+		}
+	case prefixChain:
+		if t.big && t.begun {
+			e.cfg.Logger.WarnContext(ctx, "a chain after the first change of a big transaction has no effect; call rowbell.set_chain before the first change",
+				"lsn", t.commitLSN, "hold_bytes", e.cfg.HoldBytes)
+		} else if t.big {
+			e.setChain(ev.Message.Content)
 		}
 	case prefixEvent:
 		if !t.skip {

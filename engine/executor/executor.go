@@ -74,6 +74,7 @@ type Queue interface {
 	// Call calls a function, and writes that the delivery succeeded, in one transaction.
 	Call(ctx context.Context, l *workflow.Leased, c workflow.FunctionCall) (response string, err error)
 	ReleaseBig(ctx context.Context, limit int) (int, error)
+	ClaimDiscarded(ctx context.Context, limit int) ([]*workflow.Leased, error)
 	Close(ctx context.Context) error
 }
 
@@ -217,7 +218,7 @@ func (e *Executor) Reserve(list []*workflow.Delivery) {
 		if d.Execution != last {
 			last, first = d.Execution, d.Order
 		}
-		if d.Order > first || d.Execution.BigRef {
+		if d.Order > first || d.Execution.BigRef || d.Execution.Storm != 0 {
 			continue
 		}
 		d.Leased = e.pool.reserve(d.Lane, d.Execution.TenantID, sizeOfFresh(d))

@@ -188,6 +188,9 @@ func (e *Executor) sweep(ctx context.Context, results chan<- result) error {
 			if err == nil {
 				err = e.cancelDisabled(ctx, q, results)
 			}
+			if err == nil && results != nil {
+				err = e.discard(ctx, q, results)
+			}
 			if ids := e.statuses.inUse(); len(ids) > 0 && err == nil {
 				err = e.look(ctx, q, ids, results)
 			}

@@ -24,6 +24,7 @@ type Compiled struct {
 	Gated      bool             // the executor decides first: OncePerRow, or roles by directory
 	OncePerRow bool             // only the first match of each row counts
 	Routes     []workflow.Route // of the actions, in their order
+	Limits     workflow.Limits  // of the workflow; zero where the operator's count
 
 	triggers []trigger // of workflows whose Health is OK
 	uses     []workflow.ColumnUse
@@ -80,6 +81,9 @@ func Compile(v workflow.Version, ref int32, judge Judge) *Compiled {
 	}
 	firing, err := w.Firing()
 	if err != nil {
+		return c.broken(err.Error())
+	}
+	if c.Limits, err = w.Limits(); err != nil {
 		return c.broken(err.Error())
 	}
 	if err := c.readGate(w, firing); err != nil {

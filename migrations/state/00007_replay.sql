@@ -71,6 +71,15 @@ comment on column rowbell.workflow_log.id is 'Event id, -, number of the workflo
 alter table rowbell.event add column chain json;
 comment on column rowbell.event.chain is 'What the application said by rowbell.set_chain: id, depth and workflows of the chain of executions that led to the change, depth with this one counted; null: it said nothing';
 
+create or replace view rowbell.workflow_event as
+select e.event_id as id, e.stream, e.commit_lsn, e.seq, e.side, e.committed_at,
+	coalesce(t.name, 'domain:' || e.domain) as table_name,
+	case e.op when 'c' then 'create' when 'u' then 'update' when 'd' then 'delete' when 'e' then 'emit' else e.op::text end as operation,
+	e.tenant_id, e.row_key, e.data, e.chain
+from rowbell.event e
+left join rowbell.surrogate t on t.ref = e.table_ref;
+comment on column rowbell.workflow_event.chain is 'What led to the change, as the application said by rowbell.set_chain: id, depth and workflows; null: it said nothing';
+
 -- Storms: the matches of one workflow beyond its limit wait for an operator. They are held
 -- by a row of big_transaction, whose stream is the version's number with a minus before it.
 alter table rowbell.big_transaction drop constraint big_transaction_status_check;
@@ -78,6 +87,8 @@ alter table rowbell.big_transaction add constraint big_transaction_status_check 
 comment on column rowbell.big_transaction.stream is 'Stream of its position. Of a storm: the number of the workflow version, in surrogate, with a minus before it';
 comment on column rowbell.big_transaction.commit_lsn is 'Where the commit record starts; of a storm, that of the transaction in which the first was held';
 comment on column rowbell.big_transaction.status is 'open: parts are still to come; released: its deliveries may be claimed; skipped: marked by the application, nothing is delivered; held: waits for an operator (rowbell storm release, or discard); discarded: its deliveries are cancelled';
+alter table rowbell.big_transaction add column decided_by text;
+comment on column rowbell.big_transaction.decided_by is 'Of a storm: who released or discarded it';
 comment on column rowbell.queue.big_lsn is 'commit_lsn of the row of big_transaction that it waits for: a transaction that is recorded in parts and not yet released, or a storm; else null';
 comment on column rowbell.queue.big_stream is 'stream of that row';
 

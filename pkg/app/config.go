@@ -17,6 +17,7 @@ import (
 
 	"github.com/rowbell/rowbell/actions"
 	"github.com/rowbell/rowbell/actions/publish"
+	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
 // Config is every setting of a worker. The zero value of a field means its default,
@@ -64,6 +65,13 @@ type Config struct {
 	// DisableAfter is after how long of nothing but failures a destination is disabled.
 	// Defaults to five days.
 	DisableAfter time.Duration
+	// MaxDepth is how many executions may lead to one another, of workflows that don't say
+	// otherwise. Defaults to 3.
+	MaxDepth int
+	// StormTransaction and StormMinute are how many matches of one workflow, of those that
+	// don't say otherwise, in one transaction and in one minute are delivered without being
+	// held for an operator; StormOff: all. They default to 1000 and 10000.
+	StormTransaction, StormMinute int
 	// DirectoryRoles is SQL that returns the roles of an actor: see directory.Config.
 	// Defaults to none: workflows that ask for roles by directory are broken.
 	DirectoryRoles string
@@ -122,6 +130,9 @@ type Config struct {
 	// LogFormat says how log lines look. Defaults to LogAuto.
 	LogFormat LogFormat
 }
+
+// StormOff is a limit that holds nothing.
+const StormOff = -1
 
 // CaptureMode says who captures the tables that workflows name.
 type CaptureMode string
@@ -214,6 +225,9 @@ func (c Config) WithDefaults() Config {
 	c.AlertWindow = cmp.Or(c.AlertWindow, time.Hour)
 	c.InboxDays = cmp.Or(c.InboxDays, 365)
 	c.DisableAfter = cmp.Or(c.DisableAfter, 5*24*time.Hour)
+	c.MaxDepth = cmp.Or(c.MaxDepth, 3)
+	c.StormTransaction = cmp.Or(c.StormTransaction, 1000)
+	c.StormMinute = cmp.Or(c.StormMinute, 10000)
 	c.ReadCoalescing = cmp.Or(c.ReadCoalescing, CoalesceAuto)
 	c.HeartbeatInterval = cmp.Or(c.HeartbeatInterval, 10*time.Second)
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, 20*time.Second)
@@ -296,6 +310,14 @@ func (c Config) Validate() error {
 	if c.DestinationRate != "" {
 		if _, err := actions.ParseRate(c.DestinationRate); err != nil {
 			bad("destination-rate", "%v", err)
+		}
+	}
+	if c.MaxDepth < 1 || c.MaxDepth > workflow.MaxDepthLimit {
+		bad("max-depth", "%d is out of range. Use 1 to %d", c.MaxDepth, workflow.MaxDepthLimit)
+	}
+	for setting, n := range map[string]int{"storm-transaction": c.StormTransaction, "storm-minute": c.StormMinute} {
+		if n != StormOff && (n < 1 || n > workflow.MaxStorm) {
+			bad(setting, "%d is out of range. Use 1 to %d, or off", n, workflow.MaxStorm)
 		}
 	}
 	if c.DisableAfter < time.Hour || c.DisableAfter > 365*24*time.Hour {

@@ -229,11 +229,13 @@ func (a *App) hold(ctx, work context.Context, held *bool) error {
 		eng, err = engine.New(engine.Config{
 			StateInSource: a.cfg.stateInSource(), ReadVersion: store.VersionFromRow, ReadTable: store.TableFromRow,
 			Described: tables.out, Lost: a.lost, Logger: a.log,
+			MaxDepth: int32(a.cfg.MaxDepth), StormTransaction: stormLimit(a.cfg.StormTransaction), StormMinute: stormLimit(a.cfg.StormMinute),
 		}, start, rec, a.judge,
 			engine.Hooks{
 				Confirm: stream.Confirm, Recorded: a.recorded, Heartbeat: heartbeat.Seen,
 				Verdicts: a.health.changed, Withdrawn: a.health.withdrawn, Uncaptured: a.capturer.want,
 				Undescribed: tables.want, Reserve: a.executor.Reserve, Deliver: a.executor.Recorded,
+				Storm: a.storm,
 			}, a.engine)
 		return err
 	})
@@ -419,7 +421,7 @@ func (a *App) start(ctx context.Context, stream *cdc.Stream, h *store.Held) (eng
 		a.log.WarnContext(ctx, "the server was promoted; nothing recorded is affected", "timeline", sys.Timeline, "before", h.Timeline)
 	}
 	start := engine.Start{
-		Checkpoint: cp, Snapshot: h.Snapshot, NextSurrogate: h.NextSurrogate, Failures: h.Failures, OpenBig: h.OpenBig,
+		Checkpoint: cp, Snapshot: h.Snapshot, NextSurrogate: h.NextSurrogate, Failures: h.Failures, OpenBig: h.OpenBig, Storms: h.Storms,
 	}
 	var versions, tables []store.VersionRef
 	refs := make(map[workflow.AppliedKind]map[string]int32)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -188,11 +189,10 @@ func (a *App) evaluate(ctx context.Context, c *match.Compiled, recorded *workflo
 	if err != nil {
 		return "", 0, err
 	}
-	v, err := versionOf(c.Workflow)
-	if err != nil {
+	v := workflow.Version{WorkflowID: c.WorkflowID, TenantID: c.TenantID, Status: c.Status, Version: c.Version}
+	if v.Document, err = json.Marshal(c.Workflow); err != nil {
 		return "", 0, err
 	}
-	v.TenantID, v.Status, v.Version = c.TenantID, c.Status, c.Version
 	result := trial.Simulate(trial.Input{Version: v, Change: changed, Judge: a.judgeElsewhere})
 	switch result.Answer {
 	case trial.Fires, trial.Depends: // the gate decides

@@ -59,6 +59,9 @@ var settings = []struct {
 	{Setting{"destination-rate", "RATE", "", "How many attempts to one destination of a tenant there may be, all workers together: 10/s, 600/m, 1000/h", false}, text(func(c *Config) *string { return &c.DestinationRate })},
 	{Setting{"disable-after", "DURATION", "120h", "After how long of nothing but failures a destination is disabled", false}, duration(func(c *Config) *time.Duration { return &c.DisableAfter })},
 	{Setting{"egress-allow", "CIDRS", "", "Private ranges that actions may reach, comma-separated; http is allowed there", false}, setPrefixes},
+	{Setting{"max-depth", "N", "3", "How many executions may lead to one another (rowbell.set_chain) before a workflow is stopped", false}, number(func(c *Config) *int { return &c.MaxDepth })},
+	{Setting{"storm-transaction", "N", "1000", "How many matches of a workflow in one transaction are delivered before the rest is held, or off", false}, numberOrOff(func(c *Config) *int { return &c.StormTransaction })},
+	{Setting{"storm-minute", "N", "10000", "How many in one minute, or off", false}, numberOrOff(func(c *Config) *int { return &c.StormMinute })},
 	{Setting{"directory-roles", "SQL", "", "Query that returns the roles of an actor, $1, in a tenant, $2, as one column of text", false}, text(func(c *Config) *string { return &c.DirectoryRoles })},
 	{Setting{"directory-users", "SQL", "", "Query that returns the users with the ids $1, a text[], in a tenant, $2: columns id, and any of name, email, phone, locale, zone", false}, text(func(c *Config) *string { return &c.DirectoryUsers })},
 	{Setting{"directory-role-members", "SQL", "", "Query that returns who has the role $1 in a tenant, $2: column id, or those of directory-users", false}, text(func(c *Config) *string { return &c.DirectoryRoleMembers })},
@@ -273,6 +276,20 @@ func number(field func(*Config) *int) func(*Config, string) error {
 			return fmt.Errorf("%q is not a whole number above zero", s)
 		}
 		*field(c) = n
+		return nil
+	}
+}
+
+// numberOrOff is number, or off for StormOff.
+func numberOrOff(field func(*Config) *int) func(*Config, string) error {
+	return func(c *Config, s string) error {
+		if strings.EqualFold(strings.TrimSpace(s), "off") {
+			*field(c) = StormOff
+			return nil
+		}
+		if err := number(field)(c, s); err != nil {
+			return fmt.Errorf("%w, nor off", err)
+		}
 		return nil
 	}
 }

@@ -119,6 +119,8 @@ type Held struct {
 	Failures []workflow.FailureCount
 	// OpenBig is the transaction of which only parts are recorded; nil if there is none.
 	OpenBig *workflow.Big
+	// Storms are the executions that were recorded lately, by workflow.
+	Storms workflow.StormCounts
 }
 
 // Acquire takes the slot's checkpoint: whoever held it before can write no more. It is
@@ -216,7 +218,8 @@ where stream = $1 and commit_lsn = $2::text::pg_lsn and status = 'open'`, p.Stre
 	case !errors.Is(err, pgx.ErrNoRows):
 		return err
 	}
-	return nil
+	h.Storms, err = readStorms(ctx, tx, p)
+	return err
 }
 
 // Adopt notes that the slot's server is on another timeline now, after a promotion

@@ -114,7 +114,7 @@ const leasedColumns = `coalesce(t.execution_id, ''), coalesce(t.action, 0::int2)
 	coalesce(t."order", 0), coalesce(t.priority, 0), coalesce(t.attempts, 0::int2), coalesce(t.base, 0::int2), coalesce(t.lane, 0), coalesce(t.addressed, false), coalesce(t.sole, false),
 	coalesce(t.committed_at, 'epoch'), coalesce(e.event_id, ''), coalesce(e.stream, 0), coalesce((e.commit_lsn - '0/0')::int8, 0),
 	coalesce(e.seq, 0), coalesce(e.side, 0::int2), coalesce(e.table_ref, 0), coalesce(e.op::text, ''), coalesce(e.tenant_id, ''),
-	coalesce(e.row_key, ''), coalesce(e.domain, ''), coalesce(t.xid, 0), t.address::text, case when pg_column_size(e.data) <= 32768 then e.data end`
+	coalesce(e.row_key, ''), coalesce(e.domain, ''), coalesce(t.xid, 0), t.address::text, e.chain::text, case when pg_column_size(e.data) <= 32768 then e.data end`
 
 const leasedJoins = `left join rowbell.event e on e.event_id = left(t.execution_id, 26) and e.committed_at = t.committed_at`
 
@@ -209,11 +209,11 @@ func (q *Queue) name(ctx context.Context, conn *pgx.Conn, list []*workflow.Lease
 func scanLeased(row pgx.Rows, before ...any) (*workflow.Leased, error) {
 	var op string
 	var lsn, xid int64
-	var address *string
+	var address, chain *string
 	l, e := &workflow.Leased{}, &workflow.Event{}
 	err := row.Scan(append(before, &l.ExecutionID, &l.Action, &l.VersionRef, &l.Recipient, &l.Kind, &l.Order, &l.Priority, &l.Attempts, &l.Base, &l.Lane,
 		&l.Addressed, &l.Sole, &e.CommittedAt, &e.ID, &e.Position.Stream, &lsn, &e.Position.Seq, &e.Side, &e.TableRef, &op,
-		&e.TenantID, &e.RowKey, &e.Domain, &xid, &address, &e.Data)...)
+		&e.TenantID, &e.RowKey, &e.Domain, &xid, &address, &chain, &e.Data)...)
 	if err != nil || l.ExecutionID == "" {
 		return nil, err
 	}
@@ -223,6 +223,11 @@ func scanLeased(row pgx.Rows, before ...any) (*workflow.Leased, error) {
 	}
 	if e.Domain != "" {
 		e.Table = workflow.DomainPrefix + e.Domain
+	}
+	if chain != nil {
+		if c, err := workflow.ParseChain([]byte(*chain)); err == nil {
+			e.Chain = &c
+		}
 	}
 	if e.ID != "" { // it is there as long as a delivery is pending: retention sees to that
 		e.CommittedAt, e.Position.CommitLSN, e.Op = e.CommittedAt.UTC(), change.LSN(lsn), opOf(op)

@@ -166,9 +166,9 @@ var (
 
 var sectionSpecs = [nSections]sectionSpec{
 	secEvents: {
-		`insert into rowbell.event (event_id, commit_lsn, stream, seq, side, committed_at, table_ref, op, tenant_id, row_key, data, domain)
+		`insert into rowbell.event (event_id, commit_lsn, stream, seq, side, committed_at, table_ref, op, tenant_id, row_key, data, domain, chain)
 	select u.* from %s u, c`,
-		[]elem{tText, tLSN, tInt4, tInt4, tInt2, tTime, tInt4, tChar, tText, tText, tJSON, tText},
+		[]elem{tText, tLSN, tInt4, tInt4, tInt2, tTime, tInt4, tChar, tText, tText, tJSON, tText, tJSON},
 	},
 	secSettled: {
 		`insert into rowbell.execution (id, committed_at, version_ref, priority, status, error, result, executed_at, settled_at)
@@ -205,7 +205,7 @@ var sectionSpecs = [nSections]sectionSpec{
 	},
 	secBig: {
 		`insert into rowbell.big_transaction (stream, commit_lsn, committed_at, status, updated_at) select u.*, c.t from %s u, c
-	on conflict (stream, commit_lsn) do update set status = excluded.status, updated_at = excluded.updated_at`,
+	on conflict (stream, commit_lsn) do update set status = excluded.status, updated_at = excluded.updated_at where excluded.stream >= 0`,
 		[]elem{tInt4, tLSN, tTime, tText},
 	},
 	secFailures: {
@@ -287,6 +287,11 @@ func (r *Recorder) fill(b *workflow.Batch) error {
 		c[9].textOrNull(e.RowKey)
 		c[10].bytes(e.Data)
 		c[11].textOrNull(e.Domain)
+		if e.Chain == nil {
+			c[12].null()
+		} else {
+			c[12].bytes(e.Chain.JSON())
+		}
 	}
 	clear(r.shares)
 	for _, d := range b.Deliveries {
@@ -386,7 +391,10 @@ func (r *Recorder) queued(d *workflow.Delivery) {
 	c[6].text(d.Kind)
 	c[7].bool(sh.n == 1)
 	c[8].bool(d.Addressed)
-	if x.BigRef {
+	if x.Storm != 0 {
+		c[9].int8(int64(x.Storm))
+		c[10].int4(workflow.StormStream(x.VersionRef))
+	} else if x.BigRef {
 		c[9].int8(int64(x.Event.Position.CommitLSN))
 		c[10].int4(x.Event.Position.Stream)
 	} else {
@@ -396,7 +404,7 @@ func (r *Recorder) queued(d *workflow.Delivery) {
 	waits := d.Order > sh.first
 	c[11].int8(d.Lane)
 	c[12].bool(waits)
-	c[13].bool(d.Leased && !waits && !x.BigRef)
+	c[13].bool(d.Leased && !waits && !x.BigRef && x.Storm == 0)
 	if d.Addressed || x.Event.XID == 0 {
 		c[14].null()
 	} else {

@@ -202,8 +202,9 @@ and not exists (select from rowbell.execution_open o where o.id >= e.event_id ||
 			`delete from rowbell.failure_count f where f.hour < (select max(hour) from rowbell.failure_count g where g.slot = f.slot) - make_interval(days => $1::int)
 and $2::int is not null`,
 			`delete from rowbell.big_transaction b where b.committed_at < clock_timestamp() - make_interval(days => $1::int)
-and $2::int is not null and b.status in ('released', 'skipped')
+and $2::int is not null and b.status in ('released', 'skipped', 'discarded')
 and not exists (select from rowbell.queue q where q.big_lsn = b.commit_lsn and q.big_stream = b.stream)`,
+			`delete from rowbell.replay r where r.ended_at < clock_timestamp() - make_interval(days => $2::int) and $1::int is not null`,
 		} {
 			if _, err := tx.Exec(ctx, sql, keepDays, keptDays); err != nil {
 				return err

@@ -4,6 +4,8 @@ import (
 	"hash/fnv"
 	"strconv"
 	"strings"
+
+	"github.com/rowbell/rowbell/pkg/change"
 )
 
 // AppendExecutionID appends the public id of an execution: the event's id, then the
@@ -49,6 +51,23 @@ func ParseDeliveryID(id string) (executionID string, action int16, recipient str
 // EventIDSize is how many characters an event's id has, with which that of its executions
 // begin.
 const EventIDSize = 26
+
+// StormID is the public id of a storm: the number of the workflow version, and the commit
+// LSN of the transaction in which the first match was held.
+func StormID(versionRef int32, at change.LSN) string {
+	return strconv.Itoa(int(versionRef)) + "-" + at.String()
+}
+
+// ParseStormID takes the public id of a storm apart.
+func ParseStormID(id string) (versionRef int32, at change.LSN, ok bool) {
+	ref, lsn, found := strings.Cut(id, "-")
+	n, err := strconv.ParseInt(ref, 10, 32)
+	at, lsnErr := change.ParseLSN(lsn)
+	if !found || err != nil || lsnErr != nil || n < 1 {
+		return 0, 0, false
+	}
+	return int32(n), at, true
+}
 
 // Lane is where deliveries of one tenant to one destination queue: a hash of both.
 func Lane(tenantID, destination string) int64 {

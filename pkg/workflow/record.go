@@ -40,6 +40,9 @@ type Event struct {
 	// RowKey is the key column values as text, joined by ","; "" without a key. Different
 	// rows have different keys, unless a key column is redacted or NULL.
 	RowKey string
+	// Chain is what led to it, as the application said; nil: it said nothing. Shared between
+	// events: read only.
+	Chain *Chain
 	// XID is the 64-bit xid of the transaction in the source; known only while it is recorded.
 	XID uint64
 	// Data is {"new": {…}, "old": {…}, "changed": […]|null, "unavailable": […],
@@ -59,6 +62,9 @@ type Execution struct {
 	Error      string // "" none
 	Result     []byte // JSON; nil none
 	BigRef     bool   // of a transaction that is recorded in parts
+	// Storm holds the execution's deliveries until an operator decides: the CommitLSN of a
+	// Big whose Stream is StormStream(VersionRef). 0: nothing holds them.
+	Storm change.LSN
 }
 
 // Delivery is one action of an execution that is to be delivered.
@@ -111,7 +117,29 @@ const (
 	BigReleased BigStatus = "released"
 	BigSkipped  BigStatus = "skipped"
 	BigHeld     BigStatus = "held"
+	// BigDiscarded is of a storm: its deliveries are cancelled.
+	BigDiscarded BigStatus = "discarded"
 )
+
+// StormStream is what stands for Stream in the row of big_transaction that holds a storm
+// of a workflow version: no stream is negative.
+func StormStream(versionRef int32) int32 { return -versionRef }
+
+// StormCounts are the executions that were recorded of workflows lately, for the storm
+// guard to go on from. It is read of what is recorded, so it is what was counted.
+type StormCounts struct {
+	Minute int64 // the newest one of commit time that an execution was recorded of, in minutes since 1970; 0 none
+	Counts []StormCount
+}
+
+// StormCount is of one workflow: executions recorded for changes of the newest minute, of
+// the one before, and of the transaction that the checkpoint stands in.
+type StormCount struct {
+	WorkflowID string
+	Newest     int32
+	Before     int32
+	InTxn      int32
+}
 
 // Big is a change to the row of a transaction that is recorded in parts.
 type Big struct {

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rowbell/rowbell/pkg/app"
+	"github.com/rowbell/rowbell/pkg/store"
+)
+
+// stormCommand has the commands about what the storm guard holds.
+func stormCommand() command {
+	return command{
+		name:  "storm",
+		args:  "COMMAND",
+		short: "List, release or discard what the storm guard holds",
+		long: `When a workflow matches more changes of one transaction, or in one minute, than it may
+(ROWBELL_STORM_TRANSACTION, ROWBELL_STORM_MINUTE; storm in its settings), the first ones are
+delivered, and the rest is recorded and held. Other workflows go on.`,
+		sub: []command{stormListCommand, stormReleaseCommand, stormDiscardCommand},
+	}
+}
+
+var stormListCommand = command{
+	name:  "list",
+	short: "List what is held, the newest first",
+	options: []option{
+		{"all", "", "What was released or discarded, too"},
+		{"json", "", "Write JSON"},
+	},
+	run: func(ctx context.Context, c *call) error {
+		return c.operate(func(o *app.Operator) error {
+			list, err := o.Storms(ctx, c.has("all"))
+			if err != nil {
+				return err
+			}
+			if c.has("json") {
+				if list == nil {
+					list = []store.Storm{}
+				}
+				return c.writeJSON(list)
+			}
+			if len(list) == 0 {
+				_, err := fmt.Fprintln(c.stdout, "The storm guard holds nothing.")
+				return err
+			}
+			rows := [][]string{{"STORM", "STATUS", "WORKFLOW", "VERSION", "SINCE", "EXECUTIONS", "DECIDED BY"}}
+			for i := range list {
+				s := &list[i]
+				rows = append(rows, []string{s.ID, string(s.Status), s.WorkflowID, fmt.Sprint(s.Version), when(s.CommittedAt), fmt.Sprint(s.Executions), dash(s.DecidedBy)})
+			}
+			writeTable(c.stdout, rows)
+			return nil
+		})
+	},
+}
+
+// decide does the same with each storm that is named, and says what it was.
+func (c *call) decide(word string, do func(o *app.Operator, name string) ([]store.Storm, error)) error {
+	return c.operate(func(o *app.Operator) error {
+		return c.each(func(name string) error {
+			list, err := do(o, name)
+			for i := range list {
+				s := &list[i]
+				_, _ = fmt.Fprintf(c.stdout, "storm %s of workflow %s is %s: %s\n", s.ID, s.WorkflowID, word, several(s.Executions, "execution"))
+			}
+			return err
+		})
+	})
+}
+
+var stormReleaseCommand = command{
+	name:    "release",
+	args:    "STORM|WORKFLOW…",
+	short:   "Deliver what is held of a storm, or of a workflow",
+	options: []option{actorOption},
+	run: func(ctx context.Context, c *call) error {
+		return c.decide("released", func(o *app.Operator, name string) ([]store.Storm, error) { return o.ReleaseStorm(ctx, name, c.actor()) })
+	},
+}
+
+var stormDiscardCommand = command{
+	name:    "discard",
+	args:    "STORM|WORKFLOW…",
+	short:   "Cancel what is held of a storm, or of a workflow",
+	long:    `Its executions become cancelled. To run them after all: rowbell replay --status cancelled.`,
+	options: []option{actorOption},
+	run: func(ctx context.Context, c *call) error {
+		return c.decide("discarded", func(o *app.Operator, name string) ([]store.Storm, error) { return o.DiscardStorm(ctx, name, c.actor()) })
+	},
+}

@@ -1,0 +1,64 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rowbell/rowbell/pkg/admin"
+	"github.com/rowbell/rowbell/pkg/store"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// stormLimit is a setting as the engine takes it.
+func stormLimit(n int) int32 {
+	if n == StormOff {
+		return 0
+	}
+	return int32(n)
+}
+
+// storm is told of matches that are held from now on.
+func (a *App) storm(workflowID, stormID, what string) {
+	a.log.Warn("a workflow "+what+": the rest is held until somebody decides", "workflow_id", workflowID, "storm_id", stormID,
+		"mend", "rowbell storm release "+stormID+", or rowbell storm discard "+stormID)
+}
+
+// Storms lists what the storm guard holds, the newest first; with all, what it has held
+// too.
+func (o *Operator) Storms(ctx context.Context, all bool) ([]store.Storm, error) {
+	const most = 1000
+	return o.app.state.Storms(ctx, all, most)
+}
+
+// ReleaseStorm lets what is held of a storm, or of a workflow, be delivered. Returns
+// ErrNotFound if nothing of that name is held.
+func (o *Operator) ReleaseStorm(ctx context.Context, name, by string) ([]store.Storm, error) {
+	return o.app.state.DecideStorm(ctx, name, workflow.BigReleased, by)
+}
+
+// DiscardStorm cancels what is held of a storm, or of a workflow. It can be replayed.
+// Returns ErrNotFound if nothing of that name is held.
+func (o *Operator) DiscardStorm(ctx context.Context, name, by string) ([]store.Storm, error) {
+	return o.app.state.DecideStorm(ctx, name, workflow.BigDiscarded, by)
+}
+
+// checkStorm warns while something is held.
+func (a *App) checkStorm(ctx context.Context) (string, error) {
+	const most = 100
+	list, err := a.state.Storms(ctx, false, most)
+	if err != nil {
+		return "", &admin.Problem{Message: "what the storm guard holds can't be read: " + Redact(err.Error()), Mend: "rowbell check", Warning: true}
+	}
+	if len(list) == 0 {
+		return "the storm guard holds nothing", nil
+	}
+	n := 0
+	for i := range list {
+		n += list[i].Executions
+	}
+	oldest := &list[len(list)-1]
+	return "", &admin.Problem{
+		Message: fmt.Sprintf("the storm guard holds %d executions in %d storms, the first of workflow %s", n, len(list), oldest.WorkflowID),
+		Mend:    "rowbell storm list", Warning: true,
+	}
+}
