@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/rowbell/rowbell/actions"
 	"github.com/rowbell/rowbell/actions/publish"
+	"github.com/rowbell/rowbell/pkg/secret"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
@@ -108,7 +110,8 @@ type Config struct {
 	// NATSPrefix is what the subjects of a tenant's workflows begin with, {tenant} standing
 	// for its id. Defaults to publish.DefaultPrefix.
 	NATSPrefix string
-	// SecretKey seals secrets: 32 bytes. Defaults to none: workflows with secrets are broken.
+	// SecretKey seals secrets: 32 bytes, and behind them those of older keys, which only open.
+	// Defaults to none: workflows with secrets are broken.
 	SecretKey Secret
 	// ReadCoalescing says whether a backlog is read in fewer, bigger reads.
 	// Defaults to CoalesceAuto.
@@ -203,6 +206,15 @@ func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String()))
 
 // MarshalText is String, for encoders.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// SecretKeys are the keys of SecretKey one by one; the first one seals and signs.
+func (c Config) SecretKeys() [][]byte {
+	var keys [][]byte
+	for key := range slices.Chunk(c.SecretKey, secret.KeySize) {
+		keys = append(keys, key)
+	}
+	return keys
+}
 
 // WithDefaults returns the configuration with a default in each field that had none.
 func (c Config) WithDefaults() Config {
@@ -330,8 +342,11 @@ func (c Config) Validate() error {
 	if err := publish.CheckPrefix(c.NATSPrefix); err != nil {
 		bad("nats-prefix", "%v", err)
 	}
-	if n := len(c.SecretKey); n != 0 && n != 32 {
+	switch n := len(c.SecretKey); {
+	case n%secret.KeySize != 0:
 		bad("secret-key", "%d bytes, not 32. Make one with: openssl rand -base64 32", n)
+	case n > secret.MostKeys*secret.KeySize:
+		bad("secret-key", "%d keys, more than %d. Take away those that nothing is sealed with any more: rowbell secret status", n/secret.KeySize, secret.MostKeys)
 	}
 	switch c.ReadCoalescing {
 	case CoalesceAuto, CoalesceOn, CoalesceOff:

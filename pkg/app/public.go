@@ -18,7 +18,7 @@ func (a *App) prepareSigner() error {
 		return nil
 	}
 	var err error
-	a.signer, err = preference.NewSigner(a.cfg.SecretKey)
+	a.signer, err = preference.NewSigner(a.cfg.SecretKeys()...)
 	return err
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
+	"github.com/rowbell/rowbell/pkg/secret"
 	"github.com/rowbell/rowbell/pkg/spelling"
 )
 
@@ -77,7 +78,7 @@ var settings = []struct {
 	{Setting{"nats-url", "URL", "", "NATS server with JetStream, for actions of kind publish: nats://user:password@host:4222", true}, text(func(c *Config) *string { return &c.NATSURL })},
 	{Setting{"nats-creds", "FILE", "", "Credentials of a NATS account's user, as nsc writes them", false}, text(func(c *Config) *string { return &c.NATSCreds })},
 	{Setting{"nats-prefix", "SUBJECT", "rowbell.{tenant}", "What the subjects of a tenant's workflows begin with", false}, text(func(c *Config) *string { return &c.NATSPrefix })},
-	{Setting{"secret-key", "BASE64", "", "Key that seals secrets, 32 bytes; without it workflows with secrets are broken", true}, setSecretKey},
+	{Setting{"secret-key", "BASE64", "", "Key that seals secrets, 32 bytes; older ones, which only open, behind commas; without a key workflows with secrets are broken", true}, setSecretKey},
 	{Setting{"read-coalescing", "MODE", "auto", "Fewer, bigger reads of a backlog: auto (when the source is on this machine), on, off", false}, text(func(c *Config) *CoalesceMode { return &c.ReadCoalescing })},
 	{Setting{"heartbeat-interval", "DURATION", "10s", "How often a message goes round through the slot", false}, duration(func(c *Config) *time.Duration { return &c.HeartbeatInterval })},
 	{Setting{"drain-timeout", "DURATION", "20s", "How long an orderly stop may take", false}, duration(func(c *Config) *time.Duration { return &c.DrainTimeout })},
@@ -329,14 +330,23 @@ func setPrefixes(c *Config, s string) error {
 }
 
 func setSecretKey(c *Config, s string) error {
-	s = strings.TrimSpace(s)
-	key, err := base64.StdEncoding.DecodeString(s)
-	if err != nil {
-		if key, err = base64.RawStdEncoding.DecodeString(s); err != nil {
-			return errors.New("not base64. Make a key with: openssl rand -base64 32")
+	c.SecretKey = nil
+	for i, part := range strings.Split(s, ",") {
+		part = strings.TrimSpace(part)
+		key, err := base64.StdEncoding.DecodeString(part)
+		if err != nil {
+			key, err = base64.RawStdEncoding.DecodeString(part)
 		}
+		switch {
+		case err != nil && i == 0:
+			return errors.New("not base64. Make a key with: openssl rand -base64 32")
+		case err != nil:
+			return fmt.Errorf("key %d, behind a comma, is not base64. Make a key with: openssl rand -base64 32", i+1)
+		case len(key) != secret.KeySize && strings.Contains(s, ","):
+			return fmt.Errorf("key %d has %d bytes, not %d. Make a key with: openssl rand -base64 32", i+1, len(key), secret.KeySize)
+		}
+		c.SecretKey = append(c.SecretKey, key...)
 	}
-	c.SecretKey = key
 	return nil
 }
 

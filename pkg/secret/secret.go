@@ -6,6 +6,9 @@
 // to another tenant or name opens nothing. A key of its own is derived for that from
 // ROWBELL_SECRET_KEY by HKDF (RFC 5869); another derived value, the key's id, stands
 // beside each sealed secret and says which key it wants.
+//
+// There may be several keys: the first one seals, and all open. That is how keys are
+// changed, without a moment in which something can't be opened.
 package secret
 
 import (
@@ -21,58 +24,88 @@ import (
 // KeySize is how many bytes a key has.
 const KeySize = 32
 
-// ErrOtherKey says that a secret was sealed with another key than the one there is.
-var ErrOtherKey = errors.New("it was sealed with another ROWBELL_SECRET_KEY; set that one, or write the secret again")
+// MostKeys is how many keys there may be.
+const MostKeys = 10
+
+// ErrOtherKey says that a secret was sealed with a key that there is not.
+var ErrOtherKey = errors.New("it was sealed with another ROWBELL_SECRET_KEY; add that one behind a comma, or write the secret again")
 
 // ErrDamaged says that what is stored is not what was sealed for this tenant and name.
 var ErrDamaged = errors.New("what is stored of it can't be opened: it was changed, or copied from another tenant or name; write the secret again")
 
 // Key seals and opens. It is immutable, and its methods may be called from any goroutine.
 type Key struct {
-	id   string
-	aead cipher.AEAD
+	id    string // of the key that seals
+	older []string
+	aeads map[string]cipher.AEAD // by id
 }
 
-// NewKey takes the 32 bytes of ROWBELL_SECRET_KEY.
+// NewKey takes the 32 bytes of each key of ROWBELL_SECRET_KEY, one behind the other: the
+// first one seals.
 func NewKey(raw []byte) (*Key, error) {
-	if len(raw) != KeySize {
-		return nil, fmt.Errorf("a secret key has %d bytes, not %d", KeySize, len(raw))
+	n := len(raw) / KeySize
+	if len(raw)%KeySize != 0 || n < 1 || n > MostKeys {
+		return nil, fmt.Errorf("secret keys have %d bytes each, and there may be 1 to %d of them: %d bytes are not that", KeySize, MostKeys, len(raw))
 	}
-	derive := func(what string, n int) ([]byte, error) { return hkdf.Key(sha256.New, raw, nil, "rowbell "+what, n) }
-	id, err := derive("key id", 8)
-	if err != nil {
-		return nil, err
+	k := &Key{aeads: make(map[string]cipher.AEAD, n)}
+	for i := range n {
+		id, aead, err := derive(raw[i*KeySize : (i+1)*KeySize])
+		if err != nil {
+			return nil, err
+		}
+		if k.aeads[id] != nil {
+			continue // the same key twice
+		}
+		k.aeads[id] = aead
+		if i == 0 {
+			k.id = id
+		} else {
+			k.older = append(k.older, id)
+		}
 	}
-	key, err := derive("seal secrets, AES-256-GCM", KeySize)
+	return k, nil
+}
+
+// derive derives from one key its id and what seals.
+func derive(raw []byte) (id string, aead cipher.AEAD, err error) {
+	derived := func(what string, n int) ([]byte, error) { return hkdf.Key(sha256.New, raw, nil, "rowbell "+what, n) }
+	name, err := derived("key id", 8)
 	if err != nil {
-		return nil, err
+		return "", nil, err
+	}
+	key, err := derived("seal secrets, AES-256-GCM", KeySize)
+	if err != nil {
+		return "", nil, err
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		return nil, err
+	if aead, err = cipher.NewGCMWithRandomNonce(block); err != nil {
+		return "", nil, err
 	}
-	return &Key{id: hex.EncodeToString(id), aead: aead}, nil
+	return hex.EncodeToString(name), aead, nil
 }
 
-// ID names the key, and tells nothing of it: 16 hexadecimal digits.
+// ID names the key that seals, and tells nothing of it: 16 hexadecimal digits.
 func (k *Key) ID() string { return k.id }
+
+// OlderIDs name the keys that only open.
+func (k *Key) OlderIDs() []string { return k.older }
 
 // Seal encrypts a secret for a tenant ("" = operators) and a name.
 func (k *Key) Seal(plain, tenantID, name string) []byte {
-	return k.aead.Seal(nil, nil, []byte(plain), bound(tenantID, name))
+	return k.aeads[k.id].Seal(nil, nil, []byte(plain), bound(tenantID, name))
 }
 
-// Open decrypts what Seal made for the same tenant and name. Returns ErrOtherKey if
-// keyID is not this key's, and ErrDamaged if it can't be opened.
+// Open decrypts what Seal made for the same tenant and name, with the key that keyID
+// names. Returns ErrOtherKey if there is no such key, and ErrDamaged if it can't be opened.
 func (k *Key) Open(sealed []byte, keyID, tenantID, name string) (string, error) {
-	if keyID != k.id {
+	aead := k.aeads[keyID]
+	if aead == nil {
 		return "", ErrOtherKey
 	}
-	plain, err := k.aead.Open(nil, nil, sealed, bound(tenantID, name))
+	plain, err := aead.Open(nil, nil, sealed, bound(tenantID, name))
 	if err != nil {
 		return "", ErrDamaged
 	}

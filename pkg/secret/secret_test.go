@@ -96,3 +96,49 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// Several keys: the first seals, all open what they have sealed, and no other.
+func TestSeveralKeys(t *testing.T) {
+	t.Parallel()
+	raw := make([]byte, 3*KeySize)
+	_, _ = rand.Read(raw)
+	one := func(n int) []byte { return raw[n*KeySize : (n+1)*KeySize] }
+	var keys [3]*Key
+	for n := range keys {
+		k, err := NewKey(one(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[n] = k
+	}
+	both, err := NewKey(raw[:2*KeySize])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if both.ID() != keys[0].ID() || len(both.OlderIDs()) != 1 || both.OlderIDs()[0] != keys[1].ID() {
+		t.Errorf("its ids are %s and %v", both.ID(), both.OlderIDs())
+	}
+	for n, k := range keys[:2] {
+		if got, err := both.Open(k.Seal("plain", "acme", "hook"), k.ID(), "acme", "hook"); got != "plain" || err != nil {
+			t.Errorf("of key %d: %q, %v", n, got, err)
+		}
+	}
+	if _, err := both.Open(keys[2].Seal("plain", "acme", "hook"), keys[2].ID(), "acme", "hook"); !errors.Is(err, ErrOtherKey) {
+		t.Errorf("of a third key: %v", err)
+	}
+	if _, err := both.Open(keys[1].Seal("plain", "acme", "hook"), keys[0].ID(), "acme", "hook"); !errors.Is(err, ErrDamaged) {
+		t.Errorf("under another's id: %v", err)
+	}
+	if got, err := keys[0].Open(both.Seal("plain", "acme", "hook"), keys[0].ID(), "acme", "hook"); got != "plain" || err != nil {
+		t.Errorf("the first key alone: %q, %v", got, err)
+	}
+	twice, err := NewKey(append(append([]byte(nil), one(0)...), one(0)...))
+	if err != nil || len(twice.OlderIDs()) != 0 {
+		t.Errorf("the same key twice: %v, %v", twice.OlderIDs(), err)
+	}
+	for _, n := range []int{0, 31, 33, 63, (MostKeys + 1) * KeySize} {
+		if _, err := NewKey(make([]byte, n)); err == nil {
+			t.Errorf("%d bytes are taken for keys", n)
+		}
+	}
+}

@@ -147,3 +147,54 @@ func (s *Source) CountSecrets(ctx context.Context) (plain, sealed int, err error
 	}
 	return plain, sealed, nil
 }
+
+// ResealSecrets puts what reseal makes of them in the place of secrets that one of the
+// older keys has sealed, at most limit of them, and returns how many it looked at. reseal
+// returns nil for what it can't open, which stays as it is. Those that another process is
+// sealing are left to it. after is the id of the last secret that was looked at before; ""
+// to begin.
+func (s *Source) ResealSecrets(ctx context.Context, after string, limit int, keyID string, older []string, reseal func(StoredSecret) []byte) (last string, n int, err error) {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `select `+secretColumns+` from rowbell.secret where id > $1 and plain is null and key_id = any ($2) order by id limit $3 for update skip locked`,
+			after, older, limit)
+		if err != nil {
+			return err
+		}
+		secrets, err := pgx.CollectRows(rows, pgx.RowToStructByPos[StoredSecret])
+		if err != nil || len(secrets) == 0 {
+			return err
+		}
+		b := &pgx.Batch{}
+		for _, secret := range secrets {
+			if sealed := reseal(secret); sealed != nil {
+				b.Queue(`update rowbell.secret set sealed = $2, key_id = $3, sealed_at = clock_timestamp() where id = $1`, secret.ID, sealed, keyID)
+			}
+		}
+		last, n = secrets[len(secrets)-1].ID, len(secrets)
+		if b.Len() == 0 {
+			return nil
+		}
+		return tx.SendBatch(ctx, b).Close()
+	})
+	if err != nil {
+		return "", 0, sourceError("seal secrets with another key", err)
+	}
+	return last, n, nil
+}
+
+// SecretKeys counts the sealed secrets by the id of the key that has sealed them; "" counts
+// those that are not sealed yet.
+func (s *Source) SecretKeys(ctx context.Context) (map[string]int, error) {
+	const what = "count rowbell.secret by key"
+	rows, err := s.pool.Query(ctx, `select case when plain is null then coalesce(key_id, '?') else '' end, count(*)::int4 from rowbell.secret group by 1`)
+	if err != nil {
+		return nil, sourceError(what, err)
+	}
+	counts := make(map[string]int)
+	var id string
+	var n int
+	if _, err := pgx.ForEachRow(rows, []any{&id, &n}, func() error { counts[id] = n; return nil }); err != nil {
+		return nil, sourceError(what, err)
+	}
+	return counts, nil
+}
