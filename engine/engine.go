@@ -113,10 +113,9 @@ type Hooks struct {
 	// Undescribed asks for what the catalog says of a captured table that the stream
 	// hasn't described yet.
 	Undescribed func(schema, table string)
-	// Storm says that matches of a workflow are held from now on, under the id of a storm, and
-	// what there was too much of. The batch with them is still to be recorded, and whoever
-	// takes the slot after a failure may say it again.
-	Storm func(workflowID, stormID, what string)
+	// Alert is what the owner of a workflow is to be told: that it was stopped in a loop, or
+	// that matches of it are held. It may come again, with the same key.
+	Alert func(workflow.Alert)
 	// Heartbeat is called with each heartbeat that came through the slot.
 	Heartbeat func(content string)
 }
@@ -148,6 +147,7 @@ type Engine struct {
 	failures map[failureKey]*failure
 	openBig  *workflow.Big
 	storms   storms
+	loopTold map[string]time.Time // hour for which the owner of a workflow was told of a loop
 
 	bindings map[*change.Relation]*binding
 	last     *binding // of the relation last seen
@@ -191,6 +191,7 @@ func New(cfg Config, start Start, rec recorder, judge match.Judge, hooks Hooks, 
 		tables:   make(map[string]*Table),
 		failures: make(map[failureKey]*failure),
 		openBig:  start.OpenBig,
+		loopTold: make(map[string]time.Time),
 		storms:   newStorms(start.Storms, start.Checkpoint),
 		bindings: make(map[*change.Relation]*binding),
 		batch:    newBatch(start.Checkpoint),

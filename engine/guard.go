@@ -17,11 +17,46 @@ func (e *Engine) loops(c *match.Compiled) bool {
 	return chain != nil && chain.Depth >= cmp.Or(c.Limits.MaxDepth, e.cfg.MaxDepth)
 }
 
-// loopError says so.
+// loopError says so, and tells the owner, once in an hour of commit time.
 func (e *Engine) loopError(c *match.Compiled, ev *workflow.Event) string {
 	chain := ev.Next(c.WorkflowID)
-	return fmt.Sprintf("stopped: loop: %s (depth %d): each of these led to the next, and at most %d may; if that is meant, raise max_depth in the workflow's settings",
+	why := fmt.Sprintf("stopped: loop: %s (depth %d): each of these led to the next, and at most %d may; if that is meant, raise max_depth in the workflow's settings",
 		chain.Path(), chain.Depth, cmp.Or(c.Limits.MaxDepth, e.cfg.MaxDepth))
+	hour := ev.CommittedAt.UTC().Truncate(time.Hour)
+	if e.hooks.Alert == nil || e.loopTold[c.WorkflowID].Equal(hour) {
+		return why
+	}
+	if len(e.loopTold) >= mostTold {
+		clear(e.loopTold)
+	}
+	e.loopTold[c.WorkflowID] = hour
+	e.hooks.Alert(workflow.Alert{
+		Key: fmt.Sprintf("loop/%s/%s", c.WorkflowID, hour.Format(time.RFC3339)), Kind: workflow.AlertLoop, TenantID: c.TenantID, WorkflowID: c.WorkflowID,
+		Subject: "workflow " + nameOf(c) + " went round in a loop, and was stopped",
+		Text:    why + ".\nThe first such execution of this hour is of event " + ev.ID + ": rowbell workflow explain " + ev.ID + "\n",
+		At:      ev.CommittedAt,
+	})
+	return why
+}
+
+// mostTold is of how many workflows it is known that their owners were told.
+const mostTold = 10_000
+
+func nameOf(c *match.Compiled) string { return cmp.Or(c.Workflow.Name, c.WorkflowID) }
+
+// alertStorm tells the owner that matches are held from now on. The batch with them is
+// still to be recorded, and whoever takes the slot after a failure may say it again.
+func (e *Engine) alertStorm(c *match.Compiled, id, what string) {
+	if e.hooks.Alert == nil {
+		return
+	}
+	e.hooks.Alert(workflow.Alert{
+		Key: "storm/" + id, Kind: workflow.AlertStorm, TenantID: c.TenantID, WorkflowID: c.WorkflowID,
+		Subject: "workflow " + nameOf(c) + " " + what,
+		Text: "The first of them are delivered; the rest is held until somebody decides. Deliver them: rowbell storm release " + id +
+			"\nCancel them: rowbell storm discard " + id + "\nIf so many are meant, raise storm in the workflow's settings.\n",
+		At: e.txn.committedAt,
+	})
 }
 
 // storm is what a workflow has matched lately. Counts go by the minute of commit time, and
@@ -126,9 +161,7 @@ func (e *Engine) guard(c *match.Compiled, hold bool) change.LSN {
 			Stream: workflow.StormStream(c.Ref), CommitLSN: key, CommittedAt: e.txn.committedAt, Status: workflow.BigHeld,
 		})
 		e.counts.storms++
-		if e.hooks.Storm != nil {
-			e.hooks.Storm(c.WorkflowID, workflow.StormID(c.Ref, key), what)
-		}
+		e.alertStorm(c, workflow.StormID(c.Ref, key), what)
 	}
 	e.counts.held++
 	return key

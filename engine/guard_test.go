@@ -9,6 +9,7 @@ import (
 
 	"github.com/rowbell/rowbell/engine"
 	"github.com/rowbell/rowbell/pkg/pgtest"
+	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
 // A chain is followed as far as the application hands it on, and stopped at its limit, in
@@ -73,6 +74,9 @@ func TestLoop(t *testing.T) {
 		t.Errorf("the events have the depths %s", got)
 	}
 	r.stop(t)
+	if n := len(r.alerts); n < 2 || n > 4 || r.alerts[0].Kind != workflow.AlertLoop || !strings.HasPrefix(r.alerts[0].Key, "loop/hook/") || !strings.Contains(r.alerts[0].Text, "(depth 4)") {
+		t.Errorf("the owners are told %+v", r.alerts)
+	}
 	again := s.drain(t, slot, holdLittle, resplit(pgtest.Rand(t))).executions()
 	if len(again) != 27 {
 		t.Errorf("decoded again in other pieces there are %d executions", len(again))
@@ -135,6 +139,14 @@ func TestStormInTransaction(t *testing.T) {
 		}
 	}
 	r.stop(t)
+	for _, a := range r.alerts {
+		if a.Kind != workflow.AlertStorm || a.Key != "storm/"+storms[0].ID && a.Key != "storm/"+storms[1].ID || a.At.IsZero() {
+			t.Errorf("the owners are told %+v", a)
+		}
+	}
+	if n := r.metric(t, "rowbell_storm_executions_total"); n == 0 {
+		t.Error("no metric has what is held")
+	}
 }
 
 // What is too much of one minute is held. Counts go on from what is recorded.

@@ -171,6 +171,7 @@ type run struct {
 	mu       sync.Mutex
 	recorded workflow.Checkpoint
 	health   map[string]workflow.Health
+	alerts   []workflow.Alert
 }
 
 // start takes the slot and runs an engine over it until stop, or the end of t.
@@ -210,6 +211,11 @@ func (s *stage) start(t testing.TB, o options) *run {
 	}
 	hooks := engine.Hooks{
 		Confirm: stream.Confirm,
+		Alert: func(a workflow.Alert) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.alerts = append(r.alerts, a)
+		},
 		Recorded: func(cp workflow.Checkpoint) {
 			r.mu.Lock()
 			defer r.mu.Unlock()

@@ -64,6 +64,7 @@ type Execution struct {
 	Gate                   bool
 	NextAt                 time.Time // when the first of the ready ones may be tried; zero at once
 	LastError              string
+	Storm                  string // id of the storm that holds it; "" none does
 }
 
 // Question is a recorded event, and what was found about it.
@@ -193,6 +194,10 @@ func (q *Question) ran(x *Execution) Account {
 
 // pending says what a pending execution waits for.
 func (q *Question) pending(x *Execution, a *Account) string {
+	if x.Storm != "" {
+		a.Outcome = Held
+		return "it matched, and the storm guard holds it with what there was too much of; decide: rowbell storm release " + x.Storm + ", or discard"
+	}
 	switch q.Big {
 	case workflow.BigHeld:
 		a.Outcome = Held

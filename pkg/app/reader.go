@@ -235,7 +235,7 @@ func (a *App) hold(ctx, work context.Context, held *bool) error {
 				Confirm: stream.Confirm, Recorded: a.recorded, Heartbeat: heartbeat.Seen,
 				Verdicts: a.health.changed, Withdrawn: a.health.withdrawn, Uncaptured: a.capturer.want,
 				Undescribed: tables.want, Reserve: a.executor.Reserve, Deliver: a.executor.Recorded,
-				Storm: a.storm,
+				Alert: a.alert,
 			}, a.engine)
 		return err
 	})

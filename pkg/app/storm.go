@@ -17,10 +17,9 @@ func stormLimit(n int) int32 {
 	return int32(n)
 }
 
-// storm is told of matches that are held from now on.
-func (a *App) storm(workflowID, stormID, what string) {
-	a.log.Warn("a workflow "+what+": the rest is held until somebody decides", "workflow_id", workflowID, "storm_id", stormID,
-		"mend", "rowbell storm release "+stormID+", or rowbell storm discard "+stormID)
+// alert is told what owners of workflows are to know.
+func (a *App) alert(w workflow.Alert) {
+	a.log.Warn(w.Subject, "workflow_id", w.WorkflowID, "alert", w.Kind, "key", w.Key)
 }
 
 // Storms lists what the storm guard holds, the newest first; with all, what it has held

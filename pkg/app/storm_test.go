@@ -3,9 +3,11 @@ package app_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/rowbell/rowbell/engine/trial"
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/pgtest"
 	"github.com/rowbell/rowbell/pkg/store"
@@ -49,6 +51,16 @@ func TestImportIsHeld(t *testing.T) {
 	list, err := o.Storms(t.Context(), false)
 	if err != nil || len(list) != 2 || list[0].Executions != 4000 || list[1].Executions != 4000 {
 		t.Fatalf("Storms = %+v, %v", list, err)
+	}
+	event := pgtest.One[string](t, db, `select max(trigger_event_id) from rowbell.workflow_log where workflow_id = 'flood' and status = 'pending'`)
+	x, err := o.Explain(t.Context(), event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range x.Workflows {
+		if a.WorkflowID != "quiet" && (a.Outcome != trial.Held || !strings.Contains(a.Reason, "rowbell storm release ")) {
+			t.Errorf("Explain = %+v", a)
+		}
 	}
 	// One row more is none too many.
 	db.Exec(t, `insert into orders (tenant_id) values ('acme')`)

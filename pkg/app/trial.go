@@ -305,7 +305,7 @@ func (o *Operator) explain(ctx context.Context, e *workflow.Event) (Explanation,
 	for _, r := range executions {
 		t := trial.Execution{
 			ID: r.ID, WorkflowID: r.WorkflowID, Version: r.Version, Name: r.Name, Status: r.Status, Error: r.Error,
-			Waiting: r.Waiting, Ready: r.Ready, Leased: r.Leased, Gate: r.Gate, LastError: r.LastError,
+			Waiting: r.Waiting, Ready: r.Ready, Leased: r.Leased, Gate: r.Gate, LastError: r.LastError, Storm: r.Storm,
 		}
 		if r.NextAt != nil {
 			t.NextAt = *r.NextAt

@@ -76,13 +76,17 @@ type EventExecution struct {
 	Gate                   bool
 	NextAt                 *time.Time
 	LastError              string
+	Storm                  string // id of the storm that holds it; "" none does
 }
 
 // EventExecutions reads the executions of an event, replays too.
 func (s *State) EventExecutions(ctx context.Context, eventID string) ([]EventExecution, error) {
 	what := "read the executions of event " + eventID
 	rows, err := s.pool.Query(ctx, `select l.id, l.workflow_id, l.workflow_version, l.workflow_name, l.status, coalesce(l.error, ''),
-	coalesce(d.waiting, 0)::int, coalesce(d.ready, 0)::int, coalesce(d.leased, 0)::int, coalesce(d.gate, false), d.next_at, coalesce(d.error, '')
+	coalesce(d.waiting, 0)::int, coalesce(d.ready, 0)::int, coalesce(d.leased, 0)::int, coalesce(d.gate, false), d.next_at, coalesce(d.error, ''),
+	case when l.status = 'pending' then coalesce((
+		select -b.stream || '-' || b.commit_lsn from rowbell.queue q join rowbell.big_transaction b on b.stream = q.big_stream and b.commit_lsn = q.big_lsn
+		where q.execution_id = l.id and q.big_stream < 0 and b.status = 'held' limit 1), '') else '' end
 from rowbell.workflow_log l
 left join lateral (
 	select count(*) filter (where state = 'waiting') as waiting, count(*) filter (where state = 'ready') as ready,

@@ -96,6 +96,7 @@ func (w *world) settings(extra ...string) []string {
 		"ROWBELL_OPS_LISTEN=127.0.0.1:0",
 		"ROWBELL_DELIVERY=hold",
 		"ROWBELL_LOG_FORMAT=json",
+		"ROWBELL_STORM_TRANSACTION=off", "ROWBELL_STORM_MINUTE=off", // there is more at once here than anybody wants
 	}
 	if w.state != w.db.URL {
 		settings = append(settings, "ROWBELL_STATE_URL="+w.state)
