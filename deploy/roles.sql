@@ -71,7 +71,7 @@ begin
 	-- For the schema and the publications. With grant option, since the new owner of a
 	-- publication must have CREATE at that moment: Rowbell gives it and takes it away again.
 	execute format('grant create on database %I to rowbell_migrate with grant option', current_database());
-	-- Heartbeats, and rowbell.emit and rowbell.set_actor. Everybody may by default, until
+	-- Heartbeats, and rowbell.emit, set_actor and set_chain. Everybody may by default, until
 	-- somebody revokes it from PUBLIC (see below).
 	for f in
 		select p.oid from pg_catalog.pg_proc p
