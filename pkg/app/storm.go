@@ -19,7 +19,7 @@ func stormLimit(n int) int32 {
 
 // alert is told what owners of workflows are to know.
 func (a *App) alert(w workflow.Alert) {
-	a.log.Warn(w.Subject, "workflow_id", w.WorkflowID, "alert", w.Kind, "key", w.Key)
+	a.log.Warn("the owner of a workflow is to be told", "workflow_id", w.WorkflowID, "alert", w.Kind, "subject", w.Subject, "key", w.Key)
 }
 
 // Storms lists what the storm guard holds, the newest first; with all, what it has held
