@@ -196,6 +196,7 @@ func TestSecretsStaySecret(t *testing.T) {
 		}
 	}
 	event := pgtest.One[string](t, db, `select min(id) from rowbell.workflow_event`)
+	delivery := pgtest.One[string](t, db, `select min(delivery_id) from rowbell.delivery_attempt`)
 	for _, args := range [][]string{
 		{"check"},
 		{"workflow", "list"},
@@ -208,6 +209,14 @@ func TestSecretsStaySecret(t *testing.T) {
 		{"workflow", "simulate", "retries", "--event", event},
 		{"workflow", "diff", "retries"},
 		{"capture", "orders"},
+		{"delivery", "list", "--status", "all"},
+		{"delivery", "list", "--status", "all", "--json"},
+		{"delivery", "show", delivery},
+		{"delivery", "show", delivery, "--json"},
+		{"replay", "--workflow", "retries", "--since", "1h", "--status", "all", "--dry-run"},
+		{"replay", "list"},
+		{"storm", "list", "--all"},
+		{"secret", "status"},
 	} {
 		r := rowbell(t, env, args...)
 		if strings.Contains(r.stderr, "unknown command") {
