@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	replayEach   = 250 * time.Millisecond // how often replays are looked for
+	replayEach   = 500 * time.Millisecond // how often replays are looked for
+	replayNext   = 50 * time.Millisecond  // and while one is worked off
 	replayWait   = 2 * time.Second        // after a failure
 	replayMost   = 500                    // executions at a time
 	evaluateMost = 100                    // the same, where conditions are evaluated again
@@ -30,11 +31,19 @@ const (
 func (a *App) replays(ctx context.Context) error {
 	r := replayer{app: a, compiled: make(map[int32]*match.Compiled)}
 	told := ""
+	evaluated := evaluateMost
 	for ctx.Err() == nil {
 		call, cancel := context.WithTimeout(ctx, replayLong)
-		worked, err := a.state.ReplayStep(call, replayMost, evaluateMost, r.make)
+		worked, err := a.state.ReplayStep(call, replayMost, evaluated, r.make)
+		slow := call.Err() != nil
 		cancel()
 		wait := replayEach
+		// A part that takes too long is done again, in smaller ones.
+		if slow {
+			evaluated = max(evaluated/2, 1)
+		} else if worked {
+			evaluated = min(2*evaluated, evaluateMost)
+		}
 		switch {
 		case err != nil && ctx.Err() == nil:
 			wait = replayWait
@@ -52,7 +61,7 @@ func (a *App) replays(ctx context.Context) error {
 			}
 		}
 		if worked {
-			wait = replayEach / 5
+			wait = replayNext
 		}
 		select {
 		case <-time.After(wait):

@@ -202,7 +202,7 @@ and not exists (select from rowbell.execution_open o where o.id >= e.event_id ||
 			`delete from rowbell.failure_count f where f.hour < (select max(hour) from rowbell.failure_count g where g.slot = f.slot) - make_interval(days => $1::int)
 and $2::int is not null`,
 			`delete from rowbell.big_transaction b where b.committed_at < clock_timestamp() - make_interval(days => $1::int)
-and $2::int is not null and b.status in ('released', 'skipped', 'discarded')
+and $2::int is not null and (b.status in ('released', 'skipped', 'discarded') or b.stream < 0)
 and not exists (select from rowbell.queue q where q.big_lsn = b.commit_lsn and q.big_stream = b.stream)`,
 			`delete from rowbell.replay r where r.ended_at < clock_timestamp() - make_interval(days => $2::int) and $1::int is not null`,
 		} {

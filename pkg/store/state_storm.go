@@ -92,10 +92,12 @@ func scanStorm(row pgx.CollectableRow) (Storm, error) {
 	return s, err
 }
 
-// Storms lists storms, the newest first: those that are held, and with all those that were.
+// Storms lists storms, the newest first: those that hold something, and with all those that
+// did.
 func (s *State) Storms(ctx context.Context, all bool, limit int) ([]Storm, error) {
 	const what = "list storms"
-	rows, err := s.pool.Query(ctx, stormSQL+` and (b.status = 'held' or $1) order by b.committed_at desc, b.stream limit $2`, all, limit)
+	rows, err := s.pool.Query(ctx, stormSQL+`
+and ($1 or b.status = 'held' and exists (select from rowbell.queue q where q.big_lsn = b.commit_lsn and q.big_stream = b.stream)) order by b.committed_at desc, b.stream limit $2`, all, limit)
 	if err != nil {
 		return nil, stateError(what, err)
 	}
