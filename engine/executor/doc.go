@@ -65,6 +65,8 @@
 // looked at, which is never older than a second or two; what waits in the queue is
 // cancelled when the source says that a status has changed, and when a sweep finds it.
 //
+// What an operator has discarded of what the storm guard held is cancelled in the same way.
+//
 // That a workflow is off counts only for what was recorded before it was asked for: what
 // comes later may be of the version that turned it on again, and is asked for anew.
 package executor
