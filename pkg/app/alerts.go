@@ -54,7 +54,13 @@ type alerter struct {
 	http  *egress.Client   // for them; nil without any
 	total *prometheus.CounterVec
 	said  bool // that it doesn't work now
+	// raised are alerts of this process's engine that are to be written.
+	raised  chan workflow.Alert
+	pending []workflow.Alert // taken from raised, and not yet written
 }
+
+// mostRaised is how many alerts of the engine wait to be written.
+const mostRaised = 1000
 
 type alertWay struct {
 	kind   *actions.Kind
@@ -62,7 +68,7 @@ type alertWay struct {
 }
 
 func newAlerter(a *App, version string) (*alerter, error) {
-	t := &alerter{app: a, total: prometheus.NewCounterVec(prometheus.CounterOpts{
+	t := &alerter{app: a, raised: make(chan workflow.Alert, mostRaised), total: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "rowbell_alerts_total", Help: "Alerts that ended, by kind and outcome: told, or failed (nobody, or not everybody, could be told).",
 	}, []string{"kind", "outcome"})}
 	a.reg.MustRegister(t.total)
@@ -154,6 +160,15 @@ func (t *alerter) run(ctx context.Context) error {
 func (t *alerter) once(ctx context.Context) error {
 	look, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
+	for n := len(t.raised); n > 0 && len(t.pending) < mostRaised; n-- {
+		t.pending = append(t.pending, <-t.raised)
+	}
+	if len(t.pending) > 0 {
+		if err := t.Raise(look, t.pending...); err != nil {
+			return err
+		}
+		t.pending = nil
+	}
 	if _, err := t.app.state.SweepFailures(look, t.app.cfg.AlertWindow, wordFailures); err != nil {
 		return err
 	}

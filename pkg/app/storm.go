@@ -17,9 +17,13 @@ func stormLimit(n int) int32 {
 	return int32(n)
 }
 
-// alert is told what owners of workflows are to know.
+// alert is told by the engine what owners of workflows are to know. It doesn't wait.
 func (a *App) alert(w workflow.Alert) {
-	a.log.Warn("the owner of a workflow is to be told", "workflow_id", w.WorkflowID, "alert", w.Kind, "subject", w.Subject, "key", w.Key)
+	a.log.Warn(w.Subject, "workflow_id", w.WorkflowID, "alert", w.Kind)
+	select {
+	case a.alerts.raised <- w:
+	default: // that there are so many is in the log
+	}
 }
 
 // Storms lists what the storm guard holds, the newest first; with all, what it has held

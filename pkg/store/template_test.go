@@ -16,8 +16,8 @@ import (
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
-// notify makes an active workflow whose notification has this title.
-func notify(t *testing.T, db *pgtest.Database, id, tenant, title string) {
+// notifying makes an active workflow whose notification has this title.
+func notifying(t *testing.T, db *pgtest.Database, id, tenant, title string) {
 	t.Helper()
 	conn := db.Conn(t)
 	tx, err := conn.Begin(t.Context())
@@ -59,10 +59,10 @@ func TestTemplatesArePinned(t *testing.T) {
 	db.Exec(t, `insert into rowbell.template (tenant_id, name, locale, source) values
 		(null, 'footer', '', 'F {%- render "sign" -%}'), (null, 'footer', 'de', 'G'), (null, 'sign', '', 'S'), (null, 'other', '', 'O'),
 		('acme', 'sign', '', 'A'), ('zeta', 'footer', '', 'Z')`)
-	notify(t, db, "op", "", `x {% render 'footer' %}`)
-	notify(t, db, "acme", "acme", "x\n{%-\n\trender  \"footer\", a: 1 %}")
-	notify(t, db, "zeta", "zeta", `{% if a %}{% render 'footer' %}{% render 'missing' %}{% endif %}`)
-	notify(t, db, "none", "acme", `renders 'footer' not`)
+	notifying(t, db, "op", "", `x {% render 'footer' %}`)
+	notifying(t, db, "acme", "acme", "x\n{%-\n\trender  \"footer\", a: 1 %}")
+	notifying(t, db, "zeta", "zeta", `{% if a %}{% render 'footer' %}{% render 'missing' %}{% endif %}`)
+	notifying(t, db, "none", "acme", `renders 'footer' not`)
 	want := func(id, versionsWanted, templates string) {
 		t.Helper()
 		wantVersions(t, db, id, versionsWanted)
@@ -193,7 +193,7 @@ func TestTemplateStore(t *testing.T) {
 	}
 	set(store.Template{Name: "footer", Source: "F", Description: "at the end"})
 	set(store.Template{TenantID: "acme", Name: "footer", Locale: "de", Source: "A"})
-	notify(t, db, "w", "acme", "{% render 'footer' %}")
+	notifying(t, db, "w", "acme", "{% render 'footer' %}")
 	if versions, same := set(store.Template{TenantID: "acme", Name: "footer", Locale: "DE", Source: "B"}); !slices.Equal(versions, []string{"w"}) || same {
 		t.Errorf("a change gives versions %q, same %t", versions, same)
 	}

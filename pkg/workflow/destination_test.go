@@ -122,7 +122,7 @@ func TestBreakerAlways(t *testing.T) {
 			now = now.Add(time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "later")))
 			was := d.State
 			if was == Open && !now.Before(d.ProbeAt) && rapid.Bool().Draw(t, "probed") {
-				d.State, d.ProbeUntil, d.ProbeAt = HalfOpen, now.Add(b.Probe), d.ProbeAt
+				d.State, d.ProbeUntil = HalfOpen, now.Add(b.Probe)
 			}
 			a := Attempts{Tries: rapid.IntRange(0, 30).Draw(t, "tries"), Error: "away", Probe: d.State == HalfOpen && rapid.Bool().Draw(t, "of the probe")}
 			a.Failures = rapid.IntRange(0, a.Tries).Draw(t, "failures")
