@@ -22,6 +22,7 @@ import (
 	"github.com/rowbell/rowbell/pkg/localpg"
 	"github.com/rowbell/rowbell/pkg/pgtest"
 	"github.com/rowbell/rowbell/pkg/store"
+	wf "github.com/rowbell/rowbell/pkg/workflow"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -448,6 +449,7 @@ var rights = map[string][2]string{
 	"audit_log": {"I", "I"}, "sql_member": {"s", ""}, "function": {"s", "s"}, "pause": {"", ""},
 
 	"event": {"owner", ""}, "execution": {"owner", ""}, "delivery_ended": {"owner", ""}, "attempt": {"owner", ""},
+	"replay": {"siud", ""}, "replay_item": {"siud", ""},
 	"execution_open": {"siud", ""}, "queue": {"siud", ""}, "big_transaction": {"siud", "s"},
 	"surrogate": {"siud", "s"}, "applied": {"siud", ""}, "failure_count": {"siud", ""}, "fired": {"sid", "s"},
 	"installation": {"siu", ""}, "checkpoint": {"siu", ""}, "holder": {"siu", ""}, "stream_gap": {"si", ""},
@@ -512,6 +514,34 @@ func TestWorkflowCommands(t *testing.T) {
 		try("simulate", err)
 		_, err = o.Explain(ctx, event)
 		try("explain", err)
+		if who != "rowbell_run" {
+			continue
+		}
+		list, err := o.Deliveries(ctx, store.DeliveryFilter{Statuses: []store.DeliveryStatus{store.DeliveryDead, store.DeliverySucceeded, store.DeliveryPending}})
+		try("delivery list", err)
+		for _, d := range list {
+			_, err = o.Delivery(ctx, d.ID)
+			try("delivery show", err)
+		}
+		r, err := o.StartReplay(ctx, app.ReplayRequest{Rate: 100, ReplayFilter: store.ReplayFilter{
+			Workflows: []string{"large-order"}, Since: time.Now().Add(-time.Hour), Statuses: []wf.ExecutionStatus{wf.Success},
+		}})
+		try("replay", err)
+		pgtest.Eventually(t, 10*time.Second, "the replay to end", func() bool {
+			r, err = o.Replay(ctx, r.ID)
+			return err != nil || r.Status == store.ReplayDone
+		})
+		try("replay show", err)
+		if r.Done != 1 {
+			t.Errorf("the replay has ended as %+v", r)
+		}
+		_, err = o.Storms(ctx, true)
+		try("storm list", err)
+		if _, err = o.DiscardStorm(ctx, "large-order", "ann"); !errors.Is(err, wf.ErrNotFound) {
+			try("storm discard", err)
+		}
+		_, err = o.SecretStatus(ctx)
+		try("secret status", err)
 	}
 }
 

@@ -92,6 +92,18 @@ comment on column rowbell.big_transaction.decided_by is 'Of a storm: who release
 comment on column rowbell.queue.big_lsn is 'commit_lsn of the row of big_transaction that it waits for: a transaction that is recorded in parts and not yet released, or a storm; else null';
 comment on column rowbell.queue.big_stream is 'stream of that row';
 
+create or replace view rowbell.delivery as
+select q.execution_id || '_' || q.action || case when q.recipient = '' then '' else '_' || q.recipient end as id,
+	q.execution_id, q.action, q.kind, q."order", nullif(q.recipient, '') as recipient,
+	case when q.ready_at is null or q.ready_at = 'infinity' then 'waiting'
+		when q.lease_until > clock_timestamp() then 'leased' else 'ready' end as state,
+	q.attempts, q.ready_at, q.lease_until, q.lease_by, q.error, q.addressed, q.committed_at,
+	v.id as workflow_id, v.tenant_id,
+	case when q.big_stream < 0 then -q.big_stream || '-' || q.big_lsn end as storm
+from rowbell.queue q
+join rowbell.surrogate v on v.ref = q.version_ref;
+comment on column rowbell.delivery.storm is 'The storm that holds it: rowbell storm list; null: none does';
+
 -- Partitions have comments of their own.
 -- +goose StatementBegin
 do $$

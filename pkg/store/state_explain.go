@@ -83,15 +83,12 @@ type EventExecution struct {
 func (s *State) EventExecutions(ctx context.Context, eventID string) ([]EventExecution, error) {
 	what := "read the executions of event " + eventID
 	rows, err := s.pool.Query(ctx, `select l.id, l.workflow_id, l.workflow_version, l.workflow_name, l.status, coalesce(l.error, ''),
-	coalesce(d.waiting, 0)::int, coalesce(d.ready, 0)::int, coalesce(d.leased, 0)::int, coalesce(d.gate, false), d.next_at, coalesce(d.error, ''),
-	case when l.status = 'pending' then coalesce((
-		select -b.stream || '-' || b.commit_lsn from rowbell.queue q join rowbell.big_transaction b on b.stream = q.big_stream and b.commit_lsn = q.big_lsn
-		where q.execution_id = l.id and q.big_stream < 0 and b.status = 'held' limit 1), '') else '' end
+	coalesce(d.waiting, 0)::int, coalesce(d.ready, 0)::int, coalesce(d.leased, 0)::int, coalesce(d.gate, false), d.next_at, coalesce(d.error, ''), coalesce(d.storm, '')
 from rowbell.workflow_log l
 left join lateral (
 	select count(*) filter (where state = 'waiting') as waiting, count(*) filter (where state = 'ready') as ready,
 		count(*) filter (where state = 'leased') as leased, bool_or(kind = 'gate') as gate,
-		min(ready_at) filter (where state = 'ready' and ready_at > clock_timestamp()) as next_at, max(error) as error
+		min(ready_at) filter (where state = 'ready' and ready_at > clock_timestamp()) as next_at, max(error) as error, max(storm) as storm
 	from rowbell.delivery where execution_id = l.id
 ) d on l.status = 'pending'
 where l.trigger_event_id = $1 order by l.priority, l.id`, eventID)
