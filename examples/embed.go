@@ -26,6 +26,14 @@ const (
 	Secret      = "whsec_cm93YmVsbC1leGFtcGxlLXNlY3JldC0zMi1ieXRlcyE="
 )
 
+// The queries by which Rowbell looks the shop's people up: ROWBELL_DIRECTORY_USERS and
+// ROWBELL_DIRECTORY_ROLE_MEMBERS. An operators' workflow, whose $2 is null, sees all
+// tenants' staff.
+const (
+	Users       = "select id, name, email, locale, time_zone as zone from staff where id = any ($1) and tenant_id = coalesce($2, tenant_id)"
+	RoleMembers = "select id, name, email, locale, time_zone as zone from staff join staff_roles on staff_id = id where role = $1 and tenant_id = coalesce($2, tenant_id)"
+)
+
 // Workflow is one example: a file that a psql session can run.
 type Workflow struct {
 	File  string // 01-order-approved.sql

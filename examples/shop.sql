@@ -33,11 +33,37 @@ create table invoices (
     due_on          date not null
 );
 
+-- Who works there, and as what. Rowbell looks people up by queries that its operator sets
+-- (ROWBELL_DIRECTORY_USERS and so on: docs/operations.md); examples/embed.go has the shop's.
+create table staff (
+    id        text primary key,
+    tenant_id text not null,
+    name      text not null,
+    email     text,
+    locale    text not null,
+    time_zone text not null
+);
+
+create table staff_roles (
+    staff_id text not null references staff on delete cascade,
+    role     text not null,
+    primary key (staff_id, role)
+);
+
 -- An UPDATE or DELETE carries the old values of a row into the WAL only where the
 -- replica identity says so. Workflows that compare old with new (changed_to and the
 -- like), or that look at a deleted row, need this; others don't.
 alter table orders replica identity full;
 alter table customers replica identity full;
+
+insert into staff values
+    ('maria', 'acme',   'Maria Costa',  'maria@acme.example',  'pt-PT', 'Europe/Lisbon'),
+    ('rui',   'acme',   'Rui Antunes',  'rui@acme.example',    'en-GB', 'Europe/Lisbon'),
+    ('lena',  'globex', 'Lena Brandt',  'lena@globex.example', 'de-DE', 'Europe/Berlin'),
+    ('karl',  'globex', 'Karl Petersen', null,                 'de-DE', 'Europe/Berlin');
+insert into staff_roles values
+    ('maria', 'finance'), ('maria', 'manager'), ('rui', 'sales'),
+    ('lena', 'finance'), ('karl', 'finance'), ('lena', 'manager');
 
 insert into customers (tenant_id, name, email, city, account_manager, credit_limit) values
     ('acme',   'Ada Brook',     'ada@brook.example',     'Lisbon',  'maria', 1500),

@@ -53,6 +53,7 @@ type show struct {
 	teller   *teller
 	server   *localpg.Server
 	receiver *receiver
+	catcher  *catcher
 	worker   *worker
 	began    time.Time
 }
@@ -109,6 +110,9 @@ func (d *show) close() error {
 	if d.receiver != nil { // after the worker, which lets attempts end
 		problems = append(problems, d.receiver.close())
 	}
+	if d.catcher != nil {
+		problems = append(problems, d.catcher.close())
+	}
 	if d.server != nil {
 		problems = append(problems, d.server.Close())
 	}
@@ -158,6 +162,13 @@ func (d *show) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	err = d.step("Start a mail server that keeps what it gets", func() (err error) {
+		d.catcher, err = startCatcher(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	list := examples.Workflows()
 	err = d.step(fmt.Sprintf("Write %d workflows as SQL rows (examples/)", len(list)), func() error {
 		if err := migrate(ctx, d.url()); err != nil {
@@ -169,7 +180,7 @@ func (d *show) prepare(ctx context.Context) error {
 		return err
 	}
 	err = d.step("Start the worker; it captures the tables that they name", func() (err error) {
-		if d.worker, err = startWorker(ctx, d.url(), log, d.Version, d.Revision); err != nil {
+		if d.worker, err = startWorker(ctx, d.url(), d.catcher.url(), log, d.Version, d.Revision); err != nil {
 			return err
 		}
 		return d.untilInOrder(ctx, len(list))
@@ -582,6 +593,7 @@ func (d *show) showHints() {
 		s.line("  %s", s.paint(dim, hint))
 	}
 	s.line("Webhooks go to      %s, which fails now and then", d.receiver.url())
+	s.line("Mails go to         %s, which passes nothing on", d.catcher.listener.Addr())
 	s.line("Metrics and health  %s/metrics  /readyz", d.worker.opsURL())
 	s.line("Ctrl-C ends it and leaves nothing behind.")
 	s.line("")

@@ -155,6 +155,11 @@ func (n *news) destination() string {
 			return "inbox"
 		}
 		return "inbox of " + d.Recipient
+	case "email":
+		if d.Recipient == "" {
+			return "mail"
+		}
+		return "mail to " + d.Recipient
 	default:
 		return strings.TrimSpace(d.Kind + " " + d.Recipient)
 	}

@@ -59,6 +59,12 @@ var steps = []step{
 		func(r *rand.Rand) []any { return []any{[]int{-200, -100, 100, 250, 500}[r.IntN(5)]} },
 	},
 	{
+		2, `insert into customers (tenant_id, name, email, city, account_manager)
+		select case when n < 60 then 'acme' else 'globex' end, 'Customer ' || n, 'customer' || n || '@shop.example', 'Porto', case when n < 60 then 'rui' else 'lena' end
+		from (select $1::int as n) x`,
+		func(r *rand.Rand) []any { return []any{r.IntN(90) + 10} },
+	},
+	{
 		3, `update customers set city = $1 where id = (select id from customers order by random() limit 1)`,
 		func(r *rand.Rand) []any {
 			return []any{[]string{"Lisbon", "Porto", "Braga", "Hamburg", "Bremen", "Kiel"}[r.IntN(6)]}
@@ -83,6 +89,8 @@ var opening = []step{
 	{sql: `insert into orders (tenant_id, customer_id, total) select tenant_id, id, 64.50 from customers where tenant_id = 'acme' order by random() limit 1`},
 	{sql: `update orders set status = 'approved' where id = (select max(id) from orders where tenant_id = 'acme' and status = 'new')`},
 	{sql: `insert into invoices (tenant_id, account_manager, amount, due_on) select tenant_id, account_manager, 2350.00, current_date + 14 from customers order by random() limit 1`},
+	{sql: `insert into customers (tenant_id, name, email, city, account_manager) values ('acme', 'Ole Lund', 'ole@lund.example', 'Braga', 'rui')`},
+	{sql: `update invoices set status = 'overdue' where id = (select max(id) from invoices where status = 'open')`},
 	{sql: `delete from orders where id = (select max(id) from orders where tenant_id = 'globex' and status = 'new')`},
 }
 

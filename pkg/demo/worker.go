@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 
+	"github.com/rowbell/rowbell/examples"
 	"github.com/rowbell/rowbell/pkg/app"
 )
 
@@ -19,14 +20,15 @@ type worker struct {
 }
 
 // startWorker migrates and starts to read. It must be stopped.
-func startWorker(ctx context.Context, sourceURL string, log *slog.Logger, version, revision string) (*worker, error) {
+func startWorker(ctx context.Context, sourceURL, smtpURL string, log *slog.Logger, version, revision string) (*worker, error) {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails
 	a, err := app.New(app.Config{
 		SourceURL: sourceURL, Instance: "demo", OpsListen: "127.0.0.1:0",
 		// The receiver is on this machine. Nothing else is reached.
 		EgressAllow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
-		SecretKey:   key,
+		SecretKey:   key, SMTPURL: smtpURL,
+		DirectoryUsers: examples.Users, DirectoryRoleMembers: examples.RoleMembers,
 	}, log, version, revision)
 	if err != nil {
 		return nil, err

@@ -13,7 +13,7 @@ import (
 func TestMetricsExist(t *testing.T) {
 	t.Parallel()
 	db := pgtest.DB(t)
-	w, err := startWorker(t.Context(), db.URL, slog.New(slog.DiscardHandler), "", "")
+	w, err := startWorker(t.Context(), db.URL, "", slog.New(slog.DiscardHandler), "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
