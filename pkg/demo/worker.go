@@ -27,7 +27,8 @@ func startWorker(ctx context.Context, sourceURL, smtpURL string, log *slog.Logge
 		SourceURL: sourceURL, Instance: "demo", OpsListen: "127.0.0.1:0",
 		// The receiver is on this machine. Nothing else is reached.
 		EgressAllow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
-		SecretKey:   key, SMTPURL: smtpURL,
+		SecretKey:   key,
+		SMTPURL:     smtpURL, MailFrom: "The shop <shop@example.com>",
 		DirectoryUsers: examples.Users, DirectoryRoleMembers: examples.RoleMembers,
 	}, log, version, revision)
 	if err != nil {
