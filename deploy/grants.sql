@@ -78,6 +78,11 @@ begin
 			grant select on rowbell.function to rowbell_tenant;
 			grant usage on schema rowbell to rowbell_operator;
 		end if;
+		-- What texts of several workflows render.
+		if to_regclass('rowbell.template') is not null then
+			grant select on rowbell.template to rowbell_run;
+			grant select, insert, update, delete on rowbell.template to rowbell_tenant;
+		end if;
 		grant update (publication, tenant_column) on rowbell.setting to rowbell_run;
 		grant select, insert, update, delete on rowbell.workflow_health to rowbell_run;
 		-- Seals plain secrets, and uses sealed ones.

@@ -229,13 +229,20 @@ func (p *post) Secrets() []string {
 // Reads implements actions.Reader.
 func (p *post) Reads() []actions.Read {
 	var reads []actions.Read
-	for _, v := range p.title.Variables() {
-		reads = append(reads, actions.Read{Key: "title", Variable: v})
+	for _, u := range p.title.Uses() {
+		reads = append(reads, actions.Read{Key: "title", Variable: u.Variable, Where: u.Where})
 	}
-	for _, v := range p.text.Variables() {
-		reads = append(reads, actions.Read{Key: "text", Variable: v})
+	for _, u := range p.text.Uses() {
+		reads = append(reads, actions.Read{Key: "text", Variable: u.Variable, Where: u.Where})
 	}
 	return reads
+}
+
+// Preview implements actions.Previewer: title and text as the service gets them, in its
+// markup.
+func (p *post) Preview(d *actions.Delivery) ([]actions.PreviewText, error) {
+	m, err := p.message(d)
+	return []actions.PreviewText{{Name: "title", Text: m.title}, {Name: "text", Text: m.text}}, err
 }
 
 // message is what is posted.
@@ -309,9 +316,9 @@ func (p *post) failure(ctx, attempt context.Context, err, sent error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: no answer yet: %w", p.service.title, context.Cause(ctx))
 	case attempt.Err() != nil:
-		return fmt.Errorf("%s: no answer within %s", p.service.title, timeout)
+		return &actions.Error{Down: true, Err: fmt.Errorf("%s: no answer within %s", p.service.title, timeout)}
 	}
-	return fmt.Errorf("%s: %w", p.service.title, err)
+	return &actions.Error{Down: true, Err: fmt.Errorf("%s: %w", p.service.title, err)}
 }
 
 // hidden is what of a secret is not to be shown: of a URL the last parts of its path and

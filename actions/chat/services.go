@@ -257,6 +257,10 @@ func (s *service) judge(res *egress.Response) error {
 	if said := strings.Join(strings.Fields(actions.Printable([]byte(f.said), maxQuote)), " "); said != "" {
 		text += "; it said: " + said
 	}
+	// Several failures of these are the destination's: a webhook that is gone takes nothing
+	// more, and a service that is away nothing now.
+	e.Down = !e.Permanent || code == http.StatusUnauthorized || code == http.StatusForbidden || code == http.StatusNotFound
+	e.Gone = code == http.StatusGone
 	e.Err = errors.New(text)
 	return e
 }

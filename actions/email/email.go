@@ -195,8 +195,8 @@ func (l *letter) Reads() []actions.Read {
 		if text.template == nil {
 			continue
 		}
-		for _, v := range text.template.Variables() {
-			reads = append(reads, actions.Read{Key: text.key, Variable: v})
+		for _, u := range text.template.Uses() {
+			reads = append(reads, actions.Read{Key: text.key, Variable: u.Variable, Where: u.Where})
 		}
 	}
 	return reads
@@ -221,6 +221,15 @@ func (l *letter) Run(ctx context.Context, d *actions.Delivery) (actions.Result, 
 		return failureOf(err).outcome()
 	}
 	return actions.Result{Code: 250, Response: printable(answer, maxResponse)}, nil
+}
+
+// Preview implements actions.Previewer. It needs no mail server.
+func (l *letter) Preview(d *actions.Delivery) ([]actions.PreviewText, error) {
+	m, _, err := l.compose(d)
+	if err != nil {
+		return nil, err
+	}
+	return []actions.PreviewText{{Name: "subject", Text: m.subject}, {Name: "text", Text: m.text}, {Name: "html", Text: m.html}}, nil
 }
 
 // button is one, rendered.
@@ -278,9 +287,10 @@ func (l *letter) compose(d *actions.Delivery) (*message, address, error) {
 	} else if b.text == "" {
 		return nil, to, errors.New("button.text: " + mend)
 	}
-	m := &message{
-		from: mailbox{l.mailer.server.From.Name, l.mailer.server.From.Address}, to: mailbox{address: to.text},
-		subject: subject, date: time.Now(), key: d.ID, domain: domainOf(l.mailer.server.From.Address),
+	m := &message{to: mailbox{address: to.text}, subject: subject, date: time.Now(), key: d.ID}
+	if l.mailer != nil { // a preview needs none
+		from := l.mailer.server.From
+		m.from, m.domain = mailbox{from.Name, from.Address}, domainOf(from.Address)
 	}
 	if l.fromName != "" {
 		m.from.name = l.fromName

@@ -128,10 +128,37 @@ func (m *message) Secrets() []string { return nil }
 // Reads implements actions.Reader.
 func (m *message) Reads() []actions.Read {
 	var reads []actions.Read
-	for _, v := range m.subject.Variables() {
-		reads = append(reads, actions.Read{Key: "subject", Variable: v})
+	for _, u := range m.subject.Uses() {
+		reads = append(reads, actions.Read{Key: "subject", Variable: u.Variable, Where: u.Where})
 	}
 	return reads
+}
+
+// Preview implements actions.Previewer: the whole subject, and the message.
+func (m *message) Preview(d *actions.Delivery) ([]actions.PreviewText, error) {
+	subject, err := m.subjectOf(d)
+	if err != nil {
+		return nil, err
+	}
+	body, err := actions.Body(d)
+	return []actions.PreviewText{{Name: "subject", Text: subject}, {Name: "message", Text: string(body)}}, err
+}
+
+// subjectOf is where a delivery is published.
+func (m *message) subjectOf(d *actions.Delivery) (string, error) {
+	vars, err := template.EventVariables(d.Event)
+	if err != nil {
+		return "", err
+	}
+	vars["workflow"] = map[string]any{"id": d.Workflow.ID, "name": d.Workflow.Name, "version": d.Workflow.Version}
+	subject, err := m.subject.Render(vars)
+	if err != nil {
+		return "", fmt.Errorf("subject: %w", err)
+	}
+	if err := checkSubject(subject); err != nil {
+		return "", fmt.Errorf("subject: for this event %w; give its variables a default, as {{ new.status | default: 'none' }}", err)
+	}
+	return m.broker.cfg.prefix(d.Workflow.TenantID) + subject, nil
 }
 
 // Run implements actions.Runner.
@@ -139,19 +166,10 @@ func (m *message) Run(ctx context.Context, d *actions.Delivery) (actions.Result,
 	never := func(err error) (actions.Result, error) {
 		return actions.Result{}, &actions.Error{Permanent: true, Err: err}
 	}
-	vars, err := template.EventVariables(d.Event)
+	subject, err := m.subjectOf(d)
 	if err != nil {
 		return never(err)
 	}
-	vars["workflow"] = map[string]any{"id": d.Workflow.ID, "name": d.Workflow.Name, "version": d.Workflow.Version}
-	subject, err := m.subject.Render(vars)
-	if err != nil {
-		return never(fmt.Errorf("subject: %w", err))
-	}
-	if err := checkSubject(subject); err != nil {
-		return never(fmt.Errorf("subject: for this event %w; give its variables a default, as {{ new.status | default: 'none' }}", err))
-	}
-	subject = m.broker.cfg.prefix(d.Workflow.TenantID) + subject
 	body, err := actions.Body(d)
 	if err != nil {
 		return never(err)
