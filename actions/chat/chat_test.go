@@ -267,7 +267,7 @@ func TestParse(t *testing.T) {
 	if d := r.Destination(); d != "chat slack" || len(r.Secrets()) != 0 {
 		t.Errorf("destination %q, secrets %q", d, r.Secrets())
 	}
-	if got := fmt.Sprintf("%+v", r.(actions.Reader).Reads()); got != "[{Key:title Variable:old.b Where:} {Key:text Variable:new.a Where:}]" {
+	if got := fmt.Sprintf("%+v", r.(actions.Reader).Reads()); got != "[{Key:title Variable:old.b Where:line 1} {Key:text Variable:new.a Where:line 1}]" {
 		t.Errorf("it reads %s", got)
 	}
 	r = parse(t, client, map[string]any{"service": "telegram", "secret": map[string]any{"ref": "bot"}, "text": "x", "channel": "-1"})

@@ -51,7 +51,7 @@ func TestPayload(t *testing.T) {
 	if got.Function != "credit" || got.Key != d.ID || got.TenantID != "acme" {
 		t.Errorf("called %+v", got)
 	}
-	want := `{"event":{"id":"01JX","lsn":"0/1A2B3C8","table":"orders","operation":"update","tenant_id":"acme"},"workflow":{"id":"wf","name":"Big orders","version":3},` +
+	want := `{"event":{"id":"01JX","lsn":"0/1A2B3C8","table":"orders","operation":"update","tenant_id":"acme"},"workflow":{"id":"wf","name":"Big orders","version":3},"chain":{"id":"01JX","depth":1,"workflows":["wf"]},` +
 		string(d.Event.Data[1:len(d.Event.Data)-1]) + `,"committed_at":"2026-11-05T09:07:03Z","arguments":` +
 		`{"deep":{"list":["orders",false,null]},"n":12345678901234567890.10,"text":"\u003ca\u003e \"b\"\u0001 19.90"}}`
 	if string(got.Payload) != want {

@@ -41,7 +41,7 @@ func action(a workflow.Action, recipients []workflow.Recipient, of string, setti
 	case "notification":
 		return "notify " + cmp.Or(whom, "nobody yet") + broken
 	case "email":
-		return "email " + cmp.Or(whom, "nobody yet") + broken
+		return "send an e-mail to " + cmp.Or(whom, "nobody yet") + broken
 	case "chat":
 		said := "post a chat message"
 		if to := texts(config, "channel", "room"); to != "" {

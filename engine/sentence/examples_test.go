@@ -26,6 +26,8 @@ func TestExamples(t *testing.T) {
 		"credit-raised":     `When a customer is updated and its credit limit increases, send a webhook to 127.0.0.1:8000, then notify the row's account manager.`,
 		"order-deleted":     `When an order is deleted and its status is neither cancelled nor delivered, record it.`,
 		"invoice-attention": `For all tenants, when an invoice is updated and its status is overdue, or when one is created and its status is open, and its amount is either between 2000 and 100000 or at most 0, notify the row's account manager.`,
+		"invoice-overdue":   `When an invoice is updated and its status is overdue, send an e-mail to everyone with role finance.`,
+		"customer-welcome":  `When a customer is created, send an e-mail to the row's email.`,
 	}
 	// What the manual quotes is what they are.
 	manual, err := os.ReadFile("../../docs/workflows-in-sql.md")

@@ -439,7 +439,7 @@ func TestOf(t *testing.T) {
 		},
 		{
 			of(on("orders", "create"), act(1, "webhook", `{"url": "https://a.example", "on_failure": "continue"}`), act(1, "email", `{}`), act(2, "log", `{}`), to("user", "ann")),
-			`When an order is created, send a webhook to a.example and email ann, then, even if the webhook fails, record it.`,
+			`When an order is created, send a webhook to a.example and send an e-mail to ann, then, even if the webhook fails, record it.`,
 		},
 		{
 			of(on("orders", "create"), act(0, "notification", `{}`), act(0, "email", `{}`), to("user", "ann", "a1"), to("user", "bob", "a2"), to("user", "cho")),
@@ -451,7 +451,7 @@ func TestOf(t *testing.T) {
 		},
 		{
 			of(on("orders", "create"), act(0, "chat", `{"service": "slack", "secret": {"ref": "x"}, "text": "a"}`), act(1, "chat", `{"service": "telegram", "channel": "-100123", "text": "a"}`)),
-			`When an order is created, post a chat message in Slack, then post a chat message to "-100123" in Telegram.`,
+			`When an order is created, post a chat message in Slack, then post a chat message to “-100123” in Telegram.`,
 		},
 		{
 			of(on("orders", "create"), act(0, "webhook", `{}`), act(0, "notification", `[`)),

@@ -130,7 +130,7 @@ func TestManualBody(t *testing.T) {
 		want string
 	}{
 		{text[0], &body, "data timestamp type"},
-		{"data", &data, "actor changed event new old unavailable workflow"},
+		{"data", &data, "actor chain changed event new old unavailable workflow"},
 		{"event", &event, "id lsn operation table tenant_id"},
 		{"workflow", &workflow, "id name version"},
 	} {
