@@ -1,12 +1,12 @@
--- When an invoice becomes overdue, at either tenant: a mail to those who have the role finance.
+-- When an invoice becomes overdue, of globex: a mail to those who have the role finance.
 --
 -- Who has the role the shop's own tables say, through a query that the operator has set
 -- (ROWBELL_DIRECTORY_ROLE_MEMBERS, see docs/operations.md), as it is when the mail is sent.
 -- Each gets a mail of their own; who has no address is left out, and the log says so.
 begin;
 
-insert into rowbell.workflow_definition (id, name, description, status) values
-    ('invoice-overdue', 'Invoice overdue', 'Somebody calls the customer', 'active');
+insert into rowbell.workflow_definition (id, tenant_id, name, description, status) values
+    ('invoice-overdue', 'globex', 'Invoice overdue', 'Somebody calls the customer', 'active');
 
 -- invoices has the default replica identity: the old status isn't in the WAL, and
 -- changed_to can't be asked. Every update of an overdue invoice rings.

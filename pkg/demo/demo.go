@@ -53,6 +53,7 @@ type show struct {
 	teller   *teller
 	server   *localpg.Server
 	receiver *receiver
+	partner  *receiver // nil where one change is to come through
 	catcher  *catcher
 	worker   *worker
 	began    time.Time
@@ -65,7 +66,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		o.Pause = 300 * time.Millisecond
 	}
 	d := &show{Options: o, began: time.Now(), screen: &screen{out: o.Out, terminal: o.Terminal, colour: o.Colour, width: terminalWidth}}
-	d.teller = newTeller(d.screen, func(id string) (receipt, bool) { return d.receiver.receipt(id) })
+	d.teller = newTeller(d.screen, d.receipt)
 	defer func() {
 		d.screen.clearStatus()
 		err = errors.Join(err, d.close())
@@ -83,6 +84,15 @@ func Run(ctx context.Context, o Options) (err error) {
 		return interrupted(ctx, d.once(ctx))
 	}
 	return interrupted(ctx, d.watch(ctx))
+}
+
+// receipt is what the receivers know of a delivery.
+func (d *show) receipt(id string) (receipt, bool) {
+	r, ok := d.receiver.receipt(id)
+	if !ok && d.partner != nil {
+		return d.partner.receipt(id)
+	}
+	return r, ok
 }
 
 // sum is what the receiver has seen; "" if nothing came.
@@ -109,6 +119,9 @@ func (d *show) close() error {
 	}
 	if d.receiver != nil { // after the worker, which lets attempts end
 		problems = append(problems, d.receiver.close())
+	}
+	if d.partner != nil {
+		problems = append(problems, d.partner.close())
 	}
 	if d.catcher != nil {
 		problems = append(problems, d.catcher.close())
@@ -162,6 +175,15 @@ func (d *show) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if !d.Once {
+		err = d.step("Start a partner's receiver, which is away for half of the time", func() (err error) {
+			d.partner, err = startReceiver(ctx, d.partnerFaults())
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
 	err = d.step("Start a mail server that keeps what it gets", func() (err error) {
 		d.catcher, err = startCatcher(ctx)
 		return err
@@ -174,7 +196,10 @@ func (d *show) prepare(ctx context.Context) error {
 		if err := migrate(ctx, d.url()); err != nil {
 			return err
 		}
-		return d.writeWorkflows(ctx, list)
+		if err := d.writeWorkflows(ctx, list); err != nil || d.partner == nil {
+			return err
+		}
+		return d.script(ctx, "partner", fmt.Sprintf(partner, d.partner.url(), d.partner.secret))
 	})
 	if err != nil {
 		return err
@@ -183,7 +208,11 @@ func (d *show) prepare(ctx context.Context) error {
 		if d.worker, err = startWorker(ctx, d.url(), d.catcher.url(), log, d.Version, d.Revision); err != nil {
 			return err
 		}
-		return d.untilInOrder(ctx, len(list))
+		want := len(list)
+		if d.partner != nil {
+			want++
+		}
+		return d.untilInOrder(ctx, want)
 	})
 	if err != nil {
 		return err
@@ -519,6 +548,7 @@ func (d *show) watch(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return t.run(ctx) })
 	g.Go(func() error { return d.receiver.comeAndGo(ctx) })
+	g.Go(func() error { return d.partner.comeAndGo(ctx) })
 	g.Go(func() error { return d.follow(ctx, pool, t) })
 	return g.Wait()
 }
@@ -532,6 +562,7 @@ func (d *show) follow(ctx context.Context, pool *pgxpool.Pool, t *traffic) error
 	f := newFeed(state, store.OpenSource(pool))
 	st := newStatus(d.worker.opsURL())
 	next, nextHint, hint := time.Now(), time.Now().Add(hintEvery), 0
+	barred := make(map[string]string) // the state of destinations that take nothing
 	for {
 		list, fresh, leftOut, err := f.next(ctx)
 		if err != nil {
@@ -561,6 +592,12 @@ func (d *show) follow(ctx context.Context, pool *pgxpool.Pool, t *traffic) error
 			if st.queue, err = state.QueueStats(ctx); err != nil {
 				return err
 			}
+			open, err := breakers(ctx, pool)
+			if err != nil {
+				return err
+			}
+			d.tellBreakers(barred, open)
+			st.breakers = len(open)
 			st.measure(ctx, now, t.changes.Load(), written)
 			d.screen.setStatus(st.line(d.screen.columns()))
 		}
@@ -574,6 +611,7 @@ func (d *show) follow(ctx context.Context, pool *pgxpool.Pool, t *traffic) error
 var hints = []string{
 	"update orders set status = 'approved' where tenant_id = 'acme' and status = 'new';",
 	"select recipient_id, title, created_at from rowbell.notification order by created_at desc limit 5;",
+	"select destination, state, failures, probe_at, last_error from rowbell.endpoint;",
 	"select kind, recipient, attempts, ready_at, error from rowbell.delivery;",
 	"select workflow_id, state, count, example_error from rowbell.failing;",
 	"select row_key, operation, workflow_name, status from rowbell.row_history order by committed_at desc limit 5;",
@@ -593,6 +631,7 @@ func (d *show) showHints() {
 		s.line("  %s", s.paint(dim, hint))
 	}
 	s.line("Webhooks go to      %s, which fails now and then", d.receiver.url())
+	s.line("The partner is at   %s, which is away for half of the time", d.partner.url())
 	s.line("Mails go to         %s, which passes nothing on", d.catcher.listener.Addr())
 	s.line("Metrics and health  %s/metrics  /readyz", d.worker.opsURL())
 	s.line("Ctrl-C ends it and leaves nothing behind.")

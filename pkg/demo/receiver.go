@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -65,6 +66,8 @@ type faults struct {
 	SlowFor time.Duration
 	// Every so often the receiver goes away: it hangs up, for AwayFor.
 	AwayEvery, AwayFor time.Duration
+	// AwaySoon is when it first does. Defaults to AwayEvery.
+	AwaySoon time.Duration
 	// Away is told when it begins.
 	Away func()
 }
@@ -131,11 +134,12 @@ func (r *receiver) comeAndGo(ctx context.Context) error {
 	if r.faults.AwayEvery == 0 {
 		return nil
 	}
-	tick := time.NewTicker(r.faults.AwayEvery)
+	tick := time.NewTimer(cmp.Or(r.faults.AwaySoon, r.faults.AwayEvery))
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
+			tick.Reset(r.faults.AwayEvery)
 			r.mu.Lock()
 			r.awayUntil = time.Now().Add(r.faults.AwayFor)
 			r.mu.Unlock()

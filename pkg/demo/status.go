@@ -25,6 +25,7 @@ type status struct {
 	queue      store.QueueStats
 	succeeded  float64 // deliveries that ended so
 	dead       float64
+	breakers   int     // that are not closed
 	lagBytes   float64 // WAL that was written and not yet received
 	lagSeconds float64 // age of the last commit when it was read
 }
@@ -113,6 +114,12 @@ func (s *status) line(width int) string {
 	executions := fmt.Sprintf("%d executions", s.executions)
 	marks := fmt.Sprintf("%s %.0f %s %d %s %.0f", delivered, s.succeeded, again, s.queue.Retrying, gaveUp, s.dead)
 	queue := fmt.Sprintf("queue %d", depth)
+	switch {
+	case s.breakers == 1:
+		queue += ", 1 breaker open"
+	case s.breakers > 1:
+		queue += fmt.Sprintf(", %d breakers open", s.breakers)
+	}
 	full, short := "", ""
 	if p50, p99, ok := s.percentiles(); ok {
 		full = fmt.Sprintf("commit → delivered %s, p99 %s", since(p50), since(p99))

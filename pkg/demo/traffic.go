@@ -90,7 +90,8 @@ var opening = []step{
 	{sql: `update orders set status = 'approved' where id = (select max(id) from orders where tenant_id = 'acme' and status = 'new')`},
 	{sql: `insert into invoices (tenant_id, account_manager, amount, due_on) select tenant_id, account_manager, 2350.00, current_date + 14 from customers order by random() limit 1`},
 	{sql: `insert into customers (tenant_id, name, email, city, account_manager) values ('acme', 'Ole Lund', 'ole@lund.example', 'Braga', 'rui')`},
-	{sql: `update invoices set status = 'overdue' where id = (select max(id) from invoices where status = 'open')`},
+	{sql: `insert into invoices (tenant_id, account_manager, amount, due_on) values ('globex', 'lena', 310.00, current_date - 1)`},
+	{sql: `update invoices set status = 'overdue' where id = (select max(id) from invoices where status = 'open' and tenant_id = 'globex')`},
 	{sql: `delete from orders where id = (select max(id) from orders where tenant_id = 'globex' and status = 'new')`},
 }
 
