@@ -18,6 +18,7 @@ type pace struct {
 	seen    int // fresh ones; waits has the first of them
 	again   int // retries that began
 	usual   time.Duration
+	quiet   bool    // the window before had hardly any retries
 	rate    float64 // retries a second; 0: as many as can
 	budget  float64 // of these, how many may begin now
 	refill  time.Time
@@ -35,6 +36,7 @@ const (
 	pacePatient = 2 * time.Second        // for so long what they said holds
 	paceUsual   = 4 * time.Millisecond   // until it is known
 	paceLeast   = 100.0                  // retries a second always go
+	paceMost    = 100_000.0              // is as many as can
 	paceSlack   = 500 * time.Microsecond // beyond twice the usual
 )
 
@@ -81,27 +83,31 @@ func (p *pace) judge(now time.Time, d time.Duration) {
 		return
 	}
 	p.lastGot = now
+	if p.rate > paceMost {
+		p.rate = 0
+	}
 	slices.Sort(p.waits)
-	wait := p.waits[len(p.waits)*9/10]
+	wait := p.waits[len(p.waits)*19/20]
 	if p.usual == 0 {
 		p.usual = paceUsual
 	}
 	went := float64(p.again) / d.Seconds()
 	switch {
-	case p.again*20 < p.seen: // hardly any: so it is without them
-		p.usual += (wait - p.usual) / 8
+	case p.again*20 < p.seen: // hardly any
 		if p.rate > 0 {
-			p.rate *= 1.2 // there may be more of them soon
+			p.rate *= 1.2
+		} else if p.quiet { // and before neither: so it is without them
+			p.usual += (wait - p.usual) / 8
 		}
+		p.quiet = true
+		return
 	case wait > 2*p.usual+paceSlack:
 		if p.rate == 0 {
 			p.rate = went
 		}
-		p.rate = max(paceLeast, 0.7*min(p.rate, went+paceLeast))
+		p.rate = max(paceLeast, 0.6*min(p.rate, went+paceLeast))
 	case p.rate > 0:
 		p.rate *= 1.1
 	}
-	if p.rate > 1e6 {
-		p.rate = 0
-	}
+	p.quiet = false
 }
