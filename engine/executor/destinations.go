@@ -65,7 +65,6 @@ type destinations struct {
 	mu       sync.Mutex
 	known    map[int64]*notes
 	disabled map[int64]string // why deliveries are cancelled, by lane
-	barred   []workflow.Barred
 }
 
 // notes are what attempts at one destination came to since it was told.

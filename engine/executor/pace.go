@@ -32,12 +32,12 @@ const slowAttempt = 50 * time.Millisecond
 const (
 	paceWindow  = 250 * time.Millisecond
 	paceSamples = 128
-	paceFewest  = 5                      // fresh deliveries that say something
-	pacePatient = 2 * time.Second        // for so long what they said holds
-	paceUsual   = 4 * time.Millisecond   // until it is known
-	paceLeast   = 100.0                  // retries a second always go
-	paceMost    = 100_000.0              // is as many as can
-	paceSlack   = 500 * time.Microsecond // beyond twice the usual
+	paceFewest  = 5                    // fresh deliveries that say something
+	pacePatient = 2 * time.Second      // for so long what they said holds
+	paceUsual   = 4 * time.Millisecond // until it is known
+	paceLeast   = 500.0                // retries a second always go
+	paceMost    = 100_000.0            // is as many as can
+	paceSlack   = time.Millisecond     // beyond twice the usual
 )
 
 // began counts an attempt that begins; since is when the record of a fresh one began, and
@@ -87,7 +87,7 @@ func (p *pace) judge(now time.Time, d time.Duration) {
 		p.rate = 0
 	}
 	slices.Sort(p.waits)
-	wait := p.waits[len(p.waits)*19/20]
+	wait := p.waits[len(p.waits)*9/10]
 	if p.usual == 0 {
 		p.usual = paceUsual
 	}
@@ -105,9 +105,9 @@ func (p *pace) judge(now time.Time, d time.Duration) {
 		if p.rate == 0 {
 			p.rate = went
 		}
-		p.rate = max(paceLeast, 0.6*min(p.rate, went+paceLeast))
+		p.rate = max(paceLeast, 0.75*min(p.rate, went+paceLeast))
 	case p.rate > 0:
-		p.rate *= 1.1
+		p.rate *= 1.15
 	}
 	p.quiet = false
 }
