@@ -92,7 +92,7 @@ func TestChanges(t *testing.T) {
 		{"kind", base(), base(edit(func(w *workflow.Workflow) { w.Actions[0].Type = "log"; w.Actions[0].Config = nil })), []string{
 			"action changed: record it (before: send a webhook to hooks.example.com)",
 		}},
-		{"action added", base(), base(act(2, "email", `{}`), to("user", "ann", "a3")), []string{"action added: email maria and ann"}},
+		{"action added", base(), base(act(2, "email", `{}`), to("user", "ann", "a3")), []string{"action added: send an e-mail to maria and ann"}},
 		{"action removed", base(to("group", "night", "a2")), base(edit(func(w *workflow.Workflow) { w.Actions = w.Actions[:1] })), []string{
 			"action removed: notify maria and the group night",
 		}},

@@ -443,7 +443,7 @@ func TestOf(t *testing.T) {
 		},
 		{
 			of(on("orders", "create"), act(0, "notification", `{}`), act(0, "email", `{}`), to("user", "ann", "a1"), to("user", "bob", "a2"), to("user", "cho")),
-			`When an order is created, notify ann and cho, and email bob and cho.`,
+			`When an order is created, notify ann and cho, and send an e-mail to bob and cho.`,
 		},
 		{
 			of(on("orders", "create"), act(0, "chat", `{"channel": "#orders"}`), act(1, "function", `{"function": "shop.recalc"}`), act(2, "publish", `{"topic": "orders.approved"}`), act(3, "fax", `{}`)),
