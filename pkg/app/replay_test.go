@@ -125,7 +125,7 @@ func TestReplayCurrent(t *testing.T) {
 	db.Exec(t, shop)
 	h := newHooks(t)
 	old, now := h.URL+"/old", h.URL+"/new"
-	h.answer = func(string, int) int { return 410 }
+	h.answer = func(string, int) int { return 400 }
 	w := startWorker(t, db, delivers)
 	w.holds(t)
 	defineHook(t, db, "hook", old, "")

@@ -23,7 +23,7 @@ func TestReplayedThroughKills(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if !mended {
-			rw.WriteHeader(http.StatusGone)
+			rw.WriteHeader(http.StatusBadRequest)
 			return
 		}
 		arrived[r.Header.Get("webhook-id")]++
