@@ -19,7 +19,7 @@ func stormLimit(n int) int32 {
 
 // alert is told by the engine what owners of workflows are to know. It doesn't wait.
 func (a *App) alert(w workflow.Alert) {
-	a.log.Warn(w.Subject, "workflow_id", w.WorkflowID, "alert", w.Kind)
+	a.log.Warn("a workflow was kept from doing more", "workflow_id", w.WorkflowID, "alert", w.Kind, "subject", w.Subject)
 	select {
 	case a.alerts.raised <- w:
 	default: // that there are so many is in the log
