@@ -272,6 +272,10 @@ func (e *Executor) Recorded(list []*workflow.Delivery, since time.Time, recorded
 // claimMost is how many deliveries are claimed at once.
 const claimMost = 1000
 
+// claimPaced is the same while retries are held back for the sake of fresh deliveries, which
+// a big claim keeps waiting.
+const claimPaced = 100
+
 const (
 	idlePoll  = 250 * time.Millisecond // how often the queue is looked at that gave nothing
 	retryWait = time.Second            // after a failure of the database

@@ -37,7 +37,7 @@ const (
 	paceUsual   = 4 * time.Millisecond // until it is known
 	paceLeast   = 500.0                // retries a second always go
 	paceMost    = 100_000.0            // is as many as can
-	paceSlack   = time.Millisecond     // beyond half as much again as usual
+	paceSlack   = time.Millisecond     // beyond twice the usual
 )
 
 // began counts an attempt that begins; since is when the record of a fresh one began, and
@@ -101,7 +101,7 @@ func (p *pace) judge(now time.Time, d time.Duration) {
 		}
 		p.quiet = true
 		return
-	case wait > p.usual*3/2+paceSlack:
+	case wait > 2*p.usual+paceSlack:
 		if p.rate == 0 {
 			p.rate = went
 		}

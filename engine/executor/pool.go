@@ -414,6 +414,9 @@ func (p *pool) room(after int64) workflow.Claim {
 		c.Most = 0
 		return c
 	}
+	if p.pace.rate > 0 {
+		c.Most = min(c.Most, claimPaced)
+	}
 	crowded := p.crowded()
 	for id, l := range p.lanes {
 		n := l.room - l.held
