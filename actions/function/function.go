@@ -231,7 +231,10 @@ func (c *call) Run(ctx context.Context, d *actions.Delivery) (actions.Result, er
 	if err != nil {
 		return actions.Result{}, &actions.Error{Permanent: true, Err: err}
 	}
-	said, err := d.Call(ctx, workflow.FunctionCall{Function: c.function, TenantID: d.Workflow.TenantID, Key: d.ID, Payload: payload})
+	chain := d.Event.Next(d.Workflow.ID)
+	said, err := d.Call(ctx, workflow.FunctionCall{
+		Function: c.function, TenantID: d.Workflow.TenantID, Key: d.ID, Payload: payload, Chain: chain.JSON(),
+	})
 	if failed, ok := errors.AsType[*workflow.CallError](err); ok {
 		return actions.Result{}, &actions.Error{Permanent: failed.Permanent, Err: failed.Err}
 	}

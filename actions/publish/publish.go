@@ -203,7 +203,7 @@ func failure(ctx, attempt context.Context, subject string, size int, err error) 
 	case errors.Is(err, jetstream.ErrNoStreamResponse):
 		return fmt.Errorf("NATS: no stream takes the subject %s; an operator can make one: nats stream add ROWBELL --subjects='%s.>'", subject, strings.SplitN(subject, ".", 2)[0])
 	case errors.Is(err, nats.ErrReconnectBufExceeded):
-		return errors.New("NATS: the connection is lost, and is being made again")
+		return &actions.Error{Down: true, Err: errors.New("NATS: the connection is lost, and is being made again")}
 	case errors.Is(err, nats.ErrMaxPayload):
 		return &actions.Error{Permanent: true, Err: fmt.Errorf("NATS: the message has %d bytes, more than the server takes (max_payload)", size)}
 	case errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum:
@@ -211,5 +211,5 @@ func failure(ctx, attempt context.Context, subject string, size int, err error) 
 	case attempt.Err() != nil && !errors.Is(err, nats.ErrNoServers):
 		return fmt.Errorf("NATS: no acknowledgement for the subject %s within %s; it may be one that the connection must not publish to", subject, timeout)
 	}
-	return fmt.Errorf("NATS: %w", quiet(err))
+	return &actions.Error{Down: true, Err: fmt.Errorf("NATS: %w", quiet(err))}
 }

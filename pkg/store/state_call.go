@@ -77,6 +77,10 @@ const (
 	// callLimitsSQL bounds what comes after it in the transaction.
 	callLimitsSQL = `select set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true)`
 
+	// callChainSQL says in the WAL, as rowbell.set_chain does, what the function's changes
+	// come of: a workflow that they set off again is stopped after a while.
+	callChainSQL = `select pg_logical_emit_message(true, 'rowbell.chain', $1::text) where $1::text is not null`
+
 	// callSQL calls a function if the delivery is the process's, and keeps it so: nobody
 	// else can take a row that is locked. What the function returns goes by a setting of
 	// the transaction to where it is written, since nothing here waits for this process.
@@ -180,11 +184,12 @@ func (q *Queue) callOnce(ctx context.Context, l *workflow.Leased, c workflow.Fun
 	ms := func(d time.Duration) []byte { return []byte(strconv.FormatInt(d.Milliseconds(), 10)) }
 	b := &pgconn.Batch{}
 	b.ExecParams(callLimitsSQL, [][]byte{ms(f.timeout), ms(min(longestLock, f.timeout))}, nil, nil, nil)
+	b.ExecParams(callChainSQL, [][]byte{c.Chain}, nil, nil, nil)
 	b.ExecParams(fmt.Sprintf(callSQL, f.function), [][]byte{
 		[]byte(l.ExecutionID), []byte(strconv.Itoa(int(l.Action))), []byte(l.Recipient), []byte(q.process), []byte(strconv.Itoa(int(l.Attempts))),
 		[]byte(c.Key), c.Payload,
 	}, nil, nil, nil)
-	const called, settled = 1, 3
+	const called, settled = 2, 4
 	at := settled
 	parts := []*pgconn.Batch{b}
 	if fault.On("call_in_own_transaction") {

@@ -7,6 +7,7 @@ type FunctionCall struct {
 	TenantID string // of the workflow that calls; "" = an operators' one
 	Key      string // the idempotency key, its first argument
 	Payload  []byte // a JSON object, its second argument
+	Chain    []byte // what its changes come of, as Chain.JSON; nil for none
 }
 
 // CallError says why a call has failed, and everything that it did is undone.
