@@ -11,6 +11,7 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,14 +44,14 @@ type Unsubscribe struct {
 	turns chan struct{} // and of them those at once
 
 	mu     sync.Mutex
-	tokens map[[sha256.Size]byte]*bucket // requests of one token
+	counts map[[sha256.Size]byte]*bucket // requests about one subscription
 }
 
 // NewUnsubscribe makes the page.
 func NewUnsubscribe(signer *preference.Signer, store subscriptions, log *slog.Logger) *Unsubscribe {
 	return &Unsubscribe{
 		signer: signer, store: store, log: log, all: bucket{rate: 100, burst: 300}, turns: make(chan struct{}, 16),
-		tokens: make(map[[sha256.Size]byte]*bucket),
+		counts: make(map[[sha256.Size]byte]*bucket),
 	}
 }
 
@@ -59,7 +60,7 @@ func (u *Unsubscribe) Path(token string) string { return "/unsubscribe/" + token
 
 const (
 	mostForm   = 4 << 10 // bytes of a POST
-	mostTokens = 10_000  // that are counted
+	mostCounts = 10_000  // subscriptions that are counted
 	slowest    = 5 * time.Second
 	byPage     = "unsubscribe" // who wrote a preference
 )
@@ -89,7 +90,7 @@ func (u *Unsubscribe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if !u.may(token) {
+	if !u.may(sub) {
 		w.Header().Set("Retry-After", "30")
 		p.Title, p.Text = p.words.Later, p.words.LaterHelp
 		p.write(w, r, http.StatusTooManyRequests)
@@ -212,26 +213,28 @@ func (p *page) show(sub preference.Subscription, name string, wanted []workflow.
 	}
 }
 
-// may counts a request against the limits of its token, and of all.
-func (u *Unsubscribe) may(token string) bool {
+// may counts a request against the limits of its subscription, and of all. It goes by what
+// the token says, and not by the token: that can be written in many ways, with padding and
+// spaces, and there is one by each key.
+func (u *Unsubscribe) may(sub preference.Subscription) bool {
 	now := time.Now()
-	key := sha256.Sum256([]byte(token))
+	key := sha256.Sum256([]byte(strings.Join([]string{sub.TenantID, sub.RecipientID, sub.WorkflowID, sub.Channel}, "\x00")))
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	b := u.tokens[key]
+	b := u.counts[key]
 	if b == nil {
-		if len(u.tokens) >= mostTokens {
-			for k, old := range u.tokens {
+		if len(u.counts) >= mostCounts {
+			for k, old := range u.counts {
 				if old.full(now) {
-					delete(u.tokens, k)
+					delete(u.counts, k)
 				}
 			}
-			if len(u.tokens) >= mostTokens {
-				clear(u.tokens)
+			if len(u.counts) >= mostCounts {
+				clear(u.counts)
 			}
 		}
 		b = &bucket{rate: 0.5, burst: 20}
-		u.tokens[key] = b
+		u.counts[key] = b
 	}
 	return b.take(now) && u.all.take(now)
 }

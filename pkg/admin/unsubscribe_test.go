@@ -289,6 +289,20 @@ func TestUnsubscribeLimits(t *testing.T) {
 	}
 }
 
+// A token can be written in many ways. They count as one, or who holds one could keep the
+// page from everybody.
+func TestUnsubscribeLimitsWhateverIsWritten(t *testing.T) {
+	s := newSite(t, nil)
+	link := s.link(annsMail)
+	last := answer{}
+	for i := range 25 {
+		last = s.do(t, http.MethodGet, link+strings.Repeat("=", i)+"%20", "", "")
+	}
+	if last.status != http.StatusTooManyRequests {
+		t.Errorf("the 25th way to write a token: status %d", last.status)
+	}
+}
+
 func TestUnsubscribeWithoutDatabase(t *testing.T) {
 	s := newSite(t, func(to subscriptions) subscriptions {
 		return failing{to, errors.New("password authentication failed for rowbell:hunter2")}
