@@ -112,9 +112,11 @@ var services = []service{
 	},
 	{
 		// https://developers.mattermost.com/integrate/webhooks/incoming/
+		// It looks for mentions in what is left once Markdown is read: a backslash makes no
+		// text of an @, and a space of no width behind it does.
 		name: "mattermost", title: "Mattermost", markup: template.Markdown, most: 4000,
 		send: func(x *exchange, m message) error {
-			return x.json(http.MethodPost, m.secret, nil, map[string]any{"text": titled(m, "**", "**")})
+			return x.json(http.MethodPost, m.secret, nil, map[string]any{"text": strings.ReplaceAll(titled(m, "**", "**"), `\@`, "\\@\u200b")})
 		},
 		fault: func(res *egress.Response) fault {
 			var a struct{ Message string }
@@ -168,11 +170,15 @@ var services = []service{
 	},
 	{
 		// https://spec.matrix.org/latest/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid
+		// https://spec.matrix.org/latest/client-server-api/#user-and-room-mentions
+		// A message that doesn't say whom it mentions mentions by its text: @room everybody.
 		name: "matrix", title: "Matrix", markup: template.Plain, most: 10_000,
 		channel: "a room's id, as !room:example.com",
 		send: func(x *exchange, m message) error {
 			to := m.server + "/_matrix/client/v3/rooms/" + url.PathEscape(m.channel) + "/send/m.room.message/" + url.PathEscape(m.key)
-			return x.json(http.MethodPut, to, http.Header{"Authorization": {"Bearer " + m.secret}}, map[string]any{"msgtype": "m.text", "body": titled(m, "", "")})
+			return x.json(http.MethodPut, to, http.Header{"Authorization": {"Bearer " + m.secret}}, map[string]any{
+				"msgtype": "m.text", "body": titled(m, "", ""), "m.mentions": struct{}{},
+			})
 		},
 		fault: func(res *egress.Response) fault {
 			var a struct {
