@@ -83,7 +83,9 @@ func (d *Directory) Roles(ctx context.Context, actor, tenant string) ([]string, 
 	}
 	// Who came first may go away while others wait for the same.
 	ask := context.WithoutCancel(ctx)
-	done := d.group.DoChan(tenant+"\x00"+actor, func() (any, error) {
+	// The key begins as none of members does, whose answer is another type: an actor is what
+	// somebody's message says, and may hold a NUL.
+	done := d.group.DoChan("roles\x00"+tenant+"\x00"+actor, func() (any, error) {
 		ask, cancel := context.WithTimeout(ask, d.cfg.Timeout+patience)
 		defer cancel()
 		at := time.Now()

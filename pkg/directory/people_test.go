@@ -243,3 +243,42 @@ func TestManyPeople(t *testing.T) {
 		t.Errorf("%v, %v", p, err)
 	}
 }
+
+// Anybody can write a context message, with a NUL in the actor. Such a one is not taken for
+// a question after the members of a role, whose answer is another type.
+func TestActorIsNoRole(t *testing.T) {
+	t.Parallel()
+	cfg := peopleConfig
+	cfg.RolesSQL, cfg.Timeout = `select name from account where id::text = $1 and tenant = $2`, 30*time.Second
+	db, d := openPeople(t, cfg)
+	tx, err := db.Pool(t).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(context.Background()) //nolint:errcheck // it is over by then
+	if _, err := tx.Exec(t.Context(), `lock table part in access exclusive mode`); err != nil {
+		t.Fatal(err)
+	}
+	members, roles := make(chan string, 1), make(chan error, 1)
+	go func() { members <- tell(d.Resolve(t.Context(), whom("role:approver", nil))) }()
+	pgtest.Eventually(t, 20*time.Second, "the members to be asked for", func() bool {
+		return pgtest.One[bool](t, db, `select exists (select from pg_locks where relation = 'part'::regclass and not granted)`)
+	})
+	go func() {
+		_, err := d.Roles(t.Context(), "acme\x00approver", "role")
+		roles <- err
+	}()
+	select {
+	case err = <-roles:
+	case <-time.After(5 * time.Second): // it waits for the other's answer
+	}
+	if err == nil || !strings.Contains(err.Error(), "the directory's SQL for roles failed") {
+		t.Errorf("roles of such an actor: %v", err)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-members; !strings.Contains(got, "1 Ann") {
+		t.Errorf("the members are %s", got)
+	}
+}
