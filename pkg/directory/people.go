@@ -64,7 +64,7 @@ func (d *Directory) queries() []query {
 func (d *Directory) usersQuery() query {
 	return query{
 		of: "users", sql: d.cfg.UsersSQL, many: true, flag: "directory-users",
-		write: "SELECT id::text AS id, name, email, locale, time_zone AS zone FROM users WHERE id::text = ANY ($1)",
+		write: "SELECT id::text AS id, name, email, locale, time_zone AS zone FROM users WHERE id::text = ANY ($1) AND tenant_id = $2",
 	}
 }
 
