@@ -94,8 +94,9 @@ func checkSubject(s string) error {
 		return errors.New("it is empty")
 	case len(s) > maxSubject:
 		return fmt.Errorf("it has %d bytes; the most are %d", len(s), maxSubject)
-	case s[0] == '$' || s == "_INBOX" || strings.HasPrefix(s, "_INBOX."):
-		return errors.New("subjects that begin with $ or _INBOX are the server's own")
+	}
+	if err := notTheServers(s); err != nil {
+		return err
 	}
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] >= 0x7f {
@@ -109,6 +110,14 @@ func checkSubject(s string) error {
 		case strings.ContainsAny(token, "*>"):
 			return errors.New("it has * or >, which are for subscribers")
 		}
+	}
+	return nil
+}
+
+// notTheServers keeps off the subjects by which NATS and its clients speak to each other.
+func notTheServers(s string) error {
+	if strings.HasPrefix(s, "$") || s == "_INBOX" || strings.HasPrefix(s, "_INBOX.") {
+		return errors.New("subjects that begin with $ or _INBOX are the server's own")
 	}
 	return nil
 }
@@ -158,7 +167,11 @@ func (m *message) subjectOf(d *actions.Delivery) (string, error) {
 	if err := checkSubject(subject); err != nil {
 		return "", fmt.Errorf("subject: for this event %w; give its variables a default, as {{ new.status | default: 'none' }}", err)
 	}
-	return m.broker.cfg.prefix(d.Workflow.TenantID) + subject, nil
+	subject = m.broker.cfg.prefix(d.Workflow.TenantID) + subject
+	if err := notTheServers(subject); err != nil {
+		return "", fmt.Errorf("subject: with the prefix for tenant %s: %w; an operator can put another one before it by ROWBELL_NATS_PREFIX", d.Workflow.TenantID, err)
+	}
+	return subject, nil
 }
 
 // Run implements actions.Runner.

@@ -384,6 +384,11 @@ func TestFailures(t *testing.T) {
 	if p, text := how(runner(t, b, "orders"), big); !p || !strings.Contains(text, "more than the server takes (max_payload)") {
 		t.Errorf("a big message: permanent %v, %s", p, text)
 	}
+	// What a tenant is called may not lead there either.
+	bare := newBroker(t, Config{URL: srv.url(), Prefix: "{tenant}"})
+	if p, text := how(runner(t, bare, "orders"), delivery(7, "_INBOX")); !p || !strings.Contains(text, "subjects that begin with $ or _INBOX are the server's own") {
+		t.Errorf("a tenant _INBOX: permanent %v, %s", p, text)
+	}
 	if p, text := how(runner(t, newBroker(t, Config{}), "orders"), delivery(4, "acme")); p || !strings.Contains(text, "ROWBELL_NATS_URL") {
 		t.Errorf("without a broker: permanent %v, %s", p, text)
 	}
