@@ -97,6 +97,23 @@ func checkName(s string) error {
 	return nil
 }
 
+// checkSender refuses what would pass for another sender: many programs show the name
+// alone, and so an address in it stands where that of the sender should.
+func checkSender(name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	for _, r := range name {
+		switch {
+		case r == '@', r == '＠', r == '﹫':
+			return errors.New("it holds an address, or what looks like one, and that is the operator's; write a name without an @. Answers go to reply_to")
+		case unicode.Is(unicode.Bidi_Control, r), unicode.Is(unicode.Cf, r) && r != '\u200c' && r != '\u200d':
+			return errors.New("it holds a character that can't be seen; write it anew without")
+		}
+	}
+	return nil
+}
+
 // oneLine puts a space for each run of white space, control characters, and those that
 // turn the direction of a line.
 func oneLine(s string) string {

@@ -63,7 +63,7 @@ const Schema = `{
 		},
 		"from_name": {
 			"title": "Sender's name",
-			"description": "The name beside the sender's address, which is the operator's.",
+			"description": "The name beside the sender's address, which is the operator's. It holds no address.",
 			"type": "string", "minLength": 1, "maxLength": 200,
 			"examples": ["Acme Orders"]
 		},
@@ -162,7 +162,7 @@ func newLetter(c Config, texts actions.Texts, m *Mailer, o Options) (*letter, er
 			bad("button", errors.New("it needs a text and a URL; leave it out if there is to be none"))
 		}
 	}
-	bad("from_name", checkName(c.FromName))
+	bad("from_name", checkSender(c.FromName))
 	l.replyTo = compile("reply_to", template.Text{"": c.ReplyTo}, template.Plain)
 	if c.ReplyTo != "" && l.replyTo != nil && !strings.Contains(c.ReplyTo, "{{") && !strings.Contains(c.ReplyTo, "{%") {
 		_, err := parseAddress(strings.TrimSpace(c.ReplyTo))
