@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"os"
 
 	"github.com/rowbell/rowbell/pkg/app"
 )
@@ -28,7 +29,7 @@ configured; warnings don't count.`,
 			enc.SetEscapeHTML(false)
 			err = enc.Encode(report)
 		} else {
-			err = report.Write(c.stdout, app.Style{Marks: isTerminal(c.stdout), Colour: colours(c.stdout)})
+			err = report.Write(c.stdout, app.Style{Marks: isTerminal(os.Stdout), Colour: colours(os.Stdout)})
 		}
 		if err == nil && report.Count(app.LevelFailed) > 0 {
 			return errShown

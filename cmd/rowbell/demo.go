@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"github.com/rowbell/rowbell/pkg/demo"
 )
@@ -20,7 +21,7 @@ with their retries, and notifications. Ctrl-C ends it and leaves nothing behind.
 	run: func(ctx context.Context, c *call) error {
 		version, revision := buildInfo()
 		return demo.Run(ctx, demo.Options{
-			Once: c.has("once"), Out: c.stdout, Terminal: isTerminal(c.stdout), Colour: colours(c.stdout),
+			Once: c.has("once"), Out: os.Stdout, Terminal: isTerminal(os.Stdout), Colour: colours(os.Stdout),
 			Version: version, Revision: revision,
 		})
 	},

@@ -39,8 +39,8 @@ type command struct {
 type call struct {
 	name string // of the command, as rowbell workflow list has "workflow list"
 	parsed
-	stdout *os.File
-	stderr *os.File
+	stdout io.Writer
+	stderr io.Writer
 }
 
 // config reads the settings. What is wrong with them is an error in how rowbell was
@@ -120,12 +120,12 @@ func start(ctx context.Context, args []string) int {
 		cmd.writeHelp(os.Stdout)
 		return exitOK
 	}
-	c := &call{name: cmd.name, parsed: p, stdout: os.Stdout, stderr: os.Stderr}
+	c := &call{name: cmd.name, parsed: p, stdout: printer(os.Stdout), stderr: printer(os.Stderr)}
 	if err := cmd.run(ctx, c); err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			err = errors.New("stopped by a signal before it was done")
 		}
-		return fail(os.Stderr, err)
+		return fail(c.stderr, err)
 	}
 	return exitOK
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"github.com/rowbell/rowbell/pkg/app"
 )
@@ -30,7 +31,7 @@ func (c *call) operate(f func(*app.Operator) error) error {
 	if err != nil {
 		return err
 	}
-	o, err := app.NewOperator(cfg, newLogger(c.stderr, cfg))
+	o, err := app.NewOperator(cfg, newLogger(os.Stderr, cfg))
 	if err != nil {
 		return err
 	}

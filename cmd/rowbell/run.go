@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"github.com/rowbell/rowbell/pkg/app"
 )
@@ -20,7 +21,7 @@ SIGTERM or Ctrl-C: stops reading, records what was read, tells the slot, and lea
 			return err
 		}
 		version, revision := buildInfo()
-		a, err := app.New(cfg, newLogger(c.stderr, cfg), version, revision)
+		a, err := app.New(cfg, newLogger(os.Stderr, cfg), version, revision)
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// printer is what a command may write to f: on a terminal without what the terminal would
+// obey. Names, texts and answers are written by tenants and receivers, and one of them could
+// rename the window, fill the clipboard, or paint over what stands there. Files and pipes
+// get everything as it is.
+func printer(f *os.File) io.Writer {
+	if isTerminal(f) {
+		return tame{f}
+	}
+	return f
+}
+
+// tame shows control characters instead of sending them, but for line breaks, tabs and
+// colours.
+type tame struct{ w io.Writer }
+
+// Write implements io.Writer. It counts the bytes that it was given.
+func (t tame) Write(p []byte) (int, error) {
+	if bytes.IndexFunc(p, unicode.IsControl) < 0 {
+		return t.w.Write(p)
+	}
+	if _, err := io.WriteString(t.w, tamed(string(p))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func tamed(s string) string {
+	var b strings.Builder
+	for len(s) > 0 {
+		r, size := utf8.DecodeRuneInString(s)
+		switch {
+		case r == '\x1b' && colour(s) > 0:
+			size = colour(s)
+			b.WriteString(s[:size])
+		case r == '\n' || r == '\t' || !unicode.IsControl(r):
+			b.WriteString(s[:size])
+		case r == '\r' && strings.HasPrefix(s, "\r\n"):
+		case r < ' ':
+			b.WriteRune('␀' + r) // the control pictures of Unicode
+		default:
+			b.WriteRune(unicode.ReplacementChar)
+		}
+		s = s[size:]
+	}
+	return b.String()
+}
+
+// colour is the length of a sequence of SGR at the start of s; 0 if there is none. (ECMA-48,
+// section 8.3.117.) It is what commands write themselves.
+func colour(s string) int {
+	rest, ok := strings.CutPrefix(s, "\x1b[")
+	if !ok {
+		return 0
+	}
+	rest = strings.TrimLeft(rest, "0123456789;")
+	if !strings.HasPrefix(rest, "m") {
+		return 0
+	}
+	return len(s) - len(rest) + 1
+}
