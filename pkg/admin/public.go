@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"golang.org/x/net/netutil"
 )
 
 // PublicConfig is what Public serves.
@@ -18,6 +20,10 @@ type PublicConfig struct {
 // every handler sees to that itself.
 type Public struct{ *server }
 
+// mostConnections are open at a time; others wait to be taken. What strangers hold open must
+// not use up the files that the process needs for the database and for deliveries.
+const mostConnections = 512
+
 // NewPublic binds the address and serves nothing until Run. Close frees it if Run is
 // never called.
 func NewPublic(cfg PublicConfig) (*Public, error) {
@@ -30,6 +36,8 @@ func NewPublic(cfg PublicConfig) (*Public, error) {
 		return nil, err
 	}
 	s.server.ReadTimeout, s.server.WriteTimeout, s.server.MaxHeaderBytes = 10*time.Second, 30*time.Second, 16<<10
+	s.server.IdleTimeout = 75 * time.Second // longer than proxies keep theirs, mostly
+	s.listener = netutil.LimitListener(s.listener, mostConnections)
 	return &Public{s}, nil
 }
 
