@@ -2,11 +2,14 @@ package publish
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/rowbell/rowbell/actions"
 	"github.com/rowbell/rowbell/pkg/template"
 )
 
@@ -187,11 +191,71 @@ func dial(cfg Config) (*nats.Conn, error) {
 		options = append(options, nats.UserCredentials(cfg.Credentials))
 	}
 	conn, err := nats.Connect(cfg.URL, options...)
-	return conn, quiet(err)
+	return conn, cfg.quiet(err)
 }
 
-// quiet keeps addresses out of errors that may hold a password with them.
-func quiet(err error) error {
+// quiet keeps addresses out of errors that may hold a password with them, and passwords out
+// of what a server says, which may repeat all that it was told.
+func (c Config) quiet(err error) error {
+	if err == nil {
+		return nil
+	}
+	err = withoutAddress(err)
+	text := err.Error()
+	if shown := c.shown(text); shown != text {
+		return hushed{shown, err}
+	}
+	return err
+}
+
+// hushed is an error with another text.
+type hushed struct {
+	text string
+	err  error
+}
+
+func (h hushed) Error() string { return h.text }
+func (h hushed) Unwrap() error { return h.err }
+
+const (
+	maxSaid   = 500 // bytes of a server's words that are kept
+	minSecret = 4   // bytes; what is shorter stands in any word
+)
+
+// shown is what may be shown of a server's words.
+func (c Config) shown(text string) string {
+	for _, secret := range c.secrets() {
+		text = regexp.MustCompile("(?i)"+regexp.QuoteMeta(secret)).ReplaceAllLiteralString(text, "***")
+	}
+	return actions.Printable([]byte(text), maxSaid)
+}
+
+// secrets are the passwords and tokens of the URLs, in the forms in which they are sent and
+// written.
+func (c Config) secrets() []string {
+	var list []string
+	for one := range strings.SplitSeq(c.URL, ",") {
+		u, err := url.Parse(strings.TrimSpace(one))
+		if err != nil || u.User == nil {
+			continue
+		}
+		_, written, hasPassword := strings.Cut(u.User.String(), ":")
+		secret, _ := u.User.Password()
+		if !hasPassword { // what stands alone is a token
+			secret, written = u.User.Username(), u.User.String()
+		}
+		quoted, _ := json.Marshal(secret) // never fails
+		for _, form := range []string{secret, string(quoted[1 : len(quoted)-1]), written} {
+			if len(form) >= minSecret && !slices.Contains(list, form) {
+				list = append(list, form)
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b string) int { return len(b) - len(a) }) // one may stand in another
+	return list
+}
+
+func withoutAddress(err error) error {
 	var bad *url.Error
 	if errors.As(err, &bad) {
 		return bad.Err
@@ -220,13 +284,13 @@ func Look(ctx context.Context, cfg Config) (Status, error) {
 	if err != nil {
 		return s, err
 	}
-	s.Server = js.Conn().ConnectedServerVersion()
+	s.Server = cfg.shown(js.Conn().ConnectedServerVersion())
 	names := js.StreamNames(ctx, jetstream.WithStreamListSubject(s.Subject))
 	for name := range names.Name() {
-		s.Streams = append(s.Streams, name)
+		s.Streams = append(s.Streams, cfg.shown(name))
 	}
 	if err := names.Err(); err != nil {
-		return s, fmt.Errorf("ask for JetStream's streams: %w", err)
+		return s, fmt.Errorf("ask for JetStream's streams: %w", cfg.quiet(err))
 	}
 	return s, nil
 }

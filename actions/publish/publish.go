@@ -197,14 +197,14 @@ func (m *message) Run(ctx context.Context, d *actions.Delivery) (actions.Result,
 			Header: nats.Header{jetstream.MsgIDHeader: {d.ID}, "Content-Type": {"application/json"}},
 		}, jetstream.WithRetryAttempts(0))
 		if err == nil {
-			said := fmt.Sprintf("stream %s, sequence %d", ack.Stream, ack.Sequence)
+			said := fmt.Sprintf("stream %s, sequence %d", m.broker.cfg.shown(ack.Stream), ack.Sequence)
 			if ack.Duplicate {
 				said += ", which had it already"
 			}
 			return actions.Result{Response: said}, nil
 		}
 	}
-	return actions.Result{}, failure(ctx, attempt, subject, len(body), err)
+	return actions.Result{}, failure(ctx, attempt, subject, len(body), m.broker.cfg.quiet(err))
 }
 
 // failure says why there was no acknowledgement.
@@ -224,5 +224,5 @@ func failure(ctx, attempt context.Context, subject string, size int, err error) 
 	case attempt.Err() != nil && !errors.Is(err, nats.ErrNoServers):
 		return fmt.Errorf("NATS: no acknowledgement for the subject %s within %s; it may be one that the connection must not publish to", subject, timeout)
 	}
-	return &actions.Error{Down: true, Err: fmt.Errorf("NATS: %w", quiet(err))}
+	return &actions.Error{Down: true, Err: fmt.Errorf("NATS: %w", err)}
 }

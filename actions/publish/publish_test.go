@@ -436,3 +436,24 @@ func TestConfig(t *testing.T) {
 		}
 	}
 }
+
+// A server may repeat what it was told, and say a lot.
+func TestQuiet(t *testing.T) {
+	t.Parallel()
+	cfg := Config{URL: `nats://ann:hunter2%40%22@a.example, nats://tok-en123@b.example,nats://c.example`}
+	said := fmt.Errorf(`%w: {"user":"ann","pass":"hunter2@\""} nats://ann:hunter2%%40%%22@a.example, HUNTER2@" TOK-EN123 %s`+"\x1b]0;x", nats.ErrAuthorization, strings.Repeat("x", 1000))
+	err := cfg.quiet(said)
+	text := err.Error()
+	if lower := strings.ToLower(text); strings.Contains(lower, "hunter2") || strings.Contains(lower, "tok-en") || len(text) > maxSaid || !strings.HasPrefix(text, `nats: authorization violation: {"user":"ann","pass":"***"} nats://ann:***@a.example, *** ***`) {
+		t.Errorf("it says %s", text)
+	}
+	if !errors.Is(err, nats.ErrAuthorization) {
+		t.Error("it is another error")
+	}
+	if got := cfg.shown("a\x1b[2Jb"); strings.ContainsRune(got, '\x1b') {
+		t.Errorf("control characters stay in %q", got)
+	}
+	if err := cfg.quiet(nil); err != nil {
+		t.Errorf("none is %v", err)
+	}
+}

@@ -127,6 +127,7 @@ func TestSecretsStaySecret(t *testing.T) {
 		"ROWBELL_SOURCE_URL=" + source.String(), "ROWBELL_SLOT=" + db.Name, "ROWBELL_OPS_LISTEN=127.0.0.1:0", "ROWBELL_LISTEN=127.0.0.1:0", "ROWBELL_EGRESS_ALLOW=127.0.0.0/8",
 		"ROWBELL_SECRET_KEY=" + p.key("the key of secrets"), "ROWBELL_LOG_LEVEL=debug", "ROWBELL_LOG_FORMAT=json",
 		"ROWBELL_SMTP_URL=smtp://mailer:" + p.plant("the mail server's password") + "@" + echoMail(t, received), "ROWBELL_MAIL_FROM=rowbell@shop.example",
+		"ROWBELL_NATS_URL=nats://publisher:" + p.plant("the broker's password") + "@" + echoBroker(t, received),
 	}
 	if r := rowbell(t, env, "migrate"); r.code != 0 {
 		t.Fatal(r.stderr)
@@ -157,22 +158,25 @@ func TestSecretsStaySecret(t *testing.T) {
 	define("retries", "webhook", fmt.Sprintf(`{"url": "%s/in?key=%s", "secret": %q, "headers": {"authorization": {"ref": "crm"}}, "retry": ["10ms"]}`, echo.URL, p.plant("a URL's query"), signing))
 	define("bad-secret", "webhook", fmt.Sprintf(`{"url": "%s/in", "secret": {"ref": "crm"}, "retry": []}`, echo.URL))
 	define("no-secret", "webhook", fmt.Sprintf(`{"url": "%s/in", "secret": %q, "retry": []}`, echo.URL, p.plant("a secret that is none")))
+	define("chats", "chat", fmt.Sprintf(`{"service": "telegram", "server": %q, "channel": "-1", "secret": %q, "text": "Order {{ new.id }}", "retry": []}`, echo.URL, p.plant("a bot's token")))
+	define("hooks", "chat", fmt.Sprintf(`{"service": "mattermost", "secret": "%s/hooks/%s", "text": "Order {{ new.id }}", "retry": []}`, echo.URL, p.plant("a chat webhook's path")))
+	define("publishes", "publish", `{"subject": "orders", "retry": []}`)
 	define("mails", "email", `{"subject": "Order", "body": "It is there.", "retry": []}`)
 	db.Exec(t, `insert into rowbell.workflow_recipient (workflow_id, recipient_type, recipient_id) values ('mails', 'user', 'ann@customers.example')`)
 	pgtest.Eventually(t, 30*time.Second, "secrets to be sealed", func() bool {
 		return pgtest.One[bool](t, db, `select count(*) > 2 and bool_and(plain is null) from rowbell.secret`)
 	})
 	pgtest.Eventually(t, 30*time.Second, "the workflows to be judged", func() bool {
-		return pgtest.One[bool](t, db, `select count(*) >= 4 from rowbell.workflow_health`)
+		return pgtest.One[bool](t, db, `select count(*) >= 7 from rowbell.workflow_health`)
 	})
 	db.Exec(t, `insert into orders (tenant_id, total) select 'acme', i from generate_series(1, 3) i`)
 	pgtest.Eventually(t, 60*time.Second, "executions to fail", func() bool {
-		return pgtest.One[int](t, db, `select count(*)::int from rowbell.workflow_log where status = 'failure'`) == 12
+		return pgtest.One[int](t, db, `select count(*)::int from rowbell.workflow_log where status = 'failure'`) == 21
 	})
 
 	// They were used, so the test has something to find.
 	sent := strings.Join(drain(received), "\n")
-	for _, where := range []string{"a header's secret", "a URL's query", "the mail server's password"} {
+	for _, where := range []string{"a header's secret", "a URL's query", "the mail server's password", "a bot's token", "a chat webhook's path", "the broker's password"} {
 		if !slices.Contains(p.within(sent), where) {
 			t.Errorf("%s did not reach the receiver", where)
 		}
@@ -183,6 +187,13 @@ func TestSecretsStaySecret(t *testing.T) {
 
 	if got := pgtest.One[string](t, db, `select string_agg(distinct response, '') from rowbell.delivery_done where kind = 'email'`); !strings.Contains(got, "AUTH PLAIN ***") {
 		t.Errorf("the mail server's answer isn't kept: %.300s", got)
+	}
+
+	if got := pgtest.One[string](t, db, `select string_agg(distinct response, '') from rowbell.delivery_done where kind = 'chat'`); !strings.Contains(got, "POST /bot***/sendMessage") || !strings.Contains(got, "POST ***") {
+		t.Errorf("the chat services' answers aren't kept: %.600s", got)
+	}
+	if got := pgtest.One[string](t, db, `select string_agg(distinct reason, '') from rowbell.delivery_done where kind = 'publish'`); !strings.Contains(got, "NATS") {
+		t.Errorf("the broker's refusal isn't kept: %.300s", got)
 	}
 
 	for name, text := range everything(t, db) {
@@ -213,6 +224,12 @@ func TestSecretsStaySecret(t *testing.T) {
 		{"delivery", "list", "--status", "all", "--json"},
 		{"delivery", "show", delivery},
 		{"delivery", "show", delivery, "--json"},
+		{"destination", "list", "--json"},
+		{"workflow", "show", "chats", "--json"},
+		{"workflow", "export", "hooks"},
+		{"template", "preview", "--workflow", "chats", "--event", event},
+		{"template", "preview", "--workflow", "hooks", "--event", event, "--json"},
+		{"template", "preview", "--workflow", "retries", "--event", event},
 		{"replay", "--workflow", "retries", "--since", "1h", "--status", "all", "--dry-run"},
 		{"replay", "list"},
 		{"storm", "list", "--all"},
@@ -307,6 +324,37 @@ func echoMail(t *testing.T, received chan<- string) string {
 						answer = "550-" + strings.Join(told, "\r\n550-") + "\r\n550 no"
 					}
 					_, _ = io.WriteString(c, answer+"\r\n")
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// echoBroker starts what says that it is a NATS server, refuses each client with all that it
+// was told, and returns its address. (NATS documentation: Client Protocol.)
+func echoBroker(t *testing.T, received chan<- string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = c.Close() }()
+				_, _ = io.WriteString(c, `INFO {"server_id":"echo","version":"2.12.0","proto":1,"headers":true,"jetstream":true,"auth_required":true,"max_payload":1048576}`+"\r\n")
+				for lines := bufio.NewScanner(c); lines.Scan(); {
+					if told, ok := strings.CutPrefix(lines.Text(), "CONNECT "); ok {
+						received <- told
+						_, _ = io.WriteString(c, "-ERR 'Authorization Violation: "+told+"'\r\n")
+						return
+					}
 				}
 			}()
 		}
