@@ -19,6 +19,11 @@ begin
 			message = format('the depth of a chain is 1 to 1000000, not %s', coalesce(depth::text, 'null')),
 			hint = 'Hand on what the action was given, without adding to it: Rowbell counts.';
 	end if;
+	if exists (select from unnest(workflows) w where w is null or char_length(w) not between 1 and 64) then
+		raise exception using errcode = 'invalid_parameter_value',
+			message = 'the workflows of a chain are ids of 1 to 64 characters',
+			hint = 'Hand on what the action was given, as it is: SELECT rowbell.set_chain(''{"id": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "depth": 1, "workflows": ["order-paid"]}'');';
+	end if;
 	perform pg_logical_emit_message(true, 'rowbell.chain', jsonb_build_object(
 		'id', id,
 		'depth', depth,

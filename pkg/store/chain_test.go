@@ -41,6 +41,9 @@ func TestSetChain(t *testing.T) {
 		`select rowbell.set_chain('{"id": "x", "depth": 100000000000000000000000000}')`: "the depth of a chain is 1 to 1000000",
 		`select rowbell.set_chain(repeat('x', 65), 1)`:                                  "a chain needs an id of 1 to 64 characters",
 		`select rowbell.set_chain('x', null)`:                                           "not null",
+		`select rowbell.set_chain('x', 1, '{a,null}')`:                                  "ids of 1 to 64 characters",
+		`select rowbell.set_chain('{"id": "x", "depth": 1, "workflows": [null]}')`:      "ids of 1 to 64 characters",
+		`select rowbell.set_chain('x', 1, array[repeat('w', 65)])`:                      "ids of 1 to 64 characters",
 	} {
 		if err := tryExec(t, roleURL, call); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", call, err, want)
