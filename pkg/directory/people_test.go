@@ -87,7 +87,7 @@ func TestResolve(t *testing.T) {
 	t.Parallel()
 	_, d := openPeople(t, peopleConfig)
 	row := map[string]any{
-		"owner": "1", "watchers": []any{"2", "3", nil, "9"}, "email": "kim@shop.example", "copy": "CID@acme.example", "phone": "+49301234567", "none": nil,
+		"owner": "1", "watchers": []any{"2", "3", nil, "9"}, "email": "kim@shop.example", "shouted": "Kim@Shop.example", "copy": "CID@acme.example", "phone": "+49301234567", "none": nil,
 		"hidden": "***", "odd": map[string]any{"a": 1},
 	}
 	for _, c := range []struct{ ask, actor, want string }{
@@ -99,6 +99,7 @@ func TestResolve(t *testing.T) {
 		{"role:approver attribute:owner user:1", "", "1 Ann ann@acme.example +4312345678 de-AT Europe/Vienna (role approver, column owner, user 1); 2 Ben (role approver)"},
 		{"attribute:watchers", "", "2 Ben (column watchers); 3 Cid cid@acme.example en America/New_York (column watchers); 9 ? (column watchers)"},
 		{"attribute:email", "", "kim@shop.example kim@shop.example ? (column email)"},
+		{"attribute:shouted attribute:email", "", "kim@shop.example Kim@Shop.example ? (column shouted, column email)"},
 		{"attribute:phone", "", "+49301234567 +49301234567 ? (column phone)"},
 		{"attribute:copy user:3", "", "3 Cid cid@acme.example en America/New_York (user 3, column copy)"}, // one person, once
 		{"role:approver -actor", "1", "2 Ben (role approver); without 1: left_out: the workflow excludes them: made the change"},

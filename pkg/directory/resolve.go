@@ -159,7 +159,7 @@ func (r *resolving) add(p workflow.Person, reason string) error {
 }
 
 // look asks the directory for those of whom there is only an id. Whom it doesn't know is
-// reached by the id, if that is an address.
+// reached by the id, if that is an address; the id of a mailbox is in lower case.
 func (r *resolving) look(ctx context.Context) error {
 	if r.d != nil && r.d.cfg.UsersSQL != "" {
 		var ids []string
@@ -183,7 +183,8 @@ func (r *resolving) look(ctx context.Context) error {
 		if p := &r.people[i]; p.Stranger {
 			switch {
 			case isEmail(p.ID):
-				p.Email = p.ID
+				// However it is written, what they want is kept under one name.
+				p.Email, p.ID = p.ID, strings.ToLower(p.ID)
 			case isPhone(p.ID):
 				p.Phone = p.ID
 			}

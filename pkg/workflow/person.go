@@ -9,7 +9,7 @@ import (
 // Fields that it doesn't know are "".
 type Person struct {
 	// ID is the application's. Someone without an account, whom a column of the row
-	// names by an address, has that address for an id.
+	// names by an address, has that address for an id, in lower case.
 	ID     string `json:"id"`
 	Name   string `json:"name,omitempty"`
 	Email  string `json:"email,omitempty"`
