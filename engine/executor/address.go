@@ -26,7 +26,7 @@ func (e *Executor) resolve(work context.Context, r *result, p *plan, step *actio
 		XID: o.XID, CommittedAt: event.CommittedAt,
 	})
 	o.Duration = time.Since(o.StartedAt)
-	n := int(o.Attempts) // of the waits so far
+	n := int(o.Attempts - o.Base) // of the waits so far
 	switch {
 	case err == nil && len(people.To) > 0:
 		r.address = &workflow.Addressing{Leased: o.Leased, People: people.To, Left: people.Left}

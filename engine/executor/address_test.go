@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rowbell/rowbell/actions"
+	"github.com/rowbell/rowbell/engine/executor"
+	"github.com/rowbell/rowbell/pkg/directory"
 	"github.com/rowbell/rowbell/pkg/pgtest"
 )
 
@@ -120,4 +123,46 @@ func TestRefused(t *testing.T) {
 	if !strings.HasPrefix(got, "what became of it could not be written down\nits recipients can't be written down: ") {
 		t.Errorf("they failed for:\n%s", got)
 	}
+}
+
+// Attempts at finding out whom a delivery is for are none at its shares: each is delivered
+// once, and what came of it counts.
+func TestAddressedAtSecondTry(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	f := w.define(t, definition{id: "f", actions: []action{{kind: "mail"}}, recipients: []string{"user:ann", "user:ben"}})
+	w.queued(t, f, 3)
+	w.db.Exec(t, `update rowbell.queue set attempts = 2`)
+	p := w.start(t, "p1")
+	w.eventually(t, f, "success 3")
+	if n := p.gauge(t, "rowbell_leases_lost_total"); n != 0 {
+		t.Errorf("%v outcomes counted for nothing", n)
+	}
+	for id, attempts := range w.probe.seen {
+		if len(attempts) != 1 {
+			t.Errorf("%d attempts at %s", len(attempts), id)
+		}
+	}
+	if got := w.rows(t, `select distinct attempts from rowbell.delivery_done`); got != "1" {
+		t.Errorf("they ended after %s attempts", got)
+	}
+}
+
+// One that was put back because its recipients could not be found out is asked about again,
+// on a schedule that begins anew.
+func TestAddressedAfterPutBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.db.Exec(t, `create table person (id text)`)
+	d := directory.New(directory.Config{RoleMembersSQL: `select id from person where id <> $1 and id <> $2`}, w.db.Pool(t))
+	f := w.define(t, definition{id: "f", actions: []action{{kind: "mail"}}, recipients: []string{"role:staff"}})
+	w.db.Exec(t, `alter table person rename to away`)
+	w.queued(t, f, 1)
+	w.db.Exec(t, `update rowbell.queue set attempts = 6, base = 6`)
+	w.start(t, "p1", func(c *executor.Config) {
+		c.Directory, c.GateRetry = d, []time.Duration{time.Millisecond, time.Hour}
+	})
+	pgtest.Eventually(t, soon, "it is tried twice", func() bool {
+		return w.rows(t, `select attempts || ' ' || (error is not null) from rowbell.delivery`) == "8 true"
+	})
 }

@@ -595,6 +595,7 @@ func (e *Executor) address(work, calls context.Context, q Queue, list []workflow
 		for i := range a.People {
 			share := *a.Leased
 			share.Recipient, share.Person, share.XID = a.People[i].ID, &a.People[i], 0
+			share.Attempts, share.Base = 0, 0 // those were at finding out whom it is for
 			share.Addressed, share.Sole = true, a.Sole && len(a.People)+len(a.Left) == 1
 			s.list = append(s.list, &share)
 		}
