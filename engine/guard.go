@@ -70,6 +70,7 @@ type storm struct {
 	key       change.LSN // of the row that holds what is too much of a minute; 0 none yet
 	keyMinute int64
 	opened    change.LSN // of the row that was opened last
+	openedRef int32      // and the version that it is of
 }
 
 // storms is what the guard knows: of each workflow that has matched lately.
@@ -155,8 +156,8 @@ func (e *Engine) guard(c *match.Compiled, hold bool) change.LSN {
 	default:
 		return 0
 	}
-	if one.opened != key {
-		one.opened = key
+	if one.opened != key || one.openedRef != c.Ref { // a new version has a row of its own
+		one.opened, one.openedRef = key, c.Ref
 		e.batch.Big = append(e.batch.Big, workflow.Big{
 			Stream: workflow.StormStream(c.Ref), CommitLSN: key, CommittedAt: e.txn.committedAt, Status: workflow.BigHeld,
 		})
