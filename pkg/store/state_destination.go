@@ -122,6 +122,9 @@ func cutText(s string, most int) string {
 	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
+// wasDisabled is how disabledReason begins.
+const wasDisabled = "its destination was disabled"
+
 // disabledReason is why deliveries are cancelled that go to a disabled destination.
 func disabledReason(d *workflow.Destination) string {
 	if d.State != workflow.Disabled {
@@ -131,7 +134,7 @@ func disabledReason(d *workflow.Destination) string {
 	if d.DisabledBy != "" {
 		by = " by " + d.DisabledBy
 	}
-	return fmt.Sprintf("its destination was disabled%s on %s: %s; rowbell destination enable %s lets the next ones go",
+	return fmt.Sprintf(wasDisabled+"%s on %s: %s; rowbell destination enable %s lets the next ones go",
 		by, d.DisabledAt.UTC().Format("2006-01-02 15:04 UTC"), cutText(d.DisabledReason, 300), workflow.LaneID(d.Lane))
 }
 

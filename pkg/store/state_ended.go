@@ -435,17 +435,20 @@ func (r *retry) putOne(ctx context.Context, action int16, recipient string) erro
 	return err
 }
 
-// putStopped puts back what was cancelled because an action had given up, or the gate had
-// not passed: its reason says so. While another delivery of that action is still dead it
-// stays. stopped says whether the action is no longer what stops the execution.
+// putStopped puts back what was cancelled because an action had given up, or its destination
+// was disabled, or the gate had not passed: its reason says so. While another delivery of
+// that action is still as this one was, it stays. stopped says whether the action is no
+// longer what stops the execution.
 func (r *retry) putStopped(ctx context.Context, action int16, order int32, reason string) (stopped bool, err error) {
-	var dead bool
-	err = r.tx.QueryRow(ctx, `select exists (select from rowbell.delivery_ended where execution_id = $1 and action = $2 and status = 'dead')`, r.executionID, action).Scan(&dead)
-	if err != nil || dead {
+	var another bool
+	err = r.tx.QueryRow(ctx, `select exists (select from rowbell.delivery_ended where execution_id = $1 and action = $2
+	and (status = 'dead' or status = 'cancelled' and starts_with(reason, $3)))`, r.executionID, action, wasDisabled).Scan(&another)
+	if err != nil || another {
 		return false, err
 	}
-	// The gate's own reason stands with those that it stopped; of an action, which one it was.
-	because := fmt.Sprintf("action %d (%%) failed, and its on_failure is stop", action+1)
+	// The gate's own reason stands with those that it stopped; of an action, which one it was,
+	// and whether it failed or was cancelled.
+	because := fmt.Sprintf("action %d (%%, and its on_failure is stop", action+1)
 	if action == workflow.GateAction {
 		because = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(reason)
 	}

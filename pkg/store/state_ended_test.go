@@ -206,6 +206,43 @@ func TestRetryOneOfTwo(t *testing.T) {
 	}
 }
 
+// So it is where an action was cancelled since its destination was disabled.
+func TestRetryWithWhatADisabledDestinationStopped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	e := w.pending(t, 2, 1, func(d *workflow.Delivery) {
+		if d.Order == 0 {
+			d.Addressed = false
+		}
+	})[0]
+	q := w.queue(t, "p1")
+	if _, err := q.Address(t.Context(), []workflow.Addressing{{Leased: claim(t, q, all).Deliveries[0], People: people("ann", "bob")}}); err != nil {
+		t.Fatal(err)
+	}
+	w.db.Exec(t, `update rowbell.queue set lease_until = null where recipient <> ''`)
+	for _, l := range claim(t, q, all).Deliveries {
+		settle(t, q, workflow.Outcome{
+			Leased: l, Verb: workflow.Cancel, Reason: "its destination was disabled on 2026-11-26 12:00 UTC: 410 Gone; rowbell destination enable 0000000000000001 lets the next ones go",
+			Stop: "action 1 (webhook) was cancelled, and its on_failure is stop",
+		})
+	}
+	if got := w.statuses(t); got != "0 cancelled, 0 cancelled, 1 cancelled" {
+		t.Fatalf("deliveries: %s", got)
+	}
+	ann, bob := e.ID+"-2_0_ann", e.ID+"-2_0_bob"
+	if back, err := w.state.RetryDelivery(t.Context(), ann, give); err != nil || len(back) != 1 {
+		t.Fatalf("RetryDelivery = %v, %v", back, err)
+	}
+	if back, err := w.state.RetryDelivery(t.Context(), bob, give); err != nil || strings.Join(back, " ") != bob+" "+e.ID+"-2_1" {
+		t.Fatalf("RetryDelivery = %v, %v", back, err)
+	}
+	end(t, q, dies())
+	end(t, q, dies())
+	if got := w.statuses(t); got != "0 succeeded, 0 succeeded, 1 succeeded" {
+		t.Errorf("deliveries: %s", got)
+	}
+}
+
 // Each filter chooses by itself.
 func TestListDeliveries(t *testing.T) {
 	t.Parallel()
