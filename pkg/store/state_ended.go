@@ -85,7 +85,7 @@ const deliveriesSQL = `(
 		d.response, d.address
 	from rowbell.delivery_ended d
 	union all
-	select q.execution_id, q.version_ref, q.action, q.recipient, q.kind, case when q.error is null then 'pending' else 'retrying' end,
+	select q.execution_id, q.version_ref, q.action, q.recipient, q.kind, case when q.attempts = 0 then 'pending' else 'retrying' end,
 		q.error, q.attempts, null, null, null, nullif(q.ready_at, 'infinity'), q.committed_at, null, q.address
 	from rowbell.queue q
 )`
@@ -347,7 +347,8 @@ func (r *retry) putSole(ctx context.Context, action int16, recipient string) err
 	from gone where attempts > 0 and duration_ms is not null
 )
 insert into rowbell.queue (committed_at, executed_at, ready_at, version_ref, priority, "order", action, attempts, base, sole, addressed, execution_id, recipient, kind, error, address, lane)
-select committed_at, executed_at, clock_timestamp(), version_ref, priority, 0, action, attempts, attempts, true, $3 or recipient is not null, id, coalesce(recipient, ''), kind, error, address, $2
+select committed_at, executed_at, clock_timestamp(), version_ref, priority, 0, action, attempts, attempts, true, $3 or recipient is not null, id, coalesce(recipient, ''), kind,
+	case when attempts > 0 then error end, address, $2
 from gone`, r.executionID, to.Lane, to.Addressed)
 	r.back = append(r.back, workflow.DeliveryID(r.executionID, action, recipient))
 	return err

@@ -305,6 +305,18 @@ func TestListDeliveries(t *testing.T) {
 			t.Errorf("%s: %q", s, got)
 		}
 	}
+	// What waits for a person's quiet hours, and what was cancelled and is put back, was never
+	// tried: nothing of it has failed.
+	w.db.Exec(t, `update rowbell.queue set error = 'quiet_hours: until 07:00' where attempts = 0`)
+	if back, err := w.state.RetryDelivery(t.Context(), w.db.QueryString(t, `select id from rowbell.delivery_done where status = 'cancelled'`), give); err != nil || len(back) != 1 {
+		t.Fatalf("RetryDelivery = %v, %v", back, err)
+	}
+	if got := some(store.DeliveryFilter{Statuses: []store.DeliveryStatus{store.DeliveryPending}}); len(strings.Split(got, ", ")) != 2 {
+		t.Errorf("never tried are %q", got)
+	}
+	if n := pgtest.One[int64](t, w.db, `select coalesce(sum(count), 0)::int8 from rowbell.failing where state = 'retrying'`); n != 1 {
+		t.Errorf("%d are failing", n)
+	}
 	// Page by page, each once.
 	var seen []string
 	for before := ""; ; {
@@ -323,7 +335,7 @@ func TestListDeliveries(t *testing.T) {
 	if len(seen) != 5 || !slices.IsSortedFunc(seen, func(a, b string) int { return -strings.Compare(a, b) }) {
 		t.Errorf("page by page: %v", seen)
 	}
-	if n := pgtest.One[int64](t, w.db, `select count(*) from rowbell.queue`); n != 2 {
+	if n := pgtest.One[int64](t, w.db, `select count(*) from rowbell.queue`); n != 3 {
 		t.Errorf("%d are left in the queue", n)
 	}
 }
