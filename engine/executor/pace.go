@@ -45,7 +45,9 @@ const (
 func (p *pace) began(again bool, since, now time.Time) {
 	if again {
 		p.again++
-		p.budget--
+		if p.rate > 0 { // else they would be owed, all that ever began
+			p.budget--
+		}
 		return
 	}
 	if since.IsZero() {

@@ -68,3 +68,19 @@ func TestPace(t *testing.T) {
 		t.Errorf("when all is slow %.0f/s go, want %.0f", got, paceLeast)
 	}
 }
+
+// Retries that went while as many could as would are not owed when they are held back
+// later: some go at any time.
+func TestPaceOwesNothing(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	p := new(pace)
+	simulate(p, &now, 5*time.Second, 200, 0, func(float64) time.Duration { return 4 * time.Millisecond })
+	simulate(p, &now, 60*time.Second, 0, 8000, func(float64) time.Duration { return 4 * time.Millisecond })
+	for range 20 {
+		got, _ := simulate(p, &now, time.Second, 200, 8000, func(float64) time.Duration { return time.Second })
+		if got < paceLeast*0.8 {
+			t.Fatalf("%.0f/s go", got)
+		}
+	}
+}
