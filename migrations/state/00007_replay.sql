@@ -7,6 +7,9 @@ alter table rowbell.queue add column base smallint not null default 0;
 comment on column rowbell.queue.base is 'Attempts that were made before it was put back by hand: the waits of its schedule are counted from there';
 comment on table rowbell.attempt is 'Attempts after which a delivery was to be tried again, or was put back. Its last one is on the row where it ended. Read the view delivery_attempt';
 
+-- What has ended and did not succeed is listed, also of executions with several deliveries.
+create index delivery_ended_status on rowbell.delivery_ended (status, committed_at) where status <> 'succeeded';
+
 -- A replay names what it is about when it is asked for, and forgets each as it is worked
 -- off: what fails meanwhile does not come into it, and a process that dies has done a
 -- batch whole or not at all.

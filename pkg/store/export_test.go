@@ -9,3 +9,6 @@ const (
 
 // MigrateSource is the half of Migrate that most tests need.
 func MigrateSource(ctx context.Context, url string) error { return migrate(ctx, url, WhichSource) }
+
+// SQL is what Deliveries asks.
+func (f DeliveryFilter) SQL() (string, []any, error) { return f.sql() }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,23 +73,48 @@ type ListedDelivery struct {
 	VersionRef   int32          `json:"version_ref,omitempty"` // surrogate of the version
 }
 
-// deliveriesSQL has all deliveries, ended or not, with one set of columns. Those of a
-// branch that a filter on status leaves out cost nothing.
-const deliveriesSQL = `(
+// The three of deliveriesSQL: what ended of executions with one delivery, what ended of
+// others, and what has not.
+const (
+	soleEndedSQL = `
 	select x.id as execution_id, x.version_ref, x.action, coalesce(x.recipient, '') as recipient, x.kind,
 		case x.status when 'success' then 'succeeded' when 'failure' then 'dead' else 'cancelled' end as status,
 		x.error as reason, x.attempts, x.code, x.duration_ms, x.settled_at as ended_at, null::timestamptz as next_at, x.committed_at,
 		x.result ->> 'response' as response, x.address
-	from rowbell.execution x where x.action is not null
-	union all
+	from rowbell.execution x where x.action is not null`
+
+	severalEndedSQL = `
 	select d.execution_id, d.version_ref, d.action, d.recipient, d.kind, d.status, d.reason, d.attempts, d.code, d.duration_ms, d.ended_at, null, d.committed_at,
 		d.response, d.address
-	from rowbell.delivery_ended d
-	union all
-	select q.execution_id, q.version_ref, q.action, q.recipient, q.kind, case when q.attempts = 0 then 'pending' else 'retrying' end,
-		q.error, q.attempts, null, null, null, nullif(q.ready_at, 'infinity'), q.committed_at, null, q.address
-	from rowbell.queue q
-)`
+	from rowbell.delivery_ended d`
+
+	queuedSQL = `
+	select q.execution_id, q.version_ref, q.action, q.recipient, q.kind, case when q.attempts = 0 then 'pending' else 'retrying' end as status,
+		q.error as reason, q.attempts, null::smallint as code, null::integer as duration_ms, null::timestamptz as ended_at, nullif(q.ready_at, 'infinity') as next_at,
+		q.committed_at, null::text as response, q.address
+	from rowbell.queue q`
+
+	// deliveriesSQL has all deliveries, ended or not, with one set of columns.
+	deliveriesSQL = `(` + soleEndedSQL + ` union all ` + severalEndedSQL + ` union all ` + queuedSQL + `)`
+)
+
+// deliveriesOf is deliveriesSQL for a list of those with some statuses. Successes are very
+// many, and have no index by status: where none is wanted the indexes of the others serve.
+func deliveriesOf(statuses []DeliveryStatus) string {
+	if slices.Contains(statuses, DeliverySucceeded) {
+		return deliveriesSQL
+	}
+	ended := slices.Contains(statuses, DeliveryDead) || slices.Contains(statuses, DeliveryCancelled)
+	queued := slices.Contains(statuses, DeliveryRetrying) || slices.Contains(statuses, DeliveryPending)
+	var parts []string
+	if ended || !queued {
+		parts = append(parts, soleEndedSQL+` and x.status <> 'success'`, severalEndedSQL+` where d.status <> 'succeeded'`)
+	}
+	if queued {
+		parts = append(parts, queuedSQL)
+	}
+	return `(` + strings.Join(parts, ` union all `) + `)`
+}
 
 const deliveryColumns = `d.execution_id, d.action, d.recipient, d.status, d.version_ref, v.id, v.name, v.version, coalesce(v.tenant_id, ''), d.kind,
 	coalesce(d.reason, ''), d.attempts, coalesce(d.code, 0)::int4, d.committed_at, d.ended_at, d.next_at,
@@ -114,11 +140,32 @@ func scanDelivery(row pgx.CollectableRow, more ...any) (ListedDelivery, error) {
 // Deliveries lists deliveries, those of the newest changes first.
 func (s *State) Deliveries(ctx context.Context, f DeliveryFilter) ([]ListedDelivery, error) {
 	const what = "list deliveries"
+	sql, args, err := f.sql()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	rows, err := s.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, stateError(what, err)
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (ListedDelivery, error) { return scanDelivery(row) })
+	if err != nil {
+		return nil, stateError(what, err)
+	}
+	return list, nil
+}
+
+// sql is what lists the deliveries, and its arguments.
+func (f DeliveryFilter) sql() (string, []any, error) {
 	if len(f.Statuses) == 0 {
 		f.Statuses = []DeliveryStatus{DeliveryDead}
 	}
 	var where strings.Builder
-	args := []any{f.Statuses}
+	statuses := make([]string, len(f.Statuses))
+	for i, s := range f.Statuses {
+		statuses[i] = string(s)
+	}
+	args := []any{statuses}
 	add := func(sql string, value any) {
 		args = append(args, value)
 		where.WriteString(" and " + strings.ReplaceAll(sql, "?", fmt.Sprintf("$%d", len(args))))
@@ -153,24 +200,16 @@ func (s *State) Deliveries(ctx context.Context, f DeliveryFilter) ([]ListedDeliv
 	if f.Before != "" {
 		id, action, recipient, ok := workflow.ParseDeliveryID(f.Before)
 		if !ok {
-			return nil, fmt.Errorf("%s: %q is not the id of a delivery", what, f.Before)
+			return "", nil, fmt.Errorf("%q is not the id of a delivery", f.Before)
 		}
 		args = append(args, id, action, recipient)
 		n := len(args)
 		fmt.Fprintf(&where, " and (d.execution_id, d.action, d.recipient) < ($%d, $%d, $%d)", n-2, n-1, n)
 	}
 	limit := min(cmp.Or(max(f.Limit, 0), listedByDefault), mostListed)
-	rows, err := s.pool.Query(ctx, `select `+deliveryColumns+` from `+deliveriesSQL+` d `+deliveryJoins+`
-where d.status = any ($1)`+where.String()+fmt.Sprintf(`
-order by d.execution_id desc, d.action desc, d.recipient desc limit %d`, limit), args...)
-	if err != nil {
-		return nil, stateError(what, err)
-	}
-	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (ListedDelivery, error) { return scanDelivery(row) })
-	if err != nil {
-		return nil, stateError(what, err)
-	}
-	return list, nil
+	return `select ` + deliveryColumns + ` from ` + deliveriesOf(f.Statuses) + ` d ` + deliveryJoins + `
+where d.status = any ($1)` + where.String() + fmt.Sprintf(`
+order by d.execution_id desc, d.action desc, d.recipient desc limit %d`, limit), args, nil
 }
 
 // DeliveryAttempt is one try.

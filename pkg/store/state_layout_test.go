@@ -140,6 +140,29 @@ func TestDeliveryFeedUsesIndexes(t *testing.T) {
 	}
 }
 
+// Lists of what gave up, or was cancelled, go by an index, however many have succeeded.
+func TestListOfDeadUsesIndexes(t *testing.T) {
+	t.Parallel()
+	db, _ := alone(t)
+	fill(t, db)
+	db.Exec(t, `update rowbell.execution set action = 0, kind = 'webhook', attempts = 1`)
+	db.Exec(t, `insert into rowbell.delivery_ended (execution_id, committed_at, ended_at, version_ref, "order", action, attempts, kind, status)
+		select id, committed_at, committed_at, version_ref, 0, 1, 0, 'webhook', case status when 'success' then 'succeeded' else 'dead' end from rowbell.execution`)
+	db.Exec(t, `analyze`)
+	for _, statuses := range [][]store.DeliveryStatus{nil, {store.DeliveryCancelled}, {store.DeliveryDead, store.DeliveryRetrying}} {
+		sql, args, err := store.DeliveryFilter{Statuses: statuses}.SQL()
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan := explain(t, db.Conn(t), sql, args...)
+		for _, big := range regexp.MustCompile(`(?:Seq Scan|Scan Backward using \S+_pkey) on (execution|delivery_ended)(_\d+)? `).FindAllString(plan, -1) {
+			if fields := strings.Fields(big); pgRows(t, db.Conn(t), fields[len(fields)-1]) > 1000 {
+				t.Errorf("%v: %s in\n%s", statuses, big, plan)
+			}
+		}
+	}
+}
+
 // pendingScan says that a scan of a table of pending executions is meant: it holds what
 // isn't done, which is little, so it has no index for these filters.
 func pendingScan(where, table string) bool {
