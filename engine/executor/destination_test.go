@@ -298,12 +298,11 @@ func TestDisabled(t *testing.T) {
 				t.Errorf("%+v", a)
 			}
 			works.Store(true)
+			g := w.define(t, definition{id: "g", actions: []action{{config: `{"to": "x"}`}}})
 			if err := w.state.EnableDestination(t.Context(), d.Lane); err != nil {
 				t.Fatal(err)
 			}
-			g := w.define(t, definition{id: "g", actions: []action{{config: `{"to": "x"}`}}})
-			time.Sleep(1500 * time.Millisecond)
-			w.queued(t, g, 10)
+			w.queued(t, g, 10) // whoever put them there may have waited for nothing but that
 			w.eventually(t, g, "success 10")
 		})
 	}

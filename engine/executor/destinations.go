@@ -65,6 +65,7 @@ type destinations struct {
 	mu       sync.Mutex
 	known    map[int64]*notes
 	disabled map[int64]string // why deliveries are cancelled, by lane
+	looked   time.Time        // when what is disabled was asked for
 }
 
 // notes are what attempts at one destination came to since it was told.
@@ -118,11 +119,13 @@ func (d *destinations) forget(before time.Time) {
 	}
 }
 
-// whyDisabled is why deliveries to a lane are cancelled; "" if they are not.
-func (d *destinations) whyDisabled(lane int64) string {
+// whyDisabled is why deliveries to a lane are cancelled; "" if they are not. sure says that
+// it was asked for after since, when a delivery was there already: before, the destination
+// may have been enabled again, and the delivery be one that was put back for that.
+func (d *destinations) whyDisabled(lane int64, since time.Time) (why string, sure bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.disabled[lane]
+	return d.disabled[lane], d.looked.After(since)
 }
 
 // deliver makes an attempt, if the destination takes one; r says what became of it.
@@ -134,7 +137,10 @@ func (e *Executor) deliver(work context.Context, r *result, p *plan, step *actio
 		return
 	}
 	d := e.destinations
-	if why := d.whyDisabled(to.lane); why != "" {
+	if why, sure := d.whyDisabled(to.lane, r.task.came); why != "" && !sure {
+		o.Verb, o.RetryIn = workflow.GiveBack, lookEach
+		return
+	} else if why != "" {
 		o.Verb, o.Reason, o.Stop = workflow.Cancel, why, cancelStop(step, o.Action)
 		return
 	}
@@ -412,6 +418,7 @@ func (e *Executor) lookAtDestinations(ctx context.Context) error {
 	d := e.destinations
 	call, cancel := context.WithTimeout(ctx, longCall)
 	defer cancel()
+	asked := time.Now()
 	list, err := d.store.Barred(call, mostBarred)
 	if err != nil {
 		return err
@@ -430,7 +437,7 @@ func (e *Executor) lookAtDestinations(ctx context.Context) error {
 			bars[s.Lane] = probe // this process is at it
 		}
 	}
-	d.disabled = disabled
+	d.disabled, d.looked = disabled, asked
 	d.forget(time.Now().Add(-knownFor))
 	d.mu.Unlock()
 	e.metrics.barred(counts)
@@ -546,7 +553,8 @@ func (e *Executor) cancelDisabled(ctx context.Context, q Queue, results chan<- r
 			if err != nil {
 				return err // the leases run out
 			}
-			if why := e.destinations.whyDisabled(l.Lane); why != "" {
+			// It was disabled as this was claimed.
+			if why, _ := e.destinations.whyDisabled(l.Lane, time.Time{}); why != "" {
 				o.Verb, o.Reason = workflow.Cancel, why
 				if p.Plan != nil && l.Action >= 0 && int(l.Action) < len(p.Steps) {
 					o.Stop = cancelStop(&p.Steps[l.Action], l.Action)
