@@ -230,6 +230,38 @@ func TestProberDies(t *testing.T) {
 	pgtest.Eventually(t, soon, "the other one goes on", func() bool { _, n := w.probe.counts(); return n > 60 })
 }
 
+// A process that stops while it tries one says what came of it: nobody has to wait until
+// its right to has run out.
+func TestProberStops(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	f := w.define(t, definition{id: "f", settings: `{"retry": ["1s", "1s", "1s", "1s", "1s", "1s"]}`, actions: []action{{config: `{"to": "gone"}`}}})
+	var hang atomic.Bool
+	hung, goOn := make(chan string, 10), make(chan bool)
+	w.probe.does(func(context.Context, *actions.Delivery) (actions.Result, error) {
+		if hang.Load() {
+			hung <- ""
+			<-goOn
+			return actions.Result{Code: 200}, nil
+		}
+		return actions.Result{}, errDown
+	})
+	w.queued(t, f, 20)
+	a := w.startShared(t, "a", func(c *executor.Config) { c.Breaker.Probe = time.Minute })
+	w.stateOf(t, "gone", workflow.Open)
+	time.Sleep(time.Second)
+	hang.Store(true)
+	<-hung
+	w.stateOf(t, "gone", workflow.HalfOpen)
+	a.stop()
+	time.Sleep(500 * time.Millisecond)
+	close(goOn)
+	a.wait(t, soon)
+	if d := w.destination(t, "gone"); d.State != workflow.Closed {
+		t.Errorf("it is %s", d.State)
+	}
+}
+
 // mortal writes nothing any more once it is dead.
 type mortal struct {
 	*store.State

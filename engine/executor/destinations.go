@@ -476,13 +476,15 @@ func (e *Executor) sayDelivers(ctx context.Context) error {
 	return nil
 }
 
-// sayLeft says that this process delivers no more.
+// sayLeft says that this process delivers no more, and what its last attempts came to: who
+// has the right to try a destination keeps it from the others until that is known.
 func (e *Executor) sayLeft() {
 	if e.destinations == nil {
 		return
 	}
 	call, cancel := context.WithTimeout(context.Background(), lastWrite)
 	defer cancel()
+	_ = e.tellDestinations(call)
 	_ = e.destinations.store.ExecutorLeft(call, e.destinations.process) // others find out, after a while
 }
 
