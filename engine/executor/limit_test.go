@@ -293,3 +293,42 @@ func TestLimitsOfSeveralActions(t *testing.T) {
 		t.Error("the lower limit holds though nothing has it any more")
 	}
 }
+
+// What is claimed in a pool that has become crowded stays there: nothing is claimed, given
+// back and claimed again while receivers are slow.
+func TestPoolKeepsWhatItClaims(t *testing.T) {
+	t.Parallel()
+	for _, held := range []int{32768, 2000, 64} {
+		for _, tenants := range []int{1, 2, 5} {
+			p := newPool(limits{running: 128, perLane: 16, perTenant: 96, held: held, bytes: 1 << 30})
+			claimed, shed, late := 0, 0, 0
+			n := 0
+			for round := range 400 {
+				back := p.surplus()
+				shed += len(back)
+				if round >= 100 { // until then the shares are found
+					late += len(back)
+				}
+				p.leave(back)
+				p.settled(back)
+				c := p.room(-1)
+				var got []*workflow.Leased
+				for lane := range int64(held / 16) {
+					room, known := c.Room[lane]
+					if !known {
+						room = c.PerLane
+					}
+					for range min(room, c.Most-len(got)) {
+						n++
+						got = append(got, delivery(n, lane, fmt.Sprint(lane%int64(tenants))))
+					}
+				}
+				claimed += len(got)
+				p.add(got, time.Now().Add(time.Hour), false)
+			}
+			if count, _, _ := p.state(); late > 0 || claimed-shed != count || count < held/4 {
+				t.Errorf("%d tenants in %d: %d are held; %d were claimed and %d given back, %d of them late", tenants, held, count, claimed, shed, late)
+			}
+		}
+	}
+}

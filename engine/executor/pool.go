@@ -417,7 +417,14 @@ func (p *pool) room(after int64) workflow.Claim {
 	if p.pace.rate > 0 {
 		c.Most = min(c.Most, claimPaced)
 	}
-	crowded := p.crowded()
+	// What a claim brings above tenants' shares, surplus would give back at once, for the next
+	// claim to bring it again: it ends where the pool is crowded, and from there on goes by
+	// what is left of the shares.
+	crowded := p.count+p.piece() > p.limits.held/2
+	left := make(map[*tenant]int)
+	if !crowded {
+		c.Most = min(c.Most, p.limits.held/2-p.count)
+	}
 	for id, l := range p.lanes {
 		n := l.room - l.held
 		// In pieces that are worth the way.
@@ -425,12 +432,23 @@ func (p *pool) room(after int64) workflow.Claim {
 			n = 0
 		}
 		switch {
-		case l.bar == shut || crowded && l.tenant.held >= p.tenantRoom(l.tenant):
+		case l.bar == shut:
 			n = 0
 		case l.bar == probe:
 			n = 1 - l.held
 		}
-		c.Room[id] = max(0, n)
+		if n = max(0, n); crowded {
+			share, known := left[l.tenant]
+			if !known {
+				room := p.tenantRoom(l.tenant)
+				if share = room - l.tenant.held; share < max(1, room/8) {
+					share = 0
+				}
+			}
+			n = min(n, share)
+			left[l.tenant] = share - n
+		}
+		c.Room[id] = n
 	}
 	if crowded {
 		c.PerLane = min(c.PerLane, fewRoom) // it may be of a tenant that has its share
@@ -549,30 +567,36 @@ func (p *pool) surplus() []*task {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []*task
-	full := p.count > p.limits.held/2 || p.bytes > p.limits.bytes/2
-	crowded := p.crowded()
-	for _, l := range p.lanes {
-		n := 0
-		if full || l.limited != nil {
-			n = l.held - l.shed - l.room
-		}
-		if crowded {
-			if over := l.tenant.held - l.tenant.shed - p.tenantRoom(l.tenant); over > 0 {
-				n = max(n, min(over, l.held-l.shed-fewRoom))
-			}
-		}
+	shed := func(l *lane, n int) {
 		n = min(n, l.waiting.len())
 		if n <= 0 {
-			continue
+			return
 		}
-		shed := l.waiting.last(n)
-		for _, t := range shed {
+		list := l.waiting.last(n)
+		for _, t := range list {
 			t.shed = true
 		}
-		out = append(out, shed...)
+		out = append(out, list...)
 		l.shed += n
 		l.tenant.shed += n
 		l.more = true
+	}
+	full := p.count > p.limits.held/2 || p.bytes > p.limits.bytes/2
+	for _, l := range p.lanes {
+		if full || l.limited != nil {
+			shed(l, l.held-l.shed-l.room)
+		}
+	}
+	// Of each lane a few stay, unless the tenant has so many lanes that these are too much.
+	for _, few := range []int{fewRoom, 0} {
+		if !p.crowded() {
+			break
+		}
+		for _, l := range p.lanes {
+			if over := l.tenant.held - l.tenant.shed - p.tenantRoom(l.tenant); over > 0 {
+				shed(l, min(over, l.held-l.shed-few))
+			}
+		}
 	}
 	p.waiting -= len(out)
 	return out
