@@ -46,6 +46,9 @@ func (e *Executor) work(work context.Context) {
 			e.pool.putBack(t)
 			continue
 		}
+		if !r.outcome.Tried && r.outcome.Verb != workflow.Written {
+			e.pool.uncharge(t)
+		}
 		e.pool.ran(t)
 		e.results <- r
 	}

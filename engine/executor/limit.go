@@ -84,6 +84,18 @@ func (l *lane) charge(t *task) {
 	}
 }
 
+// uncharge gives back the token of a delivery that came to no attempt: its recipient wants
+// none, or none now, or has no address.
+func (p *pool) uncharge(t *task) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if m := t.lane.limited; t.charged && m != nil && m.Rate.N > 0 && time.Now().Before(m.until) {
+		m.tokens++
+		p.enter(t.lane)
+	}
+	t.charged = false
+}
+
 // admit says whether a delivery that was taken may be tried, now that it is known what
 // its destination's limits are. If not it has to be put back.
 func (p *pool) admit(t *task, d destination, limits actions.Limits) bool {

@@ -332,3 +332,33 @@ func TestPoolKeepsWhatItClaims(t *testing.T) {
 		}
 	}
 }
+
+// What comes to no attempt takes nothing of a destination's rate.
+func TestPoolUncharged(t *testing.T) {
+	t.Parallel()
+	p := newPool(limits{running: 8, perLane: 8, perTenant: 8, held: 100, bytes: 1 << 30})
+	var list []*workflow.Leased
+	for n := range 6 {
+		d := delivery(n, 1, "acme")
+		d.Addressed = true
+		list = append(list, d)
+	}
+	p.add(list, time.Now().Add(time.Hour), false)
+	limits := actions.Limits{Rate: actions.Rate{N: 2, Per: time.Minute}}
+	first := p.tryNext()
+	if p.admit(first, destination{lane: 1}, limits) {
+		t.Fatal("one is admitted without a token")
+	}
+	p.putBack(first)
+	p.granted([]workflow.TokenGrant{{Lane: 1, N: 2}}, time.Now())
+	tried := 0
+	for d := p.tryNext(); d != nil; d = p.tryNext() {
+		if tried++; tried <= 3 { // opted out
+			p.uncharge(d)
+		}
+		p.ran(d)
+	}
+	if tried != 5 {
+		t.Errorf("%d ran, want three that came to nothing and two more", tried)
+	}
+}
