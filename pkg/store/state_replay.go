@@ -312,6 +312,7 @@ const replayLock int64 = 0x726f7762656c6c52
 // transaction: a process that dies in it has done nothing.
 func (s *State) ReplayStep(ctx context.Context, most, mostEvaluated int, make func(context.Context, *Replay, []ReplayItem) ([]Replayed, error)) (worked bool, err error) {
 	const what = "work off a replay"
+	var at int32 // which one
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		var allowed int
 		rows, err := tx.Query(ctx, `select `+replayColumns+`, least(floor(rate * least(extract(epoch from clock_timestamp() - paced_at), 2)) + 1, case when current then $2::int8 else $1::int8 end)::int4
@@ -328,16 +329,29 @@ from rowbell.replay where status = 'running' and paced_at <= clock_timestamp() o
 		if err != nil {
 			return err
 		}
-		worked = true
+		worked, at = true, r.ID
 		if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock($1)`, replayLock); err != nil {
 			return err
 		}
 		return replayStep{tx, &r}.run(ctx, allowed, make)
 	})
 	if err != nil {
+		s.postponeReplay(ctx, at)
 		return false, orSaid(what, err)
 	}
 	return worked, nil
+}
+
+// failedReplayWait is how long a replay waits that could not go on.
+const failedReplayWait = 5 * time.Second
+
+// postponeReplay lets others go before a replay that could not go on, which may be so each
+// time.
+func (s *State) postponeReplay(ctx context.Context, id int32) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	// If it can't be written, nothing can at present.
+	_, _ = s.pool.Exec(ctx, `update rowbell.replay set paced_at = clock_timestamp() + $2::interval where id = $1 and status = 'running'`, id, failedReplayWait)
 }
 
 // lastColumn scans a row's last column beside the others.

@@ -152,6 +152,7 @@ func TestReplayLeavesOut(t *testing.T) {
 	if _, err := w.state.ReplayStep(t.Context(), 100, 100, func(context.Context, *store.Replay, []store.ReplayItem) ([]store.Replayed, error) { return nil, broken }); !errors.Is(err, broken) {
 		t.Errorf("ReplayStep = %v", err)
 	}
+	w.db.Exec(t, `update rowbell.replay set paced_at = paced_at - interval '20 s' where id = `+fmt.Sprint(r.ID)) // it lets the other one go first
 	outcomes := []store.ReplayOutcome{store.ReplayUnmatched, store.ReplayUndecided, store.ReplayRefused}
 	odd := func(ctx context.Context, p *store.Replay, items []store.ReplayItem) ([]store.Replayed, error) {
 		list, err := makeAll(0)(ctx, p, items)
@@ -182,5 +183,36 @@ func TestReplayLeavesOut(t *testing.T) {
 	f.Limit = store.MostReplayed + 1
 	if _, err := w.state.StartReplay(t.Context(), f, false, 1, ""); err == nil {
 		t.Error("a limit that is too great is taken")
+	}
+}
+
+// A replay that can't go on, whenever it is tried, keeps no other from going on.
+func TestReplayThatFails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	e := w.event("1")
+	w.record(t, w.batch(workflow.Failure, 0, e))
+	f := store.ReplayFilter{Statuses: []workflow.ExecutionStatus{workflow.Failure}, Since: e.CommittedAt, Until: time.Now().Add(time.Hour), Limit: 100}
+	bad, err := w.state.StartReplay(t.Context(), f, false, 10, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := w.state.StartReplay(t.Context(), f, false, 10, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		_, _ = w.state.ReplayStep(t.Context(), 100, 100, func(ctx context.Context, r *store.Replay, items []store.ReplayItem) ([]store.Replayed, error) {
+			if r.ID == bad.ID {
+				return nil, errors.New("it can't be decoded")
+			}
+			return makeAll(1)(ctx, r, items)
+		})
+	}
+	if r, err := w.state.Replay(t.Context(), good.ID); err != nil || r.Status != store.ReplayDone || r.Done != 1 {
+		t.Errorf("the other one is %+v, %v", r, err)
+	}
+	if r, err := w.state.Replay(t.Context(), bad.ID); err != nil || r.Status != store.ReplayRunning {
+		t.Errorf("the one that fails is %+v, %v", r, err)
 	}
 }
