@@ -27,6 +27,7 @@ func TestTemplates(t *testing.T) {
 	wants(t, run("set", "footer", file("\n{{ x | nope }}")), 1, `not stored: template "footer", line 2: the filter "nope" is unknown`)
 	wants(t, run("set", "footer", file("{% render 'summ' %}")), 1, `not stored: template "footer", line 1: there is no template "summ"; did you mean "sum"?`)
 	wants(t, run("set", "foot.er", file("x")), 1, `"foot.er" is no name of a template`)
+	wants(t, run("set", "footer", file("x"), "--locale", "de_AT"), 1, `"de_AT" is no language; write it as de or de-AT`)
 	wants(t, run("set", "footer", "none.liquid"), 1, "can't read none.liquid: no such file")
 	wants(t, run("set", "footer", file(strings.Repeat("x", 1<<16+1))), 1, "has more than 65536 bytes")
 	wants(t, run("set", "footer", file("Sum: {% render 'sum' %} {{ actor.id }}")), 0)

@@ -44,6 +44,9 @@ type TemplateSet struct {
 // templateName is as table rowbell.template checks it.
 var templateName = regexp.MustCompile(`^[\pL\pN_/-]{1,64}$`)
 
+// templateLocale is as table rowbell.template checks it.
+var templateLocale = regexp.MustCompile(`^(?:[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,3})?$`)
+
 // mostJudged bounds how many workflows are checked after a template has changed.
 const mostJudged = 50
 
@@ -53,6 +56,9 @@ func (o *Operator) SetTemplate(ctx context.Context, t store.Template, actor stri
 	var set TemplateSet
 	if !templateName.MatchString(t.Name) {
 		return set, fmt.Errorf("%q is no name of a template: it has 1 to 64 letters, digits, _, - and /", t.Name)
+	}
+	if !templateLocale.MatchString(t.Locale) {
+		return set, fmt.Errorf("%q is no language; write it as de or de-AT, or leave it out for everybody", t.Locale)
 	}
 	all, err := o.app.source.TemplatesFor(ctx, t.TenantID)
 	if err != nil {
