@@ -262,8 +262,17 @@ func TestFoot(t *testing.T) {
 	if got := footText(footOf(d, "en", "")); strings.Contains(got, "g4") || !strings.Contains(got, "your group g3, … in") {
 		t.Errorf("%q", got)
 	}
+	// An alert is no mail of a workflow's to its recipients.
+	d.Person.Reasons = []string{"owner large-order"}
+	if got := footText(footOf(d, "en", "")); got != "-- \nYou get this e-mail as an owner of the workflow “large-order”.\nTo stop e-mails like this one, ask an administrator of the workflow.\n" {
+		t.Errorf("%q", got)
+	}
+	d.Person.Reasons = []string{"operator"}
+	if got := footText(footOf(d, "de", "")); got != "-- \nDiese E-Mail kommt, weil ROWBELL_ALERTS Ihre Adresse hat.\n" {
+		t.Errorf("%q", got)
+	}
 	for name, w := range speaks {
-		for _, text := range []string{w.because, w.among, w.of, w.stop, w.ask} {
+		for _, text := range []string{w.because, w.among, w.of, w.stop, w.ask, w.owner, w.operator} {
 			if text == "" {
 				t.Errorf("%s lacks a sentence", name)
 			}

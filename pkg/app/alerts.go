@@ -216,12 +216,20 @@ func wordFailures(f store.Failures) workflow.Alert {
 		how = "still fails"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s (%s) %s: %s between %s and %s.\n", name, f.WorkflowID, how, times(f.Count), when(f.Since), when(f.Last))
+	span := "between " + when(f.Since) + " and " + when(f.Last)
+	if when(f.Since) == when(f.Last) {
+		span = "at " + when(f.Last)
+	}
+	fmt.Fprintf(&b, "%s (%s) %s: %s %s.\n", name, f.WorkflowID, how, times(f.Count), span)
 	if len(f.Through) > 0 {
 		fmt.Fprintf(&b, "What gave up: %s.\n", strings.Join(f.Through, ", "))
 	}
 	fmt.Fprintf(&b, "The last one, execution %s: %s\n", f.ExampleID, excerpt(f.ExampleError))
-	fmt.Fprintf(&b, "To mend it, see what rowbell.failing has of it and what it does: rowbell workflow show %s\n", f.WorkflowID)
+	b.WriteString("To mend it, see what rowbell.failing has of it")
+	if len(f.Through) > 0 {
+		b.WriteString(", what gave up: rowbell delivery list --workflow " + f.WorkflowID)
+	}
+	b.WriteString(", and what it does: rowbell workflow show " + f.WorkflowID + "\n")
 	b.WriteString("You are told again when it goes on.\n")
 	a.Text = b.String()
 	return a
@@ -348,6 +356,7 @@ func (t *alerter) person(ctx context.Context, a *store.StoredAlert, p workflow.P
 			return nil
 		}
 	}
+	p.Reasons = []string{workflow.ReasonOwner + " " + a.WorkflowID}
 	var problems []error
 	for _, way := range t.ways {
 		if slices.Contains(a.Through, way.kind.Name) || !p.Has(way.kind.Address) {
@@ -377,7 +386,7 @@ func (t *alerter) operator(ctx context.Context, a *store.StoredAlert, i int) err
 	runner, p := t.ops[i], (*workflow.Person)(nil)
 	if runner == nil {
 		name := "notification"
-		if p = (&workflow.Person{ID: id}); scheme == "mailto" {
+		if p = (&workflow.Person{ID: id, Reasons: []string{workflow.ReasonOperator}}); scheme == "mailto" {
 			name, p.Email = "email", id
 		}
 		n := slices.IndexFunc(t.ways, func(w alertWay) bool { return w.kind.Name == name })
@@ -442,9 +451,6 @@ func (t *alerter) send(ctx context.Context, a *store.StoredAlert, r actions.Runn
 	}
 	if p != nil {
 		d.Recipient = p.ID
-		if p.Reasons == nil {
-			p.Reasons = []string{"owner of the workflow"}
-		}
 	}
 	_, err = r.Run(ctx, d)
 	return err

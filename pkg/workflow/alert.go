@@ -13,6 +13,12 @@ const (
 	AlertLoop     AlertKind = "loop"     // a workflow set itself off again and again: it was stopped
 )
 
+// Reasons for which people are told alerts, in the place of those of the directory.
+const (
+	ReasonOwner    = "owner"    // of a workflow, whose id stands behind it: "owner large-order"
+	ReasonOperator = "operator" // named by the setting alerts
+)
+
 // An Alert is what the owner of a workflow, or else the operator, is to be told. Nothing
 // in it is secret: a destination is named by scheme, host and path, without user and query.
 type Alert struct {
