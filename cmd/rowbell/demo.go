@@ -11,9 +11,10 @@ var demoCommand = command{
 	name:  "demo",
 	short: "Show it all: a throw-away PostgreSQL, a small shop, workflows, and what they do",
 	long: `Starts a PostgreSQL server of its own from binaries on this machine (or fetches them once),
-with a shop of two tenants in steady traffic, five workflows, and a receiver of webhooks that
-fails now and then, and shows each change that matched and what was delivered: webhooks,
-with their retries, and notifications. Ctrl-C ends it and leaves nothing behind.`,
+with a shop of two tenants in steady traffic, seven workflows, a mail server that keeps what it
+gets, a receiver of webhooks that fails now and then, and a partner's that is away for half of
+the time, and shows each change that matched and what was delivered: webhooks, with their
+retries and breakers, e-mails and notifications. Ctrl-C ends it and leaves nothing behind.`,
 	options: []option{
 		{"once", "", "Run one change through to the receiver, the inbox and the log, show them, and exit"},
 	},

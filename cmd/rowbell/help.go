@@ -14,7 +14,7 @@ func writeHelp(w io.Writer) {
 	b.WriteString("Rowbell rings when a row changes: it reads a PostgreSQL database's changes, matches\nthem against workflows written as SQL rows, and records each execution exactly once.\n\n")
 	b.WriteString("Usage: rowbell COMMAND [OPTIONS]\n\nCommands:\n")
 	for _, c := range commands() {
-		fmt.Fprintf(&b, "  %-16s %s\n", strings.TrimSpace(c.name+" "+c.args), c.short)
+		fmt.Fprintf(&b, "  %-20s %s\n", strings.TrimSpace(c.name+" "+c.args), c.short)
 	}
 	b.WriteString("\nrowbell COMMAND --help tells more. New here? Try: rowbell demo\n")
 	b.WriteString("\nSettings, as an option, in the environment (ROWBELL_SOURCE_URL), or in the YAML file that\n--config or ROWBELL_CONFIG names (source_url); the first that has one counts:\n")

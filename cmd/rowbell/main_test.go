@@ -96,12 +96,20 @@ func TestHelp(t *testing.T) {
 		}
 		golden(t, "help.txt", r.stdout)
 	}
-	for _, name := range []string{"run", "migrate", "check", "capture", "workflow", "preference", "demo", "resync", "adopt", "uninstall", "version"} {
-		r := rowbell(t, nil, name, "--help")
+	var all [][]string
+	for _, c := range commands() {
+		all = append(all, []string{c.name})
+		for _, s := range c.sub {
+			all = append(all, []string{c.name, s.name})
+		}
+	}
+	for _, words := range all {
+		name := strings.Join(words, " ")
+		r := rowbell(t, nil, append(words, "--help")...)
 		if r.code != 0 {
 			t.Errorf("rowbell %s --help exits with %d", name, r.code)
 		}
-		golden(t, "help-"+name+".txt", r.stdout)
+		golden(t, "help-"+strings.Join(words, "-")+".txt", r.stdout)
 		for i, line := range strings.Split(r.stdout, "\n") {
 			if len([]rune(line)) > 100 {
 				t.Errorf("rowbell %s --help, line %d is wider than 100 columns", name, i+1)

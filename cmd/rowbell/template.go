@@ -240,12 +240,12 @@ var previewCommand = command{
 	name:  "preview",
 	args:  "[FILE] [KEY]",
 	short: "Render a template, or an action's texts, as a reader would get them; sends nothing",
-	long: `Renders what is in FILE (- is standard input), or the texts of a workflow's action, for a recorded
-event or for a row as it is now.
+	long: `Renders what is in FILE (- is standard input), or the texts of a workflow's action, for a
+recorded event or for a row as it is now.
 
   rowbell template preview mail.liquid --channel markdown --row orders 42 --locale de-AT
   rowbell template preview --workflow w1 --action 2 --event 01ARZ3NDEKTSV4RRFFQ69G5FAV
-  rowbell template preview --workflow w1 --row orders 42 --person '{"name": "Ann", "zone": "Asia/Tokyo"}'`,
+  rowbell template preview --workflow w1 --row orders 42 --person '{"name": "Ann", "locale": "fr"}'`,
 	options: []option{
 		{"workflow", "ID|FILE", "A workflow instead of a template"},
 		{"action", "NUMBER", "Which of its actions, from 1 (if not given)"},
