@@ -32,7 +32,7 @@ func (e *Engine) loopError(c *match.Compiled, ev *workflow.Event) string {
 	e.loopTold[c.WorkflowID] = hour
 	e.hooks.Alert(workflow.Alert{
 		Key: fmt.Sprintf("loop/%s/%s", c.WorkflowID, hour.Format(time.RFC3339)), Kind: workflow.AlertLoop, TenantID: c.TenantID, WorkflowID: c.WorkflowID,
-		Subject: "workflow " + nameOf(c) + " went round in a loop, and was stopped",
+		Subject: "Workflow " + nameOf(c) + " went round in a loop, and was stopped",
 		Text:    why + ".\nThe first such execution of this hour is of event " + ev.ID + ": rowbell workflow explain " + ev.ID + "\n",
 		At:      ev.CommittedAt,
 	})
@@ -42,7 +42,8 @@ func (e *Engine) loopError(c *match.Compiled, ev *workflow.Event) string {
 // mostTold is of how many workflows it is known that their owners were told.
 const mostTold = 10_000
 
-func nameOf(c *match.Compiled) string { return cmp.Or(c.Workflow.Name, c.WorkflowID) }
+// nameOf is a workflow's name as the subjects of alerts have it.
+func nameOf(c *match.Compiled) string { return "“" + cmp.Or(c.Workflow.Name, c.WorkflowID) + "”" }
 
 // alertStorm tells the owner that matches are held from now on. The batch with them is
 // still to be recorded, and whoever takes the slot after a failure may say it again.
@@ -52,7 +53,7 @@ func (e *Engine) alertStorm(c *match.Compiled, id, what string) {
 	}
 	e.hooks.Alert(workflow.Alert{
 		Key: "storm/" + id, Kind: workflow.AlertStorm, TenantID: c.TenantID, WorkflowID: c.WorkflowID,
-		Subject: "workflow " + nameOf(c) + " " + what,
+		Subject: "Workflow " + nameOf(c) + " " + what,
 		Text: "The first of them are delivered; the rest is held until somebody decides. Deliver them: rowbell storm release " + id +
 			"\nCancel them: rowbell storm discard " + id + "\nIf so many are meant, raise storm in the workflow's settings.\n",
 		At: e.txn.committedAt,

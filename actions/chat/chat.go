@@ -215,7 +215,7 @@ func newPost(c Config, texts actions.Texts, client *egress.Client) (*post, error
 // Destination implements actions.Runner. A webhook's URL is secret, and is told by the
 // name of its secret.
 func (p *post) Destination() string {
-	return strings.TrimRight(strings.Join([]string{"chat", p.service.name, p.server, p.channel, p.secret.Ref}, " "), " ")
+	return strings.Join(slices.DeleteFunc([]string{"chat", p.service.name, p.server, p.channel, p.secret.Ref}, func(s string) bool { return s == "" }), " ")
 }
 
 // Secrets implements actions.Runner.

@@ -270,6 +270,10 @@ func TestParse(t *testing.T) {
 	if got := fmt.Sprintf("%+v", r.(actions.Reader).Reads()); got != "[{Key:title Variable:old.b Where:line 1} {Key:text Variable:new.a Where:line 1}]" {
 		t.Errorf("it reads %s", got)
 	}
+	r = parse(t, client, map[string]any{"service": "slack", "secret": map[string]any{"ref": "hook"}, "text": "x"})
+	if d := r.Destination(); d != "chat slack hook" {
+		t.Errorf("destination %q", d)
+	}
 	r = parse(t, client, map[string]any{"service": "telegram", "secret": map[string]any{"ref": "bot"}, "text": "x", "channel": "-1"})
 	if d := r.Destination(); d != "chat telegram https://api.telegram.org -1 bot" || fmt.Sprint(r.Secrets()) != "[bot]" {
 		t.Errorf("destination %q, secrets %q", d, r.Secrets())

@@ -149,7 +149,7 @@ workflows reach people all the same.`,
 	options: []option{
 		peopleOption,
 		{"workflow", "ID", "Only what this workflow tells"},
-		{"channel", "KIND", "Only what comes by this kind of action: email, notification or another"},
+		{"channel", "KIND", "Only what comes by this kind of action: email or notification"},
 		actorOption,
 	},
 	run: func(ctx context.Context, c *call) error {
@@ -165,6 +165,11 @@ workflows reach people all the same.`,
 		p := workflow.Preference{WorkflowID: c.own["workflow"], Channel: c.own["channel"]}
 		who := workflow.PersonKey{TenantID: c.own["tenant"], ID: c.args[0]}
 		return c.operate(func(o *app.Operator) error {
+			if p.Channel != "" && wanted != nil { // what is there can be taken back
+				if err := o.CheckChannel(p.Channel); err != nil {
+					return err
+				}
+			}
 			if err := o.Preferences().SetPreference(ctx, who, p, wanted, c.actor()); err != nil {
 				return err
 			}

@@ -51,5 +51,7 @@ func TestPreference(t *testing.T) {
 	} {
 		wants(t, run(c.args...), 2, c.want)
 	}
+	wants(t, run("set", "ann", "off", "--channel", "emial"), 1, `nothing reaches people by "emial"; there are: notification, email`)
+	wants(t, run("set", "ann", "default", "--channel", "emial"), 0)
 	wants(t, run("set", "", "off"), 1, "a recipient is named by an id of 1 to 200 characters")
 }

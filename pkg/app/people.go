@@ -6,6 +6,7 @@ import (
 	"net/mail"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -125,6 +126,24 @@ func checkAlertee(to string) error {
 		}
 	}
 	return fmt.Errorf("%s", mend)
+}
+
+// CheckChannel says what is wrong with a channel of preferences that is no kind of action
+// with recipients: nothing would ever come by it.
+func (o *Operator) CheckChannel(channel string) error {
+	if err := o.app.prepareJudging(); err != nil {
+		return err
+	}
+	var names []string
+	for _, k := range o.app.registry.Kinds() {
+		if k.Recipients {
+			names = append(names, k.Name)
+		}
+	}
+	if slices.Contains(names, channel) {
+		return nil
+	}
+	return fmt.Errorf("nothing reaches people by %q; there are: %s", channel, strings.Join(names, ", "))
 }
 
 // Preferences is where what people want is kept.

@@ -61,7 +61,7 @@ func (a *App) checkStorm(ctx context.Context) (string, error) {
 	}
 	oldest := &list[len(list)-1]
 	return "", &admin.Problem{
-		Message: fmt.Sprintf("the storm guard holds %d executions in %d storms, the first of workflow %s", n, len(list), oldest.WorkflowID),
+		Message: fmt.Sprintf("the storm guard holds executions: %d, in storms: %d, the first of workflow %s", n, len(list), oldest.WorkflowID),
 		Mend:    "rowbell storm list", Warning: true,
 	}
 }

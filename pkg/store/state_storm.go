@@ -130,7 +130,7 @@ func (s *State) DecideStorm(ctx context.Context, name string, to workflow.BigSta
 			return err
 		}
 		if len(list) == 0 {
-			return notFound("nothing is held under %q: it is the id of a storm, or a workflow's; rowbell storm list --all shows those that were decided, too", name)
+			return notFound("nothing is held under %q; give the id of a storm, or a workflow's: rowbell storm list has what is held, with --all what was decided too", name)
 		}
 		b := &pgx.Batch{}
 		for _, one := range list {
