@@ -52,9 +52,6 @@ func action(a workflow.Action, recipients []workflow.Recipient, of string, setti
 		if service := chatServices[texts(config, "service")]; service != "" {
 			said += " in " + service
 		}
-		if whom != "" {
-			said += " for " + whom
-		}
 		return said + broken
 	case "function":
 		said := "call a function"

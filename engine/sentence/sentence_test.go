@@ -453,6 +453,10 @@ func TestOf(t *testing.T) {
 			of(on("orders", "create"), act(0, "chat", `{"service": "slack", "secret": {"ref": "x"}, "text": "a"}`), act(1, "chat", `{"service": "telegram", "channel": "-100123", "text": "a"}`)),
 			`When an order is created, post a chat message in Slack, then post a chat message to “-100123” in Telegram.`,
 		},
+		{ // a chat message is nobody's in particular
+			of(on("orders", "create"), act(0, "chat", `{"service": "slack"}`), act(0, "notification", `{}`), to("user", "ann")),
+			`When an order is created, post a chat message in Slack and notify ann.`,
+		},
 		{
 			of(on("orders", "create"), act(0, "webhook", `{}`), act(0, "notification", `[`)),
 			`When an order is created, send a webhook (it has no URL yet) and notify nobody yet (its configuration can't be read).`,
