@@ -49,7 +49,8 @@ func (r *Report) Write(w io.Writer, s Style) error {
 	b.WriteByte('\n')
 	for _, f := range r.Findings {
 		mark, markWidth := s.mark(f.Level)
-		fmt.Fprintf(&b, "%s  %-*s  %s\n", mark, width, f.Check, f.Message)
+		message := strings.ReplaceAll(f.Message, "\n", "\n"+strings.Repeat(" ", markWidth+2+width+2))
+		fmt.Fprintf(&b, "%s  %-*s  %s\n", mark, width, f.Check, message)
 		for _, line := range f.Mend {
 			fmt.Fprintf(&b, "%s%s\n", strings.Repeat(" ", markWidth+2+width+4), s.paint("36", line))
 		}

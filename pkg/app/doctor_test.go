@@ -464,12 +464,13 @@ func TestClockSkew(t *testing.T) {
 func TestReportStyles(t *testing.T) {
 	r := &Report{Source: "database shop", State: "database shop"}
 	r.ok("wal_level", "logical")
-	r.add(LevelWarning, "slot", "keeps much")
+	r.add(LevelWarning, "slot", "keeps much\nand more")
 	r.add(LevelFailed, "replication", "may not", "ALTER ROLE x REPLICATION;")
 	want := `Source: database shop
 
 ok       wal_level    logical
 warning  slot         keeps much
+                      and more
 FAILED   replication  may not
                         ALTER ROLE x REPLICATION;
 
