@@ -81,7 +81,7 @@ func (d *doctor) examineDirectory(ctx context.Context) {
 	}
 	if err := directory.New(d.cfg.directory(), d.pool).Check(ctx); err != nil {
 		d.report.add(LevelFailed, check, err.Error(),
-			"Mend the query in the setting; $1 is what is asked for, $2 the tenant: ROWBELL_DIRECTORY_ROLES=SELECT role FROM user_roles WHERE user_id = $1 AND tenant_id = $2",
+			"Mend the query in ROWBELL_DIRECTORY_ROLES, _USERS, _ROLE_MEMBERS or _GROUP_MEMBERS; $1 is what is asked for, $2 the tenant",
 			fmt.Sprintf("If it may not read a table: GRANT SELECT ON … TO %s;", quoteName(d.Role)))
 		return
 	}
