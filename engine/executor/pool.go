@@ -414,7 +414,7 @@ func (p *pool) room(after int64) workflow.Claim {
 		c.Most = 0
 		return c
 	}
-	if p.pace.rate > 0 {
+	if p.pace.active {
 		c.Most = min(c.Most, claimPaced)
 	}
 	// What a claim brings above tenants' shares, surplus would give back at once, for the next
