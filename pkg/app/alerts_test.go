@@ -50,7 +50,7 @@ func TestOwnerIsTold(t *testing.T) {
 		t.Fatalf("ann was told %q", got)
 	}
 	body := pgtest.One[string](t, db, `select body from rowbell.notification where title like '%50 times%'`)
-	for _, want := range []string{"(hook) still fails: 50 times between ", "What gave up: webhook.", "The last one, execution ", "400", "rowbell delivery list --workflow hook,", "rowbell workflow show hook"} {
+	for _, want := range []string{"(hook) still fails: 50 times ", "What gave up: webhook.", "The last one, execution ", "400", "rowbell delivery list --workflow hook,", "rowbell workflow show hook"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%q is not in\n%s", want, body)
 		}
