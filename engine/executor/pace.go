@@ -40,7 +40,9 @@ const (
 	paceLeast   = 500.0                // retries a second always go
 	paceStart   = 1000.0               // with so many it begins
 	paceMost    = 100_000.0            // which is as many as can
-	paceSlack   = time.Millisecond     // beyond twice the usual
+	paceSlack   = time.Millisecond / 2 // beyond one and a half times the usual
+	paceBeat    = 5 * time.Millisecond // how often some more may begin
+	paceKeep    = rateWindow / 5       // of how long a budget is kept
 )
 
 // began counts an attempt that begins; since is when the record of a fresh one began, and
@@ -72,11 +74,17 @@ func (p *pace) tick(now time.Time) bool {
 		p.judge(now, d)
 		p.since, p.waits, p.seen, p.again = now, p.waits[:0], 0, 0
 	}
+	p.fill(now)
+	return !could && p.mayRetry()
+}
+
+// fill adds to the budget what has come since the last time. What is not used is not kept
+// for long: retries that go all at once are what fresh ones wait for.
+func (p *pace) fill(now time.Time) {
 	if p.rate > 0 {
-		p.budget = min(p.budget+p.rate*now.Sub(p.refill).Seconds(), max(1, p.rate/10))
+		p.budget = min(p.budget+p.rate*now.Sub(p.refill).Seconds(), max(1, p.rate*paceKeep.Seconds()))
 	}
 	p.refill = now
-	return !could && p.mayRetry()
 }
 
 // judge goes by a window that lasted d.
@@ -89,7 +97,7 @@ func (p *pace) judge(now time.Time, d time.Duration) {
 	}
 	p.lastGot = now
 	slices.Sort(p.waits)
-	wait := p.waits[len(p.waits)*9/10]
+	wait := p.waits[len(p.waits)*19/20]
 	if p.usual == 0 {
 		p.usual = paceUsual
 	}
@@ -102,7 +110,7 @@ func (p *pace) judge(now time.Time, d time.Duration) {
 		}
 		p.quiet, p.active = true, false
 		return
-	case wait > 2*p.usual+paceSlack:
+	case wait > 3*p.usual/2+paceSlack:
 		if p.rate == 0 {
 			p.rate = went
 		}

@@ -477,6 +477,22 @@ func (p *pool) claimed(c workflow.Claim, got workflow.Claimed) {
 	}
 }
 
+// beat lets some more retries begin while they are held back, and says whether they are.
+func (p *pool) beat(now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.pace.active {
+		return false
+	}
+	could := p.pace.mayRetry()
+	if p.pace.fill(now); !could && p.pace.mayRetry() {
+		for _, l := range p.lanes {
+			p.enter(l)
+		}
+	}
+	return true
+}
+
 // tick measures how fast lanes are, ends pauses that are over, and forgets lanes that
 // have had nothing to do for a while.
 func (p *pool) tick(now time.Time) {
