@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
@@ -108,13 +109,23 @@ func host(config object) string {
 	if err != nil || u.Hostname() == "" {
 		return ""
 	}
-	if !plainHost.MatchString(u.Host) {
+	if !isPlainHost(u.Host) {
 		return quote(u.Host, maxName)
 	}
 	return u.Host
 }
 
-var plainHost = regexp.MustCompile(`^[\pL\pN.:\[\]_-]{1,100}$`)
+// Their lengths are counted apart: in an expression they would take megabytes.
+var (
+	plainHost    = regexp.MustCompile(`^[\pL\pN.:\[\]_-]+$`)
+	plainChannel = regexp.MustCompile(`^[#@]?[\pL\pN][\pL\pN._:/-]*$`)
+)
+
+func isPlainHost(s string) bool { return utf8.RuneCountInString(s) <= 100 && plainHost.MatchString(s) }
+
+func isPlainChannel(s string) bool {
+	return utf8.RuneCountInString(strings.TrimLeft(s, "#@")) <= 63 && plainChannel.MatchString(s)
+}
 
 // texts is the first of the keys that holds a text.
 func texts(config object, keys ...string) string {
@@ -128,10 +139,8 @@ func texts(config object, keys ...string) string {
 	return ""
 }
 
-var plainChannel = regexp.MustCompile(`^[#@]?[\pL\pN][\pL\pN._:/-]{0,62}$`)
-
 func channel(s string) string {
-	if plainChannel.MatchString(s) {
+	if isPlainChannel(s) {
 		return s
 	}
 	return quote(s, maxName)

@@ -449,7 +449,7 @@ func shown(key string, v any) string {
 			return "one that can't be read"
 		}
 		// Not more of it: paths hold tokens as well (those of chat webhooks do).
-		if said := u.Scheme + "://" + u.Host; plainHost.MatchString(u.Host) {
+		if said := u.Scheme + "://" + u.Host; isPlainHost(u.Host) {
 			return said
 		}
 		return quote(u.Scheme+"://"+u.Host, maxValue)

@@ -250,7 +250,7 @@ func sameClause(a, b *clause) bool {
 
 // eventName shows the name of a domain event: order.paid.
 func eventName(s string) string {
-	if plainChannel.MatchString(s) {
+	if isPlainChannel(s) {
 		return s
 	}
 	if s == "" {
