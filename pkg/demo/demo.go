@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
+	"github.com/rowbell/rowbell/actions/email/mailtest"
 	"github.com/rowbell/rowbell/engine/sentence"
 	"github.com/rowbell/rowbell/examples"
 	"github.com/rowbell/rowbell/pkg/localpg"
@@ -54,7 +55,7 @@ type show struct {
 	server   *localpg.Server
 	receiver *receiver
 	partner  *receiver // nil where one change is to come through
-	catcher  *catcher
+	mails    *mailtest.Server
 	worker   *worker
 	began    time.Time
 }
@@ -101,7 +102,11 @@ func (d *show) sum() string {
 		return ""
 	}
 	c := d.receiver.total()
-	return fmt.Sprintf("The receiver got %d webhooks, %d with a right signature, %d of them again.", c.Requests, c.Verified, c.Repeats)
+	sum := fmt.Sprintf("The receiver got %d webhooks, %d with a right signature, %d of them again.", c.Requests, c.Verified, c.Repeats)
+	if d.mails != nil {
+		sum += fmt.Sprintf(" The mail server has %d mails.", len(d.mails.Mails()))
+	}
+	return sum
 }
 
 // interrupted drops what is only ctx's own end.
@@ -123,8 +128,8 @@ func (d *show) close() error {
 	if d.partner != nil {
 		problems = append(problems, d.partner.close())
 	}
-	if d.catcher != nil {
-		problems = append(problems, d.catcher.close())
+	if d.mails != nil {
+		d.mails.Close()
 	}
 	if d.server != nil {
 		problems = append(problems, d.server.Close())
@@ -185,7 +190,7 @@ func (d *show) prepare(ctx context.Context) error {
 		}
 	}
 	err = d.step("Start a mail server that keeps what it gets", func() (err error) {
-		d.catcher, err = startCatcher(ctx)
+		d.mails, err = mailtest.Listen(mailtest.Config{Keep: 1000})
 		return err
 	})
 	if err != nil {
@@ -205,7 +210,7 @@ func (d *show) prepare(ctx context.Context) error {
 		return err
 	}
 	err = d.step("Start the worker; it captures the tables that they name", func() (err error) {
-		if d.worker, err = startWorker(ctx, d.url(), d.catcher.url(), log, d.Version, d.Revision); err != nil {
+		if d.worker, err = startWorker(ctx, d.url(), "smtp://"+d.mails.Addr+"?tls=none", log, d.Version, d.Revision); err != nil {
 			return err
 		}
 		want := len(list)
@@ -632,7 +637,7 @@ func (d *show) showHints() {
 	}
 	s.line("Webhooks go to      %s, which fails now and then", d.receiver.url())
 	s.line("The partner is at   %s, which is away for half of the time", d.partner.url())
-	s.line("Mails go to         %s, which passes nothing on", d.catcher.listener.Addr())
+	s.line("Mails go to         %s, which passes nothing on", d.mails.Addr)
 	s.line("Metrics and health  %s/metrics  /readyz", d.worker.opsURL())
 	s.line("Ctrl-C ends it and leaves nothing behind.")
 	s.line("")
