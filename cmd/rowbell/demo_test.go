@@ -142,7 +142,7 @@ func TestDemoEndsBySignal(t *testing.T) {
 					t.Errorf("it doesn't show %s", what)
 				}
 			}
-			summary := regexp.MustCompile(`\nThe receiver got \d+ webhooks, \d+ with a right signature, \d+ of them again\.\nStopped\. Nothing is left behind\.\n$`)
+			summary := regexp.MustCompile(`\nThe receiver got \d+ webhooks, \d+ with a right signature, \d+ of them again\. The mail server has \d+ mails\.\nStopped\. Nothing is left behind\.\n$`)
 			if !summary.MatchString(text.String()) {
 				t.Error("it ends without saying so")
 			}
