@@ -138,12 +138,17 @@ func disabledReason(d *workflow.Destination) string {
 		by, d.DisabledAt.UTC().Format("2006-01-02 15:04 UTC"), cutText(d.DisabledReason, 300), workflow.LaneID(d.Lane))
 }
 
+// proberGone says of a destination d that is half open that who tries it has lost the right
+// to, or is not there any more: killed, it would keep the rest waiting until then.
+const proberGone = `(d.probe_until <= clock_timestamp()
+	or not exists (select from rowbell.executor e where e.process = d.probe_by and e.seen_at > clock_timestamp() - interval '10 s'))`
+
 // Barred returns the destinations that are open, half open or disabled, at most limit
 // of them.
 func (s *State) Barred(ctx context.Context, limit int) ([]workflow.Barred, error) {
 	const what = "read which destinations take nothing"
-	rows, err := s.pool.Query(ctx, `select coalesce(case state when 'open' then probe_at <= clock_timestamp() when 'half_open' then probe_until <= clock_timestamp() end, false),
-	`+destinationColumns+` from rowbell.destination where state <> 'closed' limit $1`, limit)
+	rows, err := s.pool.Query(ctx, `select coalesce(case state when 'open' then probe_at <= clock_timestamp() when 'half_open' then `+proberGone+` end, false),
+	`+destinationColumns+` from rowbell.destination d where state <> 'closed' limit $1`, limit)
 	if err != nil {
 		return nil, stateError(what, err)
 	}
@@ -161,8 +166,11 @@ func (s *State) Barred(ctx context.Context, limit int) ([]workflow.Barred, error
 // Probe takes the right to try one delivery to a destination whose breaker is open and
 // whose time is over, for so long. Only one process has it.
 func (s *State) Probe(ctx context.Context, lane int64, process string, lease time.Duration) (bool, error) {
-	tag, err := s.pool.Exec(ctx, `update rowbell.destination set state = 'half_open', probe_by = $2, probe_until = clock_timestamp() + $3::interval
-where lane = $1 and (state = 'open' and probe_at <= clock_timestamp() or state = 'half_open' and probe_until <= clock_timestamp())`, lane, process, lease)
+	tag, err := s.pool.Exec(ctx, `with me as (
+	insert into rowbell.executor (process, seen_at) values ($2, clock_timestamp()) on conflict (process) do update set seen_at = excluded.seen_at
+)
+update rowbell.destination d set state = 'half_open', probe_by = $2, probe_until = clock_timestamp() + $3::interval
+where lane = $1 and (state = 'open' and probe_at <= clock_timestamp() or state = 'half_open' and `+proberGone+`)`, lane, process, lease)
 	if err != nil {
 		return false, stateError("take the right to try destination "+workflow.LaneID(lane), err)
 	}

@@ -51,7 +51,7 @@ func TestNoteAttemptsTogether(t *testing.T) {
 
 func TestProbeIsOnes(t *testing.T) {
 	t.Parallel()
-	_, state := alone(t)
+	db, state := alone(t)
 	breaker := workflow.Breaker{First: 300 * time.Millisecond}.WithDefaults()
 	if ok, err := state.Probe(t.Context(), 1, "a", time.Minute); ok || err != nil {
 		t.Errorf("of a destination that isn't known: %t, %v", ok, err)
@@ -91,6 +91,18 @@ func TestProbeIsOnes(t *testing.T) {
 		ok, err := state.Probe(t.Context(), 1, "other", time.Minute)
 		return ok && err == nil
 	})
+	// One that was killed has the right for no longer than it is heard of.
+	if ok, err := state.Probe(t.Context(), 1, "third", time.Minute); ok || err != nil {
+		t.Errorf("while the other tries: %v, %v", ok, err)
+	}
+	db.Exec(t, `update rowbell.executor set seen_at = clock_timestamp() - interval '11 s' where process = 'other'`)
+	barred, err := state.Barred(t.Context(), 10)
+	if err != nil || len(barred) != 1 || !barred[0].Due {
+		t.Errorf("when it is gone: %+v, %v", barred, err)
+	}
+	if ok, err := state.Probe(t.Context(), 1, "third", time.Minute); !ok || err != nil {
+		t.Errorf("when it is gone: %v, %v", ok, err)
+	}
 }
 
 // However many ask, and however often, they get what the rate allows.
