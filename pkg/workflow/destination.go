@@ -32,7 +32,7 @@ type Destination struct {
 	WindowTries    int
 	WindowFailures int
 
-	Opens      int // without a quiet time between
+	Opens      int // without a time between that was long enough to forget them
 	OpenedAt   time.Time
 	ClosedAt   time.Time
 	ProbeAt    time.Time // while it is open: when one may be tried
@@ -69,8 +69,8 @@ type Breaker struct {
 	Window time.Duration
 	Share  float64
 	// It stays open for First, then one delivery is tried; each time that fails for twice as
-	// long, but no longer than Longest. They default to 5 s and 5 min. Closed for twice
-	// Longest, it begins with First again.
+	// long, but no longer than Longest. They default to 5 s and 5 min. Closed for twice as long
+	// as it was to stay open last, it begins with First again.
 	First, Longest time.Duration
 	// Probe is how long the one may take before another process may try. Defaults to 75 s.
 	Probe time.Duration
@@ -106,6 +106,14 @@ func (b Breaker) WithDefaults() Breaker {
 		b.DisableAfter = 5 * 24 * time.Hour
 	}
 	return b
+}
+
+// wait is for how long it stays open for the n-th time in a row; n is 1 or more.
+func (b Breaker) wait(n int) time.Duration {
+	if n > 30 { // it would overflow
+		return b.Longest
+	}
+	return min(b.First<<(n-1), b.Longest)
 }
 
 // Attempts is what attempts at a destination came to, in the order in which they ended.
@@ -176,14 +184,11 @@ func (d *Destination) Note(a Attempts, now time.Time, b Breaker) {
 
 // open opens the breaker, for longer each time.
 func (d *Destination) open(now time.Time, atLeast time.Duration, b Breaker) {
-	if d.State == Closed && now.Sub(d.ClosedAt) > 2*b.Longest {
+	if d.State == Closed && d.Opens > 0 && now.Sub(d.ClosedAt) > 2*b.wait(d.Opens) {
 		d.Opens = 0
 	}
-	wait := b.Longest
-	if d.Opens < 30 { // else it overflows
-		wait = min(b.First<<d.Opens, b.Longest)
-	}
 	d.Opens++
+	wait := b.wait(d.Opens)
 	d.State, d.OpenedAt = Open, now
 	d.ProbeAt, d.ProbeUntil = now.Add(max(wait, min(atLeast, b.Longest))), time.Time{}
 }

@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -54,9 +55,17 @@ func TestBreakerSteps(t *testing.T) {
 	want("soon again", Open, b.Longest)
 	d.Note(Attempts{Tries: 1, Delivered: true}, now, b)
 	want("a straggler succeeds", Closed, 0)
-	now = now.Add(time.Hour)
+	now = now.Add(2*b.Longest + time.Second)
 	d.Note(fail(10), now, b)
 	want("after a quiet time", Open, b.First)
+	// What was away for a moment is soon as good as new.
+	for _, c := range []struct{ quiet, after time.Duration }{{9, 10}, {19, 20}, {41, 5}, {11, 5}, {10, 10}} {
+		now = now.Add(time.Second)
+		d.Note(Attempts{Tries: 1, Delivered: true}, now, b)
+		now = now.Add(c.quiet * time.Second)
+		d.Note(fail(10), now, b)
+		want(fmt.Sprintf("closed for %d s", c.quiet), Open, c.after*time.Second)
+	}
 	d = &Destination{State: Closed}
 	d.Note(Attempts{Tries: 20, Failures: 14, Trailing: 0, Error: "away"}, now, b)
 	want("seven of ten", Open, b.First)

@@ -221,6 +221,8 @@ func (w *world) situation() string {
 		{w.state, "select to_jsonb(c)::text from rowbell.holder c where slot = $1"},
 		{w.state, "select to_jsonb(c)::text from rowbell.stream_gap c where slot = $1"},
 		{w.state, "select to_jsonb(q)::text from rowbell.queue q where $1 <> '' order by executed_at limit 8"},
+		{w.state, "select to_jsonb(d)::text from rowbell.destination d where state <> 'closed' and $1 <> ''"},
+		{w.state, "select to_jsonb(x)::text from rowbell.executor x where $1 <> ''"},
 	} {
 		list, err := query(ctx, q.url, q.query, w.slot)
 		for _, s := range list {
