@@ -79,14 +79,14 @@ const lanesAtOnce = 500
 
 // claimSQL steps through the lanes by their index, takes what is due of each, and leases
 // it. What another process is just claiming is skipped. Of a destination whose breaker is
-// open nothing is taken, and one delivery once its time is over.
+// open nothing is taken, and one delivery once its time is over, or who tried one is gone.
 const claimSQL = `with recursive lane (lane) as (
 	(select q.lane from rowbell.queue q where q.lane > $1::int8 order by q.lane limit 1)
 	union all
 	select (select q.lane from rowbell.queue q where q.lane > l.lane order by q.lane limit 1) from lane l where l.lane is not null
 ), seen as materialized (
 	select l.lane, case when $9::bool or d.state is null or d.state in ('closed', 'disabled') then coalesce(r.room, $4::int4)
-		when case d.state when 'open' then d.probe_at else d.probe_until end <= now() then least(coalesce(r.room, $4::int4), 1)
+		when d.state = 'open' and d.probe_at <= now() or d.state = 'half_open' and ` + proberGone + ` then least(coalesce(r.room, $4::int4), 1)
 		else 0 end as room
 	from (select lane from lane where lane is not null limit $2::int4) l
 	left join unnest($5::int8[], $6::int4[]) r (lane, room) on r.lane = l.lane

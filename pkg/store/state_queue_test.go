@@ -194,6 +194,39 @@ func TestClaimByLanes(t *testing.T) {
 	}
 }
 
+// Of a destination whose breaker is open one is claimed once its time is over, and at once
+// when whoever tried one has died, whatever time it had.
+func TestClaimBehindBreaker(t *testing.T) {
+	t.Parallel()
+	const most = 10
+	for _, c := range []struct {
+		name, destination string
+		want              int
+	}{
+		{"closed", `'closed', null, null, null`, most},
+		{"disabled", `'disabled', null, null, null`, most},
+		{"open", `'open', now() + interval '1 min', null, null`, 0},
+		{"open, due", `'open', now() - interval '1 s', null, null`, 1},
+		{"half open", `'half_open', null, now() + interval '1 min', 'alive'`, 0},
+		{"half open, too long", `'half_open', null, now() - interval '1 s', 'alive'`, 1},
+		{"half open, and who tries is dead", `'half_open', null, now() + interval '1 min', 'dead'`, 1},
+		{"half open, and who tries is unknown", `'half_open', null, now() + interval '1 min', 'gone'`, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.pending(t, 1, most, func(d *workflow.Delivery) { d.Lane = 1 })
+			w.db.Exec(t, `insert into rowbell.executor (process, seen_at) values ('alive', now()), ('dead', now() - interval '11 s')`)
+			w.db.Exec(t, `insert into rowbell.destination (lane, kind, destination, state, probe_at, probe_until, probe_by)
+				values (1, 'webhook', 'https://example.com', `+c.destination+`)`)
+			got := claim(t, w.queue(t, "p"), all)
+			if len(got.Deliveries) != c.want {
+				t.Errorf("claimed %d, want %d", len(got.Deliveries), c.want)
+			}
+		})
+	}
+}
+
 // Two processes never get the same delivery.
 func TestClaimAtOnce(t *testing.T) {
 	t.Parallel()
