@@ -365,16 +365,25 @@ func (e *Executor) housekeep(ctx context.Context) error {
 	defer e.closeQueue(q)
 	tick := time.NewTicker(rateWindow / 5)
 	defer tick.Stop()
+	beat := time.NewTimer(paceBeat)
+	defer beat.Stop()
 	renew := time.NewTicker(e.cfg.Lease / 10)
 	defer renew.Stop()
 	for {
 		select {
 		case now := <-tick.C:
 			e.pool.tick(now)
+			if e.pool.beat(now) {
+				beat.Reset(paceBeat)
+			}
 			held, waiting, running := e.pool.state()
 			e.metrics.held.Set(float64(held))
 			e.metrics.waiting.Set(float64(waiting))
 			e.metrics.running.Set(float64(running))
+		case now := <-beat.C:
+			if e.pool.beat(now) {
+				beat.Reset(paceBeat)
+			}
 		case <-renew.C:
 			e.renew(ctx, q)
 		case <-ctx.Done():

@@ -9,7 +9,8 @@ import (
 // that come due at once keep the database, and this process, as busy as they can be. It
 // goes by how long fresh ones take from the beginning of their record to the attempt:
 // much longer than is usual, and fewer retries begin in a second; else more, and without
-// anything fresh as many as can.
+// anything fresh as many as can. Beside fresh ones they begin slowly: what the first of
+// very many do to the others is known only afterwards.
 //
 // Guarded by pool.mu.
 type pace struct {
@@ -19,6 +20,7 @@ type pace struct {
 	again   int // retries that began
 	usual   time.Duration
 	quiet   bool    // the window before had hardly any retries
+	active  bool    // the last one had more than that
 	rate    float64 // retries a second; 0: as many as can
 	budget  float64 // of these, how many may begin now
 	refill  time.Time
@@ -36,8 +38,11 @@ const (
 	pacePatient = 2 * time.Second      // for so long what they said holds
 	paceUsual   = 4 * time.Millisecond // until it is known
 	paceLeast   = 500.0                // retries a second always go
-	paceMost    = 100_000.0            // is as many as can
-	paceSlack   = time.Millisecond     // beyond twice the usual
+	paceStart   = 1000.0               // with so many it begins
+	paceMost    = 100_000.0            // which is as many as can
+	paceSlack   = time.Millisecond / 2 // beyond one and a half times the usual
+	paceBeat    = 5 * time.Millisecond // how often some more may begin
+	paceKeep    = rateWindow / 5       // of how long a budget is kept
 )
 
 // began counts an attempt that begins; since is when the record of a fresh one began, and
@@ -69,47 +74,49 @@ func (p *pace) tick(now time.Time) bool {
 		p.judge(now, d)
 		p.since, p.waits, p.seen, p.again = now, p.waits[:0], 0, 0
 	}
+	p.fill(now)
+	return !could && p.mayRetry()
+}
+
+// fill adds to the budget what has come since the last time. What is not used is not kept
+// for long: retries that go all at once are what fresh ones wait for.
+func (p *pace) fill(now time.Time) {
 	if p.rate > 0 {
-		p.budget = min(p.budget+p.rate*now.Sub(p.refill).Seconds(), max(1, p.rate/10))
+		p.budget = min(p.budget+p.rate*now.Sub(p.refill).Seconds(), max(1, p.rate*paceKeep.Seconds()))
 	}
 	p.refill = now
-	return !could && p.mayRetry()
 }
 
 // judge goes by a window that lasted d.
 func (p *pace) judge(now time.Time, d time.Duration) {
 	if p.seen < paceFewest {
 		if now.Sub(p.lastGot) > pacePatient {
-			p.rate = 0
+			p.rate, p.active = 0, false
 		}
 		return
 	}
 	p.lastGot = now
-	if p.rate > paceMost {
-		p.rate = 0
-	}
 	slices.Sort(p.waits)
-	wait := p.waits[len(p.waits)*9/10]
+	wait := p.waits[len(p.waits)*19/20]
 	if p.usual == 0 {
 		p.usual = paceUsual
 	}
 	went := float64(p.again) / d.Seconds()
 	switch {
 	case p.again*20 < p.seen: // hardly any
-		if p.rate > 0 {
-			p.rate *= 1.2
-		} else if p.quiet { // and before neither: so it is without them
+		if p.quiet { // and before neither: so it is without them
 			p.usual += (wait - p.usual) / 8
+			p.rate = paceStart
 		}
-		p.quiet = true
+		p.quiet, p.active = true, false
 		return
-	case wait > 2*p.usual+paceSlack:
+	case wait > 3*p.usual/2+paceSlack:
 		if p.rate == 0 {
 			p.rate = went
 		}
 		p.rate = max(paceLeast, 0.75*min(p.rate, went+paceLeast))
-	case p.rate > 0:
-		p.rate *= 1.15
+	case p.rate > 0 && went > p.rate/2: // all that may, go
+		p.rate = min(1.15*p.rate, paceMost)
 	}
-	p.quiet = false
+	p.quiet, p.active = false, true
 }

@@ -45,7 +45,7 @@ func TestPace(t *testing.T) {
 	calm := func(float64) time.Duration { return 4 * time.Millisecond }
 	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	p := new(pace)
-	if got, _ := simulate(p, &now, 5*time.Second, 200, 0, disturbed); got != 0 || p.rate != 0 {
+	if got, _ := simulate(p, &now, 5*time.Second, 200, 0, disturbed); got != 0 || p.rate != paceStart || p.active {
 		t.Fatalf("without any it is at %v", p.rate)
 	}
 	got, wait := simulate(p, &now, 20*time.Second, 200, 8000, disturbed)

@@ -414,7 +414,7 @@ func (p *pool) room(after int64) workflow.Claim {
 		c.Most = 0
 		return c
 	}
-	if p.pace.rate > 0 {
+	if p.pace.active {
 		c.Most = min(c.Most, claimPaced)
 	}
 	// What a claim brings above tenants' shares, surplus would give back at once, for the next
@@ -475,6 +475,22 @@ func (p *pool) claimed(c workflow.Claim, got workflow.Claimed) {
 		}
 		l.more = n[id] >= room
 	}
+}
+
+// beat lets some more retries begin while they are held back, and says whether they are.
+func (p *pool) beat(now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.pace.active {
+		return false
+	}
+	could := p.pace.mayRetry()
+	if p.pace.fill(now); !could && p.pace.mayRetry() {
+		for _, l := range p.lanes {
+			p.enter(l)
+		}
+	}
+	return true
 }
 
 // tick measures how fast lanes are, ends pauses that are over, and forgets lanes that
