@@ -31,6 +31,7 @@ const (
 	alertsAtOnce = 20
 	alertLease   = 3 * time.Minute
 	alertAttempt = 20 * time.Second // what one attempt to tell somebody may take
+	alertWrite   = 2 * time.Second  // and what writing what came of it
 	brokenAtOnce = 500
 	mostAlertErr = 500 // characters of an error that is shown
 )
@@ -295,17 +296,20 @@ func (t *alerter) tell(ctx context.Context, a *store.StoredAlert) error {
 			problems = append(problems, theirs...)
 		}
 	}
-	if ctx.Err() != nil {
-		return nil // the lease runs out
-	}
 	why, retryIn := "", time.Duration(0)
 	if err := errors.Join(problems...); err != nil {
 		why = excerpt(Redact(err.Error()))
-		if again && a.Attempts <= len(alertRetry) {
+		switch {
+		case ctx.Err() != nil: // the process ends, and has cut it off
+			retryIn = time.Second
+		case again && a.Attempts <= len(alertRetry):
 			retryIn = alertRetry[a.Attempts-1]
 		}
 	}
-	if err := t.app.state.EndAlert(ctx, a.Key, a.Told, why, retryIn); err != nil {
+	// Another process need not wait for the end of the lease.
+	write, cancel := context.WithTimeout(context.WithoutCancel(ctx), alertWrite)
+	defer cancel()
+	if err := t.app.state.EndAlert(write, a.Key, a.Told, why, retryIn); err != nil {
 		return err
 	}
 	switch {
