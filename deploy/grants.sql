@@ -112,7 +112,7 @@ begin
 		grant select, insert on rowbell.stream_gap to rowbell_run; -- rowbell resync closes them
 		grant select, insert, update, delete on rowbell.applied, rowbell.surrogate, rowbell.failure_count, rowbell.big_transaction,
 			rowbell.queue, rowbell.execution_open, rowbell.destination, rowbell.executor,
-			rowbell.replay, rowbell.replay_item to rowbell_run;
+			rowbell.replay, rowbell.replay_item, rowbell.statistic_hour, rowbell.tenant_statistic, rowbell.workflow_statistic to rowbell_run;
 		grant select on rowbell.tenant_weight, rowbell.endpoint to rowbell_run;
 		grant select, insert, delete on rowbell.fired to rowbell_run;
 		-- The inbox: puts in, lists and marks for the API, and takes out what is old.

@@ -37,13 +37,28 @@ func (a *App) watch(ctx context.Context) error {
 func (a *App) maintain(ctx context.Context) error {
 	due := time.NewTicker(10 * time.Minute)
 	defer due.Stop()
+	minute := time.NewTicker(time.Minute)
+	defer minute.Stop()
+	a.partitions(ctx)
 	for {
-		a.partitions(ctx)
+		a.countHours(ctx)
 		select {
 		case <-due.C:
+			a.partitions(ctx)
+		case <-minute.C:
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+// countHours counts what statistics show. After the first migration that is all of the log,
+// hour by hour.
+func (a *App) countHours(ctx context.Context) {
+	limited, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	if _, err := a.state.CountHours(limited, a.cfg.RetentionDays, a.cfg.KeptDays); err != nil && ctx.Err() == nil {
+		a.log.WarnContext(ctx, "executions could not be counted for statistics, will try again", "err", err)
 	}
 }
 

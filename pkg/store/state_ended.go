@@ -270,10 +270,7 @@ from rowbell.attempt where execution_id = $1 and action = $2 and recipient = $3 
 	if d.Tries, err = pgx.CollectRows(rows, pgx.RowToStructByPos[DeliveryAttempt]); err != nil {
 		return d, stateError(what, err)
 	}
-	if d.EndedAt != nil && d.Attempts > 0 && lastMS != nil {
-		took := time.Duration(*lastMS) * time.Millisecond
-		d.Tries = append(d.Tries, DeliveryAttempt{d.Attempts, d.EndedAt.Add(-took), took, d.Code, d.Reason, d.Response})
-	}
+	d.addLastTry(lastMS)
 	return d, nil
 }
 
@@ -311,7 +308,12 @@ func (s *State) RetryDelivery(ctx context.Context, id string, of func(action int
 		} else {
 			err = r.put(ctx, action, recipient)
 		}
+		if err != nil {
+			return err
+		}
 		back = r.back
+		at, _, _ := idTime(executionID)
+		_, err = tx.Exec(ctx, countAgainSQL, at)
 		return err
 	})
 	if err != nil {

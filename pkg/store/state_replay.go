@@ -489,9 +489,14 @@ func scanItems(rows pgx.Rows, left func(gone bool)) ([]ReplayItem, error) {
 // is that row of the queue.
 func insertReplayed(ctx context.Context, tx pgx.Tx, list []Replayed) error {
 	b := &pgx.Batch{}
+	var hour time.Time
 	for i := range list {
 		x, ds := list[i].Execution, list[i].Deliveries
 		id, e := x.ID(), x.Event
+		if h := e.CommittedAt.Truncate(time.Hour); !h.Equal(hour) {
+			hour = h
+			b.Queue(countAgainSQL, hour)
+		}
 		switch n := len(ds); {
 		case x.Status != workflow.Pending && n > 0, x.Status == workflow.Pending && n == 0:
 			return fmt.Errorf("execution %s is %s and has %d deliveries", id, x.Status, n)

@@ -1,0 +1,181 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// EventFilter chooses recorded events. What is zero chooses nothing out.
+type EventFilter struct {
+	TenantID *string   // of the row; "" = rows without one
+	Table    string    // label of the table, or domain:<name>
+	RowKey   string    // as the log has it; Table goes with it
+	Since    time.Time // commit time: not before,
+	Until    time.Time // and before
+	Cursor   string    // Next of the page before; "" = the first page
+	Limit    int       // defaults to 100; at most 1000
+	// Executions says that each event comes with its executions: what happened to a row.
+	// With a TenantID they are those of that tenant's workflows.
+	Executions bool
+	// Data says that each comes with what was recorded of the row.
+	Data bool
+}
+
+// ListedEvent is one recorded event in a list.
+type ListedEvent struct {
+	ID          string            `json:"id"`
+	Table       string            `json:"table"`
+	Operation   string            `json:"operation"` // create, update, delete or emit
+	RowKey      string            `json:"row_key,omitempty"`
+	TenantID    string            `json:"tenant_id,omitempty"` // of the row
+	CommittedAt time.Time         `json:"committed_at"`
+	Data        json.RawMessage   `json:"data,omitempty"`
+	Executions  []ListedExecution `json:"executions,omitempty"` // the newest first; of each event at most 100
+}
+
+// SearchEvents reads a page of the events that matched a workflow. Returns ErrCursor for a
+// cursor of something else.
+func (s *State) SearchEvents(ctx context.Context, f EventFilter) (Page[ListedEvent], error) {
+	const what = "search events"
+	page := Page[ListedEvent]{Items: []ListedEvent{}}
+	q := logSearch{table: f.Table, rowKey: f.RowKey, since: f.Since, until: f.Until, cursor: f.Cursor, limit: f.Limit}
+	at, err := parsePlace(f.Cursor)
+	if err != nil {
+		return page, err
+	}
+	limit := listLimit(f.Limit)
+	p := &pager{logSearch: q, drive: alongEvents, at: at, behind: true}
+	if f.RowKey != "" {
+		p.drive = alongRow
+	} else {
+		p.tenantID = f.TenantID
+	}
+	if err := p.chooseTable(ctx, s); err != nil {
+		return page, stateError(what, err)
+	}
+	if p.nothing {
+		return page, nil
+	}
+	look := limit + 1
+	if p.tables != nil || p.domain != "" || f.RowKey != "" && f.TenantID != nil {
+		look = mostLooks
+	}
+	var args parameters
+	sql, order := f.sql(p, look, limit+1, &args)
+	rows, err := s.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return page, stateError(what, err)
+	}
+	looked := 0
+	var end place
+	page.Items, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (ListedEvent, error) {
+		var e ListedEvent
+		err := row.Scan(&e.ID, &e.CommittedAt, &e.Table, &e.Operation, &e.RowKey, &e.TenantID, &e.Data)
+		e.CommittedAt = e.CommittedAt.UTC()
+		return e, err
+	})
+	if err != nil {
+		return page, stateError(what, err)
+	}
+	switch n := len(page.Items); {
+	case n > limit:
+		page.Items = page.Items[:limit]
+		last := page.Items[limit-1]
+		page.Next = place{At: last.CommittedAt, ID: last.ID}.cursor()
+	case look > limit+1:
+		args = nil
+		pre := "with " + p.eventsSQL(look, 1, &args)
+		err := s.pool.QueryRow(ctx, pre+` select (select count(*) from pre), committed_at, event_id from pre order by `+strings.ReplaceAll(order, " desc", "")+` limit 1`, args...).
+			Scan(&looked, &end.At, &end.ID)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return page, stateError(what, err)
+		}
+		if looked == look {
+			to := end.At.UTC()
+			page.Next, page.SearchedTo = place{At: to, ID: end.ID}.cursor(), &to
+		}
+	}
+	if f.Executions && len(page.Items) > 0 {
+		if err := s.addExecutions(ctx, f.TenantID, page.Items); err != nil {
+			return page, stateError("read the executions of events", err)
+		}
+	}
+	return page, nil
+}
+
+// sql selects the page, and says in what order.
+func (f *EventFilter) sql(p *pager, look, most int, args *parameters) (sql, order string) {
+	sql = "with " + p.eventsSQL(look, look, args)
+	order = "event_id desc"
+	if p.drive == alongRow {
+		order = "committed_at desc, event_id desc"
+	}
+	where := "true"
+	if f.TenantID != nil {
+		where = tenantIs("e.tenant_id", *f.TenantID, args)
+	}
+	data := "null::json"
+	if f.Data {
+		data = "e.data"
+	}
+	qualified := "e." + strings.ReplaceAll(order, ", ", ", e.")
+	return fmt.Sprintf(`%s
+select e.event_id, e.committed_at, coalesce(t.name, 'domain:' || e.domain, ''),
+	case e.op when 'c' then 'create' when 'u' then 'update' when 'd' then 'delete' when 'e' then 'emit' else '' end,
+	coalesce(e.row_key, ''), coalesce(e.tenant_id, ''), %s
+from ev join rowbell.event e on e.event_id = ev.event_id and e.committed_at = ev.committed_at
+left join rowbell.surrogate t on t.ref = e.table_ref
+where %s order by %s limit %d`, sql, data, where, qualified, most), order
+}
+
+// mostOfEvent is how many executions of one event come with it.
+const mostOfEvent = 100
+
+// addExecutions reads the executions of events.
+func (s *State) addExecutions(ctx context.Context, tenantID *string, events []ListedEvent) error {
+	ids, ats := make([]string, len(events)), make([]time.Time, len(events))
+	at := make(map[string]int, len(events))
+	for i := range events {
+		ids[i], ats[i] = events[i].ID, events[i].CommittedAt
+		at[events[i].ID] = i
+		events[i].Executions = []ListedExecution{}
+	}
+	var args parameters
+	var parts []string
+	for i := range executionSources {
+		src := &executionSources[i]
+		parts = append(parts, fmt.Sprintf(`(select %s as id, x.committed_at, x.version_ref, %s as status, %s as error, %s from %s x
+where %s and %[1]s >= w.id || '-' and %[1]s < w.id || '.' and x.committed_at = w.at)`, src.id, src.status, src.error, src.columns, src.table, src.where))
+	}
+	where := "true"
+	list := fmt.Sprintf("unnest(%s::text[], %s::timestamptz[]) w (id, at)", args.add(ids), args.add(ats))
+	if tenantID != nil {
+		where = tenantIs("v.tenant_id", *tenantID, &args)
+	}
+	rows, err := s.pool.Query(ctx, fmt.Sprintf(`select %s from %s cross join lateral (
+	select c.* from (%s) c join rowbell.surrogate v on v.ref = c.version_ref where %s order by c.id desc limit %d
+) c
+join rowbell.surrogate v on v.ref = c.version_ref
+left join rowbell.event e on e.event_id = w.id and e.committed_at = w.at
+left join rowbell.surrogate t on t.ref = e.table_ref order by c.id desc`, executionColumns, list, strings.Join(parts, "\nunion all\n"), where, mostOfEvent), args...)
+	if err != nil {
+		return err
+	}
+	executions, err := pgx.CollectRows(rows, scanExecution)
+	if err != nil {
+		return err
+	}
+	for _, x := range executions {
+		e := &events[at[x.ID[:workflow.EventIDSize]]]
+		e.Executions = append(e.Executions, x)
+	}
+	return nil
+}

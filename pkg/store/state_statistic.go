@@ -1,0 +1,488 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/oklog/ulid/v2"
+
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// busyHour is from how many executions on a workflow version's hour has a row: what it has
+// less is counted when somebody asks.
+const busyHour = 32
+
+// hourSQL counts hour $1, whose executions' ids are from $2 to before $3. (The ids say the
+// time, so that one stretch of the key is read.)
+var hourSQL = fmt.Sprintf(`with x as materialized (
+	select x.version_ref, x.status, case when x.status <> 'cancelled' then `+stepSQL+` end as step, count(*)::int4 as n
+	from rowbell.execution x
+	where x.committed_at >= $1 and x.committed_at < $1::timestamptz + interval '1 hour' and x.id >= $2 and x.id < $3
+	group by 1, 2, 3
+), t as materialized (
+	select tenant_id, sum(success)::int4 as success, sum(failure)::int4 as failure, sum(cancelled)::int4 as cancelled,
+		coalesce(array_agg(step order by step) filter (where step is not null), '{}') as steps, coalesce(array_agg(n order by step) filter (where step is not null), '{}') as counts
+	from (
+		select case when grouping(v.tenant_id) = 1 then '*' else coalesce(v.tenant_id, '') end as tenant_id, x.step, sum(x.n)::int4 as n, %[1]s
+		from x join rowbell.surrogate v on v.ref = x.version_ref group by grouping sets ((v.tenant_id, x.step), (x.step))
+	) s group by tenant_id
+), w as materialized (
+	select version_ref, sum(success)::int4 as success, sum(failure)::int4 as failure, sum(cancelled)::int4 as cancelled,
+		coalesce(array_agg(step order by step) filter (where step is not null), '{}') as steps, coalesce(array_agg(n order by step) filter (where step is not null), '{}') as counts
+	from (select version_ref, step, sum(n)::int4 as n, %[1]s from x group by version_ref, step) s group by version_ref having sum(n) >= %[2]d
+), t_gone as (
+	delete from rowbell.tenant_statistic where hour = $1 and tenant_id not in (select tenant_id from t)
+), w_gone as (
+	delete from rowbell.workflow_statistic where hour = $1 and version_ref not in (select version_ref from w)
+), t_put as (
+	insert into rowbell.tenant_statistic as s (hour, tenant_id, success, failure, cancelled, steps, counts)
+	select $1, tenant_id, success, failure, cancelled, steps, counts from t
+	on conflict (tenant_id, hour) do update set success = excluded.success, failure = excluded.failure, cancelled = excluded.cancelled,
+		steps = excluded.steps, counts = excluded.counts
+	where (s.success, s.failure, s.cancelled, s.steps, s.counts) is distinct from (excluded.success, excluded.failure, excluded.cancelled, excluded.steps, excluded.counts)
+)
+insert into rowbell.workflow_statistic as s (hour, version_ref, success, failure, cancelled, steps, counts)
+select $1, version_ref, success, failure, cancelled, steps, counts from w
+on conflict (version_ref, hour) do update set success = excluded.success, failure = excluded.failure, cancelled = excluded.cancelled,
+	steps = excluded.steps, counts = excluded.counts
+where (s.success, s.failure, s.cancelled, s.steps, s.counts) is distinct from (excluded.success, excluded.failure, excluded.cancelled, excluded.steps, excluded.counts)`,
+	`coalesce(sum(n) filter (where status = 'success'), 0) as success, coalesce(sum(n) filter (where status = 'failure'), 0) as failure,
+			coalesce(sum(n) filter (where status = 'cancelled'), 0) as cancelled`, busyHour)
+
+// stepSQL is the step of how long execution x took; see duration.
+const stepSQL = `floor(2 * ln(greatest(extract(epoch from x.settled_at - x.executed_at)::float8 * 1000, 0) + 1) / ln(2::float8))::int2`
+
+// CountHours counts the hours that are due, the newest first, into the tables that
+// Statistics reads, and forgets those that are older than keptDays. Hours of which the log
+// has let go (keepDays) stay as they were. Any process may call it at any time, say each
+// minute: two at once count different hours. It returns how many hours it counted.
+func (s *State) CountHours(ctx context.Context, keepDays, keptDays int) (n int, err error) {
+	const what = "count the executions of an hour"
+	_, err = s.pool.Exec(ctx, `insert into rowbell.statistic_hour (hour, next_at)
+select h, greatest(h, clock_timestamp()) from (select coalesce(
+	(select max(hour) from rowbell.statistic_hour),
+	(select greatest(e.committed_at, clock_timestamp() - make_interval(days => $1::int)) from rowbell.event e order by e.event_id limit 1),
+	clock_timestamp()) as since) l,
+	generate_series(date_trunc('hour', l.since, 'UTC'), clock_timestamp() + interval '1 hour', interval '1 hour') h
+on conflict do nothing`, keepDays)
+	if err != nil {
+		return 0, stateError(what, err)
+	}
+	for {
+		more, err := s.countHour(ctx, keepDays)
+		if err != nil {
+			return n, stateError(what, err)
+		}
+		if !more {
+			break
+		}
+		n++
+	}
+	for _, sql := range []string{
+		`delete from rowbell.tenant_statistic where hour < clock_timestamp() - make_interval(days => $1::int)`,
+		`delete from rowbell.workflow_statistic where hour < clock_timestamp() - make_interval(days => $1::int)`,
+		`delete from rowbell.statistic_hour where hour < clock_timestamp() - make_interval(days => $1::int)`,
+	} {
+		if _, err := s.pool.Exec(ctx, sql, max(keepDays, keptDays)); err != nil {
+			return n, stateError("forget old statistics", err)
+		}
+	}
+	return n, nil
+}
+
+// How often the hour that runs is counted, and how much of the time counting may take.
+const (
+	countEach     = time.Minute
+	countingShare = 50
+)
+
+// recounts are how long after its end an hour is counted again, for what was recorded late.
+var recounts = []time.Duration{2 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour}
+
+// countHour counts one hour that is due.
+func (s *State) countHour(ctx context.Context, keepDays int) (more bool, err error) {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `set local jit = off`); err != nil {
+			return err
+		}
+		var hour, now time.Time
+		err := tx.QueryRow(ctx, `select hour, clock_timestamp() from rowbell.statistic_hour where next_at <= clock_timestamp() order by hour desc limit 1 for update skip locked`).Scan(&hour, &now)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		more = true
+		if now.Sub(hour) > time.Duration(keepDays)*24*time.Hour {
+			_, err := tx.Exec(ctx, `update rowbell.statistic_hour set next_at = null where hour = $1`, hour)
+			return err
+		}
+		begun := time.Now()
+		if _, err := tx.Exec(ctx, hourSQL, hour, firstID(hour), firstID(hour.Add(time.Hour))); err != nil {
+			return err
+		}
+		var pending bool
+		err = tx.QueryRow(ctx, `select exists (select from rowbell.queue where committed_at >= $1 and committed_at < $1::timestamptz + interval '1 hour')`, hour).Scan(&pending)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `update rowbell.statistic_hour set counted_at = $2, next_at = $3 where hour = $1`, hour, now, nextCount(hour, now, time.Since(begun), pending))
+		return err
+	})
+	return more, err
+}
+
+// nextCount is when an hour is counted again that was counted now; nil = no more.
+func nextCount(hour, now time.Time, took time.Duration, pending bool) *time.Time {
+	var next time.Time
+	end := hour.Add(time.Hour)
+	if now.Before(end) {
+		next = now.Add(max(countEach, countingShare*took))
+	}
+	for _, after := range recounts {
+		if at := end.Add(after); at.After(now) && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	if pending { // at intervals that grow with its age
+		if at := now.Add(max(10*time.Minute, now.Sub(end)/10)); next.IsZero() || at.Before(next) {
+			next = at
+		}
+	}
+	if next.IsZero() {
+		return nil
+	}
+	return &next
+}
+
+// firstID is the least id that an event of that time can have.
+func firstID(at time.Time) string {
+	var id ulid.ULID
+	_ = id.SetTime(uint64(max(at.UnixMilli(), 0))) // fails from the year 10889 on
+	return id.String()
+}
+
+// countAgainSQL says that executions of commit time $1 change, of an hour that was counted.
+const countAgainSQL = `update rowbell.statistic_hour set next_at = least(next_at, clock_timestamp() + interval '1 minute') where hour = date_trunc('hour', $1::timestamptz, 'UTC')`
+
+// StatisticFilter says of what statistics are asked for: of one workflow; else of a tenant;
+// else of all.
+type StatisticFilter struct {
+	WorkflowID string
+	TenantID   *string   // of the workflows; "" = operators'. With a WorkflowID: it must be its
+	Since      time.Time // commit time, to the hour. Defaults to 24 hours before Until
+	Until      time.Time // Defaults to now
+	Days       bool      // by day instead of by hour
+	Zone       *time.Location
+}
+
+// Counts are how executions ended.
+type Counts struct {
+	Success   int64 `json:"success"`
+	Failure   int64 `json:"failure"`
+	Cancelled int64 `json:"cancelled"`
+	// P50 and P95 are how long it took from the recording of those that succeeded or failed
+	// to their end: to a fifth, since counts are kept by steps. nil: there was none.
+	P50 *time.Duration `json:"p50_ns,omitempty"`
+	P95 *time.Duration `json:"p95_ns,omitempty"`
+
+	steps map[int16]int64
+}
+
+// Bucket is an hour or a day of statistics.
+type Bucket struct {
+	From time.Time `json:"from"`
+	Counts
+}
+
+// Statistics are what became of executions by commit time of the change. What is pending is
+// not among them.
+type Statistics struct {
+	Total   Counts   `json:"total"`
+	Buckets []Bucket `json:"buckets"` // in order, without gaps
+	// AsOf is when the hour of these was counted that was counted first of all: what has
+	// ended since may be missing. The hour that runs is counted each minute or so.
+	AsOf time.Time `json:"as_of"`
+}
+
+// mostStatisticHours is what statistics go back at most.
+const mostStatisticHours = 92 * 24
+
+// Statistics reads statistics. Returns ErrNotFound if there is no such workflow in the log.
+func (s *State) Statistics(ctx context.Context, f StatisticFilter) (Statistics, error) {
+	what := "read statistics"
+	if f.Until.IsZero() {
+		f.Until = time.Now()
+	}
+	if f.Since.IsZero() {
+		f.Since = f.Until.Add(-24 * time.Hour)
+	}
+	since, until := f.Since.UTC().Truncate(time.Hour), f.Until.UTC()
+	if f.Zone == nil {
+		f.Zone = time.UTC
+	}
+	if until.Sub(since) > mostStatisticHours*time.Hour {
+		return Statistics{}, fmt.Errorf("%w: statistics of more than %d days can't be asked for at once", ErrRange, mostStatisticHours/24)
+	}
+	st := statistics{f: f, since: since, until: until, buckets: make(map[time.Time]*Counts)}
+	var err error
+	if f.WorkflowID != "" {
+		what += " of workflow " + f.WorkflowID
+		err = st.readWorkflow(ctx, s)
+	} else {
+		err = st.readTenant(ctx, s)
+	}
+	if err == nil {
+		err = s.pool.QueryRow(ctx, `select coalesce(min(counted_at), 'epoch') from rowbell.statistic_hour where hour >= $1 and hour < $2 and next_at is not null and counted_at is not null`,
+			since, until).Scan(&st.asOf)
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Statistics{}, notFound("there is no workflow %s in the log", f.WorkflowID)
+	}
+	if err != nil {
+		return Statistics{}, stateError(what, err)
+	}
+	return st.result(), nil
+}
+
+// ErrRange says that too much is asked for.
+var ErrRange = errors.New("too long")
+
+// statistics are being read.
+type statistics struct {
+	f            StatisticFilter
+	since, until time.Time
+	buckets      map[time.Time]*Counts
+	asOf         time.Time
+}
+
+// from is the beginning of the bucket that an hour belongs to.
+func (st *statistics) from(hour time.Time) time.Time {
+	if !st.f.Days {
+		return hour.UTC()
+	}
+	t := hour.In(st.f.Zone)
+	return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, st.f.Zone)
+}
+
+func (st *statistics) of(hour time.Time) *Counts {
+	at := st.from(hour)
+	c := st.buckets[at]
+	if c == nil {
+		c = &Counts{steps: make(map[int16]int64)}
+		st.buckets[at] = c
+	}
+	return c
+}
+
+func (st *statistics) readTenant(ctx context.Context, s *State) error {
+	tenant := "*"
+	if st.f.TenantID != nil {
+		tenant = *st.f.TenantID
+	}
+	rows, err := s.pool.Query(ctx, `select hour, success, failure, cancelled, steps, counts from rowbell.tenant_statistic
+where tenant_id = $1 and hour >= $2 and hour < $3`, tenant, st.since, st.until)
+	if err != nil {
+		return err
+	}
+	return st.add(rows, nil)
+}
+
+// add adds rows of the tables, whose hours are told to seen.
+func (st *statistics) add(rows pgx.Rows, seen func(ref int32, hour time.Time)) error {
+	var ref int32
+	var hour time.Time
+	var success, failure, cancelled int64
+	var steps []int16
+	var counts []int64
+	into := []any{&hour, &success, &failure, &cancelled, &steps, &counts}
+	if seen != nil {
+		into = append(into, &ref)
+	}
+	_, err := pgx.ForEachRow(rows, into, func() error {
+		c := st.of(hour)
+		c.Success += success
+		c.Failure += failure
+		c.Cancelled += cancelled
+		for i, n := range counts {
+			c.steps[steps[i]] += n
+		}
+		if seen != nil {
+			seen(ref, hour)
+		}
+		return nil
+	})
+	return err
+}
+
+// readWorkflow reads the hours that have rows, and counts what lies between them.
+func (st *statistics) readWorkflow(ctx context.Context, s *State) error {
+	var args parameters
+	sql := "select ref from rowbell.surrogate where kind = 'workflow' and id = " + args.add(st.f.WorkflowID)
+	if st.f.TenantID != nil {
+		sql += " and " + tenantIs("tenant_id", *st.f.TenantID, &args)
+	}
+	rows, err := s.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return err
+	}
+	refs, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	if err != nil {
+		return err
+	}
+	if len(refs) == 0 {
+		return pgx.ErrNoRows
+	}
+	counted := make(map[int32][]time.Time)
+	rows, err = s.pool.Query(ctx, `select hour, success, failure, cancelled, steps, counts, version_ref from rowbell.workflow_statistic
+where version_ref = any ($1) and hour >= $2 and hour < $3`, refs, st.since, st.until)
+	if err != nil {
+		return err
+	}
+	if err := st.add(rows, func(ref int32, hour time.Time) { counted[ref] = append(counted[ref], hour.UTC()) }); err != nil {
+		return err
+	}
+	// The stretches between.
+	var of []int32
+	var from, to []time.Time
+	for _, ref := range refs {
+		at := st.since
+		hours := counted[ref]
+		slices.SortFunc(hours, time.Time.Compare)
+		for _, hour := range append(hours, st.until) {
+			if at.Before(hour) {
+				of, from, to = append(of, ref), append(from, at), append(to, hour)
+			}
+			at = hour.Add(time.Hour)
+		}
+	}
+	rows, err = s.pool.Query(ctx, `select date_trunc('hour', x.committed_at, 'UTC'), x.status, x.step, count(*)
+from unnest($1::int4[], $2::timestamptz[], $3::timestamptz[]) w (ref, since, until) cross join lateral (
+	select x.committed_at, x.status, `+stepSQL+` as step from rowbell.execution x
+	where x.version_ref = w.ref and x.committed_at >= w.since and x.committed_at < w.until offset 0
+) x group by 1, 2, 3`, of, from, to)
+	if err != nil {
+		return err
+	}
+	var hour time.Time
+	var status workflow.ExecutionStatus
+	var step int16
+	var n int64
+	_, err = pgx.ForEachRow(rows, []any{&hour, &status, &step, &n}, func() error {
+		c := st.of(hour)
+		switch status {
+		case workflow.Success:
+			c.Success += n
+		case workflow.Failure:
+			c.Failure += n
+		default:
+			c.Cancelled += n
+			return nil
+		}
+		c.steps[step] += n
+		return nil
+	})
+	return err
+}
+
+func (st *statistics) result() Statistics {
+	r := Statistics{Total: Counts{steps: make(map[int16]int64)}, AsOf: st.asOf.UTC()}
+	if st.asOf.Unix() == 0 {
+		r.AsOf = st.until
+	}
+	for hour := st.since; hour.Before(st.until); hour = hour.Add(time.Hour) {
+		at := st.from(hour)
+		if n := len(r.Buckets); n > 0 && r.Buckets[n-1].From.Equal(at) {
+			continue
+		}
+		b := Bucket{From: at}
+		if c := st.buckets[at]; c != nil {
+			b.Counts = *c
+			r.Total.Success += c.Success
+			r.Total.Failure += c.Failure
+			r.Total.Cancelled += c.Cancelled
+			for step, n := range c.steps {
+				r.Total.steps[step] += n
+			}
+		}
+		b.percentiles()
+		r.Buckets = append(r.Buckets, b)
+	}
+	r.Total.percentiles()
+	return r
+}
+
+func (c *Counts) percentiles() {
+	steps := make([]int16, 0, len(c.steps))
+	var all int64
+	for step, n := range c.steps {
+		steps = append(steps, step)
+		all += n
+	}
+	if all == 0 {
+		return
+	}
+	slices.Sort(steps)
+	at := func(share float64) *time.Duration {
+		rank := share * float64(all)
+		var before float64
+		for _, step := range steps {
+			n := float64(c.steps[step])
+			if before+n >= rank {
+				low, high := duration(step), duration(step+1)
+				d := low + time.Duration((rank-before)/n*float64(high-low))
+				return &d
+			}
+			before += n
+		}
+		d := duration(steps[len(steps)-1] + 1)
+		return &d
+	}
+	c.P50, c.P95 = at(0.5), at(0.95)
+}
+
+// duration is where a step begins.
+func duration(step int16) time.Duration {
+	return time.Duration((math.Exp2(float64(step)/2) - 1) * float64(time.Millisecond))
+}
+
+// LastExecution is the newest settled execution of a workflow.
+type LastExecution struct {
+	ID          string                   `json:"id"`
+	Status      workflow.ExecutionStatus `json:"status"`
+	CommittedAt time.Time                `json:"committed_at"`
+}
+
+// LastExecutions reads the newest settled execution of each of these workflows, by
+// workflow. One that has none is missing.
+func (s *State) LastExecutions(ctx context.Context, workflowIDs []string) (map[string]LastExecution, error) {
+	const what = "read the last executions of workflows"
+	rows, err := s.pool.Query(ctx, `select distinct on (v.id) v.id, x.id, x.status, x.committed_at
+from unnest($1::text[]) w (id)
+join rowbell.surrogate v on v.id = w.id and v.kind = 'workflow'
+cross join lateral (
+	select x.id, x.status, x.committed_at from rowbell.execution x where x.version_ref = v.ref order by x.committed_at desc limit 1
+) x order by v.id, x.committed_at desc`, workflowIDs)
+	if err != nil {
+		return nil, stateError(what, err)
+	}
+	list := make(map[string]LastExecution)
+	var id string
+	var last LastExecution
+	_, err = pgx.ForEachRow(rows, []any{&id, &last.ID, &last.Status, &last.CommittedAt}, func() error {
+		last.CommittedAt = last.CommittedAt.UTC()
+		list[id] = last
+		return nil
+	})
+	if err != nil {
+		return nil, stateError(what, err)
+	}
+	return list, nil
+}
