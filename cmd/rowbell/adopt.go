@@ -14,6 +14,7 @@ read or sent until you say what to do with the deliveries that were pending ther
 	options: []option{
 		{"discard-pending", "", "Cancel what was pending: on a copy, the original delivers it"},
 		{"keep", "", "Deliver what was pending: after a restore, when the original is gone"},
+		actorOption,
 	},
 	run: func(ctx context.Context, c *call) error {
 		if c.has("discard-pending") == c.has("keep") {

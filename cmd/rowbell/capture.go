@@ -22,6 +22,7 @@ In SQL: CALL rowbell.capture('orders');`,
 		{"hidden", "COLUMNS", "Columns that never leave the decoder, comma-separated; none to hide nothing any more"},
 		{"redacted", "COLUMNS", "Columns that are masked wherever they are stored or shown; none for none"},
 		{"label", "NAME", "What workflows call the table; its name if not given"},
+		actorOption,
 	},
 	run: func(ctx context.Context, c *call) error {
 		options := store.CaptureOptions{

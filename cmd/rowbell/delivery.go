@@ -252,6 +252,7 @@ var deliveryRetryCommand = command{
 	long: `Each is tried again, with its schedule from the beginning. Its id, which is the idempotency
 key, stays: a receiver that keeps keys and has seen it does nothing twice. Its execution is
 pending again. Actions that were cancelled because it had given up come back with it.`,
+	options: []option{actorOption},
 	run: func(ctx context.Context, c *call) error {
 		return c.operate(func(o *app.Operator) error {
 			return c.each(func(id string) error {

@@ -13,6 +13,7 @@ import (
 	_ "time/tzdata" // conditions name time zones, and a container image has none
 
 	"github.com/rowbell/rowbell/pkg/app"
+	"github.com/rowbell/rowbell/pkg/store"
 )
 
 // Exit codes. Zero is kept for an orderly end.
@@ -60,7 +61,7 @@ func (c *call) has(name string) bool { _, ok := c.own[name]; return ok }
 func commands() []command {
 	return []command{
 		runCommand, migrateCommand, checkCommand, captureCommand, workflowCommand(), templateCommand(), preferenceCommand(), destinationCommand(),
-		deliveryCommand(), replayCommand(), stormCommand(), secretCommand(), demoCommand, resyncCommand, adoptCommand, uninstallCommand, versionCommand,
+		deliveryCommand(), replayCommand(), stormCommand(), secretCommand(), auditCommand(), tenantCommand(), eraseCommand(), demoCommand, resyncCommand, adoptCommand, uninstallCommand, versionCommand,
 	}
 }
 
@@ -121,6 +122,7 @@ func start(ctx context.Context, args []string) int {
 		return exitOK
 	}
 	c := &call{name: cmd.name, parsed: p, stdout: printer(os.Stdout), stderr: printer(os.Stderr)}
+	ctx = store.WithOrigin(ctx, store.Origin{Actor: c.actor(), Via: store.ViaCLI})
 	if err := cmd.run(ctx, c); err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			err = errors.New("stopped by a signal before it was done")

@@ -170,7 +170,7 @@ workflows reach people all the same.`,
 					return err
 				}
 			}
-			if err := o.Preferences().SetPreference(ctx, who, p, wanted, c.actor()); err != nil {
+			if err := o.SetPreference(ctx, who, p, wanted, c.actor()); err != nil {
 				return err
 			}
 			list, err := o.Preferences().Preferences(ctx, []workflow.PersonKey{who})
@@ -203,7 +203,7 @@ FROM: rowbell preference quiet ann 22:00-07:00. A whole day is 00:00-24:00.`,
 		who := workflow.PersonKey{TenantID: c.own["tenant"], ID: c.args[0]}
 		if c.args[1] == "none" {
 			return c.operate(func(o *app.Operator) error {
-				n, err := o.Preferences().ClearQuietHours(ctx, who)
+				n, err := o.ClearQuietHours(ctx, who, c.actor())
 				if err == nil {
 					fmt.Fprintf(c.stdout, "%s has no quiet hours any more; there were %d.\n", who.ID, n)
 				}
@@ -215,7 +215,7 @@ FROM: rowbell preference quiet ann 22:00-07:00. A whole day is 00:00-24:00.`,
 			return usage{err.Error(), "rowbell preference quiet --help"}
 		}
 		return c.operate(func(o *app.Operator) error {
-			if err := o.Preferences().AddQuietHours(ctx, who, q, c.actor()); err != nil {
+			if err := o.AddQuietHours(ctx, who, q, c.actor()); err != nil {
 				return err
 			}
 			fmt.Fprintf(c.stdout, "%s has quiet hours: %s.\n", who.ID, hours(q))

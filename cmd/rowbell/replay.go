@@ -304,9 +304,10 @@ func (c *call) showReplay(r *store.Replay) error {
 }
 
 var replayCancelCommand = command{
-	name:  "cancel",
-	args:  "NUMBER",
-	short: "End a replay; what it has made goes on",
+	name:    "cancel",
+	args:    "NUMBER",
+	short:   "End a replay; what it has made goes on",
+	options: []option{actorOption},
 	run: func(ctx context.Context, c *call) error {
 		id, err := c.replayNumber()
 		if err != nil {

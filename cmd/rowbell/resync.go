@@ -14,6 +14,7 @@ var resyncCommand = command{
 	long: `Makes a new slot, reads the definitions again and starts there. What was recorded stays;
 the stretch that was given up stands in rowbell.stream_gap. Refuses while a worker holds
 the slot. Workers that wait go on by themselves.`,
+	options: []option{actorOption},
 	run: func(ctx context.Context, c *call) error {
 		return c.operate(func(o *app.Operator) error {
 			r, err := o.Resync(ctx)

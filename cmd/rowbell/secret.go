@@ -65,6 +65,7 @@ var secretRotateCommand = command{
 	short: "Seal with the first key what the others have sealed",
 	long: `Workers do so by themselves within seconds; this does it at once, and says what is left.
 Give it the keys as the workers have them.`,
+	options: []option{actorOption},
 	run: func(ctx context.Context, c *call) error {
 		return c.operate(func(o *app.Operator) error {
 			n, err := o.RotateSecrets(ctx)

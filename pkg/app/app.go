@@ -198,6 +198,7 @@ func (a *App) closeListeners() error {
 // mend before it starts; later failures are logged, shown by /readyz, and tried again.
 func (a *App) Run(ctx context.Context) error {
 	defer a.closePools()
+	ctx = store.WithOrigin(ctx, store.Origin{Via: store.ViaWorker})
 	work, kill := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer kill(nil)
 

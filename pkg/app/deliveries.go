@@ -44,7 +44,19 @@ func (o *Operator) RetryDelivery(ctx context.Context, id string) ([]string, erro
 	if err != nil {
 		return nil, err
 	}
-	return a.state.RetryDelivery(ctx, id, of)
+	back, err := a.state.RetryDelivery(ctx, id, of)
+	if err != nil {
+		return nil, err
+	}
+	return back, o.note(ctx, deliveryAct(&d, "delivery.retry", store.DeliveryPending, map[string]any{"workflow_id": d.WorkflowID, "back": len(back)}))
+}
+
+// deliveryAct is what audit_log has of a delivery that is d, and becomes status.
+func deliveryAct(d *store.ShownDelivery, action string, status store.DeliveryStatus, detail map[string]any) store.Act {
+	return store.Act{
+		TenantID: d.TenantID, Action: action, ObjectType: "delivery", ObjectID: d.ID, Detail: detail,
+		Before: map[string]any{"status": d.Status, "attempts": d.Attempts}, After: map[string]any{"status": status},
+	}
 }
 
 // said is an error whose text says it all.
@@ -90,6 +102,10 @@ func (a *App) putBack(ctx context.Context, ref store.VersionRef, tenantID string
 // still arrive. Actions that come after it go on. Returns ErrNotFound if it is not in the
 // queue.
 func (o *Operator) CancelDelivery(ctx context.Context, id, by string) error {
+	d, err := o.app.state.Delivery(ctx, id)
+	if err != nil {
+		return err
+	}
 	q := o.app.state.Queue(o.app.id, o.app.cfg.DeliveryLease)
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -108,5 +124,10 @@ func (o *Operator) CancelDelivery(ctx context.Context, id, by string) error {
 	if err == nil && lost > 0 {
 		err = said{fmt.Sprintf("delivery %s was taken by another process meanwhile; try again", id), workflow.ErrConflict}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	act := deliveryAct(&d, "delivery.cancel", store.DeliveryCancelled, map[string]any{"workflow_id": d.WorkflowID})
+	act.Actor = by
+	return o.note(ctx, act)
 }

@@ -68,7 +68,7 @@ func (o *Operator) EnableDestination(ctx context.Context, idOrName string, tenan
 	if err := o.app.state.EnableDestination(ctx, d.Lane); err != nil {
 		return d, err
 	}
-	return d, o.audit(ctx, actor, d.TenantID, "destination.enable", "destination", workflow.LaneID(d.Lane), map[string]any{"destination": d.Destination})
+	return d, o.note(ctx, destinationAct(&d, actor, "destination.enable", workflow.Closed, ""))
 }
 
 // DisableDestination cancels what waits for a destination, and what comes.
@@ -80,14 +80,23 @@ func (o *Operator) DisableDestination(ctx context.Context, idOrName string, tena
 	if err := o.app.state.DisableDestination(ctx, d.Lane, actor, reason); err != nil {
 		return d, err
 	}
-	return d, o.audit(ctx, actor, d.TenantID, "destination.disable", "destination", workflow.LaneID(d.Lane), map[string]any{"destination": d.Destination, "reason": reason})
+	return d, o.note(ctx, destinationAct(&d, actor, "destination.disable", workflow.Disabled, reason))
 }
 
-func (o *Operator) audit(ctx context.Context, actor, tenantID, action, objectType, objectID string, detail map[string]any) error {
-	if err := o.app.source.Audit(ctx, actor, tenantID, action, objectType, objectID, detail); err != nil {
-		return fmt.Errorf("it is done, but could not be noted in rowbell.audit_log: %w", err)
+// destinationAct is what audit_log has of a destination that is d, and becomes state.
+func destinationAct(d *workflow.Destination, actor, action string, state workflow.DestinationState, reason string) store.Act {
+	stands := func(state workflow.DestinationState, reason string) map[string]any {
+		m := map[string]any{"state": state}
+		if reason != "" {
+			m["reason"] = reason
+		}
+		return m
 	}
-	return nil
+	return store.Act{
+		Actor: actor, TenantID: d.TenantID, Action: action, ObjectType: "destination", ObjectID: workflow.LaneID(d.Lane),
+		Before: stands(d.State, d.DisabledReason), After: stands(state, reason),
+		Detail: map[string]any{"destination": d.Destination, "kind": d.Kind},
+	}
 }
 
 // Rotated is a signing secret that was changed.
@@ -154,21 +163,17 @@ func (o *Operator) RotateSecret(ctx context.Context, idOrName string, tenant *st
 	}
 	var done []Rotated
 	for _, n := range wanted {
-		r, err := a.rotate(ctx, n.tenantID, n.name, keep)
+		r, err := a.rotate(ctx, n.tenantID, n.name, keep, actor, users[n])
 		if err != nil {
 			return done, err
 		}
-		r.Workflows = users[n]
 		done = append(done, r)
-		if err := o.audit(ctx, actor, n.tenantID, "secret.rotate", "secret", n.name, map[string]any{"until": r.Until, "workflows": r.Workflows}); err != nil {
-			return done, err
-		}
 	}
 	return done, nil
 }
 
-// rotate changes one stored secret.
-func (a *App) rotate(ctx context.Context, tenantID, name string, keep time.Duration) (Rotated, error) {
+// rotate changes one stored secret, with which these workflows sign.
+func (a *App) rotate(ctx context.Context, tenantID, name string, keep time.Duration, actor string, workflows []string) (Rotated, error) {
 	row, err := a.source.Secret(ctx, tenantID, name)
 	if err != nil {
 		return Rotated{}, err
@@ -180,7 +185,7 @@ func (a *App) rotate(ctx context.Context, tenantID, name string, keep time.Durat
 	random := make([]byte, 32)
 	_, _ = rand.Read(random) // never fails
 	now := time.Now()
-	r := Rotated{Name: name, TenantID: tenantID, Secret: "whsec_" + base64.StdEncoding.EncodeToString(random), Until: now.Add(keep).UTC().Truncate(time.Second)}
+	r := Rotated{Name: name, TenantID: tenantID, Secret: "whsec_" + base64.StdEncoding.EncodeToString(random), Until: now.Add(keep).UTC().Truncate(time.Second), Workflows: workflows}
 	next, err := webhook.Rotate(value, r.Secret, now, r.Until)
 	if err != nil {
 		return Rotated{}, fmt.Errorf("secret %q: %w", name, err)
@@ -190,5 +195,8 @@ func (a *App) rotate(ctx context.Context, tenantID, name string, keep time.Durat
 	if a.key != nil {
 		sealed, keyID = a.key.Seal(next, tenantID, name), a.key.ID()
 	}
-	return r, a.source.ReplaceSecret(ctx, row, next, sealed, keyID)
+	return r, a.source.ReplaceSecret(ctx, row, next, sealed, keyID, store.Act{
+		Actor: actor, TenantID: tenantID, Action: "secret.rotate", ObjectType: "secret", ObjectID: name,
+		Detail: map[string]any{"until": r.Until, "workflows": workflows},
+	})
 }

@@ -59,7 +59,17 @@ func (o *Operator) Resync(ctx context.Context) (Resynced, error) {
 	if err := o.app.claimInstallation(ctx); err != nil {
 		return Resynced{}, err
 	}
-	return o.app.restart(ctx)
+	r, err := o.app.restart(ctx)
+	if err != nil {
+		return r, err
+	}
+	return r, o.noteStream(ctx, "stream.resync", r, map[string]any{})
+}
+
+// noteStream writes that a stream was started anew.
+func (o *Operator) noteStream(ctx context.Context, action string, r Resynced, detail map[string]any) error {
+	detail["stream"], detail["from_lsn"], detail["to_lsn"] = r.Stream, r.From.String(), r.To.String()
+	return o.audit(ctx, "", "", action, "slot", o.app.cfg.Slot, detail)
 }
 
 // Adopt makes state this installation's, after a copy or a restore, and starts the
@@ -73,7 +83,11 @@ func (o *Operator) Adopt(ctx context.Context, discardPending bool) (Resynced, er
 	if err := a.state.AdoptInstallation(ctx, here, discardPending); err != nil {
 		return Resynced{}, err
 	}
-	return a.restart(ctx)
+	r, err := a.restart(ctx)
+	if err != nil {
+		return r, err
+	}
+	return r, o.noteStream(ctx, "stream.adopt", r, map[string]any{"discard_pending": discardPending})
 }
 
 // restart begins the next stream with a new slot.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/mail"
@@ -146,5 +147,39 @@ func (o *Operator) CheckChannel(channel string) error {
 	return fmt.Errorf("nothing reaches people by %q; there are: %s", channel, strings.Join(names, ", "))
 }
 
-// Preferences is where what people want is kept.
+// Preferences is where what people want is kept. What is written there by these methods of
+// the operator's is in audit_log too.
 func (o *Operator) Preferences() *store.State { return o.app.state }
+
+// SetPreference says in somebody's name whether they want something; nil takes back what
+// was said of it.
+func (o *Operator) SetPreference(ctx context.Context, who workflow.PersonKey, p workflow.Preference, wanted *bool, actor string) error {
+	if err := o.app.state.SetPreference(ctx, who, p, wanted, actor); err != nil {
+		return err
+	}
+	return o.note(ctx, personAct(who, actor, "preference.set", map[string]any{"workflow_id": p.WorkflowID, "channel": p.Channel, "wanted": wanted}))
+}
+
+// AddQuietHours adds to the quiet hours that somebody has.
+func (o *Operator) AddQuietHours(ctx context.Context, who workflow.PersonKey, q workflow.QuietHours, actor string) error {
+	if err := o.app.state.AddQuietHours(ctx, who, q, actor); err != nil {
+		return err
+	}
+	return o.note(ctx, personAct(who, actor, "quiet_hours.add", map[string]any{
+		"from": q.From.String(), "to": q.To.String(), "days": q.Days.Names(), "zone": q.Zone,
+	}))
+}
+
+// ClearQuietHours takes away all quiet hours that somebody has, and returns how many.
+func (o *Operator) ClearQuietHours(ctx context.Context, who workflow.PersonKey, actor string) (int, error) {
+	n, err := o.app.state.ClearQuietHours(ctx, who)
+	if err != nil {
+		return 0, err
+	}
+	return n, o.note(ctx, personAct(who, actor, "quiet_hours.clear", map[string]any{"removed": n}))
+}
+
+// personAct is what audit_log has of what somebody wants.
+func personAct(who workflow.PersonKey, actor, action string, detail map[string]any) store.Act {
+	return store.Act{Actor: actor, TenantID: who.TenantID, Action: action, ObjectType: "person", ObjectID: who.ID, Detail: detail}
+}

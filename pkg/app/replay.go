@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -351,7 +352,23 @@ func (o *Operator) StartReplay(ctx context.Context, q ReplayRequest) (store.Repl
 		return store.Replay{}, errors.New(strings.Join(p.Problems, "; "))
 	}
 	_ = q.check() // it has filled in the limit; PlanReplay has told what is wrong
-	return o.app.state.StartReplay(ctx, q.ReplayFilter, q.Current, q.Rate, q.By)
+	r, err := o.app.state.StartReplay(ctx, q.ReplayFilter, q.Current, q.Rate, q.By)
+	if err != nil {
+		return r, err
+	}
+	return r, o.note(ctx, replayAct(&r, "replay.start", q.By))
+}
+
+// replayAct is what audit_log has of a replay.
+func replayAct(r *store.Replay, action, actor string) store.Act {
+	act := store.Act{
+		Actor: actor, Action: action, ObjectType: "replay", ObjectID: strconv.Itoa(int(r.ID)),
+		Detail: map[string]any{"filter": r.Filter, "total": r.Total, "done": r.Done, "current": r.Current, "rate": r.Rate},
+	}
+	if r.Filter.TenantID != nil {
+		act.TenantID = *r.Filter.TenantID
+	}
+	return act
 }
 
 // Replays lists replays, the newest first.
@@ -367,5 +384,9 @@ func (o *Operator) Replay(ctx context.Context, id int32) (store.Replay, error) {
 
 // CancelReplay ends a replay. Returns ErrNotFound, or ErrConflict if it has ended.
 func (o *Operator) CancelReplay(ctx context.Context, id int32) (store.Replay, error) {
-	return o.app.state.CancelReplay(ctx, id)
+	r, err := o.app.state.CancelReplay(ctx, id)
+	if err != nil {
+		return r, err
+	}
+	return r, o.note(ctx, replayAct(&r, "replay.cancel", ""))
 }

@@ -220,5 +220,9 @@ func (o *Operator) RotateSecrets(ctx context.Context) (int, error) {
 	if o.app.key == nil {
 		return 0, errors.New("there is no ROWBELL_SECRET_KEY here; give the new key, a comma, and the old one")
 	}
-	return o.app.reseal(ctx)
+	n, err := o.app.reseal(ctx)
+	if err != nil {
+		return n, err
+	}
+	return n, o.audit(ctx, "", "", "secret.reseal", "key", o.app.key.ID(), map[string]any{"secrets": n})
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/rowbell/rowbell/pkg/admin"
@@ -36,13 +37,29 @@ func (o *Operator) Storms(ctx context.Context, all bool) ([]store.Storm, error) 
 // ReleaseStorm lets what is held of a storm, or of a workflow, be delivered. Returns
 // ErrNotFound if nothing of that name is held.
 func (o *Operator) ReleaseStorm(ctx context.Context, name, by string) ([]store.Storm, error) {
-	return o.app.state.DecideStorm(ctx, name, workflow.BigReleased, by)
+	return o.decideStorm(ctx, name, workflow.BigReleased, "storm.release", by)
 }
 
 // DiscardStorm cancels what is held of a storm, or of a workflow. It can be replayed.
 // Returns ErrNotFound if nothing of that name is held.
 func (o *Operator) DiscardStorm(ctx context.Context, name, by string) ([]store.Storm, error) {
-	return o.app.state.DecideStorm(ctx, name, workflow.BigDiscarded, by)
+	return o.decideStorm(ctx, name, workflow.BigDiscarded, "storm.discard", by)
+}
+
+func (o *Operator) decideStorm(ctx context.Context, name string, to workflow.BigStatus, action, by string) ([]store.Storm, error) {
+	list, err := o.app.state.DecideStorm(ctx, name, to, by)
+	if err != nil {
+		return list, err
+	}
+	for i := range list {
+		s := &list[i]
+		err = errors.Join(err, o.note(ctx, store.Act{
+			Actor: by, TenantID: s.TenantID, Action: action, ObjectType: "storm", ObjectID: s.ID,
+			Before: map[string]any{"status": s.Status}, After: map[string]any{"status": to},
+			Detail: map[string]any{"workflow_id": s.WorkflowID, "executions": s.Executions, "deliveries": s.Deliveries},
+		}))
+	}
+	return list, err
 }
 
 // checkStorm warns while something is held.

@@ -15,6 +15,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -38,6 +39,7 @@ type Key struct {
 	id    string // of the key that seals
 	older []string
 	aeads map[string]cipher.AEAD // by id
+	marks []byte                 // for Mark, of the key that seals
 }
 
 // NewKey takes the 32 bytes of each key of ROWBELL_SECRET_KEY, one behind the other: the
@@ -59,6 +61,9 @@ func NewKey(raw []byte) (*Key, error) {
 		k.aeads[id] = aead
 		if i == 0 {
 			k.id = id
+			if k.marks, err = hkdf.Key(sha256.New, raw[:KeySize], nil, "rowbell marks, HMAC-SHA256", sha256.Size); err != nil {
+				return nil, err
+			}
 		} else {
 			k.older = append(k.older, id)
 		}
@@ -96,6 +101,14 @@ func (k *Key) OlderIDs() []string { return k.older }
 // Seal encrypts a secret for a tenant ("" = operators) and a name.
 func (k *Key) Seal(plain, tenantID, name string) []byte {
 	return k.aeads[k.id].Seal(nil, nil, []byte(plain), bound(tenantID, name))
+}
+
+// Mark is the same each time for the same text, and tells nothing of it to whoever doesn't
+// have the key: what an audit log may keep of something that was erased. (RFC 2104.)
+func (k *Key) Mark(text string) string {
+	mac := hmac.New(sha256.New, k.marks)
+	mac.Write([]byte(text))
+	return hex.EncodeToString(mac.Sum(nil)[:16])
 }
 
 // Open decrypts what Seal made for the same tenant and name, with the key that keyID

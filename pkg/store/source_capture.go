@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -52,7 +54,7 @@ func (s *Source) Capture(ctx context.Context, publication, table string, o Captu
 	if err != nil {
 		return sourceError(what, err)
 	}
-	_, err = s.pool.Exec(ctx, `call rowbell.capture($1, tenant_column => $2, key_columns => $3, hidden => $4, redacted => $5,
+	_, err = s.call(ctx, `call rowbell.capture($1, tenant_column => $2, key_columns => $3, hidden => $4, redacted => $5,
 	label => nullif($6, ''), publication => $7, renew => $8)`,
 		name, o.TenantColumn, o.KeyColumns, o.Hidden, o.Redacted, o.Label, publication, o.Renew)
 	if err != nil {
@@ -69,10 +71,36 @@ func (s *Source) Release(ctx context.Context, publication, table string) error {
 	if err != nil {
 		return sourceError(what, err)
 	}
-	if _, err := s.pool.Exec(ctx, `call rowbell.release($1, publication => $2)`, name, publication); err != nil {
+	if _, err := s.call(ctx, `call rowbell.release($1, publication => $2)`, name, publication); err != nil {
 		return sourceError(what, err)
 	}
 	return nil
+}
+
+// call runs a procedure that commits in between, so that who asks for it, which audit_log
+// takes from settings, can't be said for one transaction. The session ends with it.
+func (s *Source) call(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	o := originOf(ctx)
+	if o == (Origin{}) {
+		return s.pool.Exec(ctx, sql, args...)
+	}
+	pooled, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return pgconn.CommandTag{}, err
+	}
+	conn := pooled.Hijack()
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = conn.Close(closing) // what it did has been answered
+	}()
+	_, err = conn.Exec(ctx, `select set_config(name, value, false)
+from (values ('rowbell.actor', $1), ('rowbell.via', $2), ('rowbell.address', $3), ('rowbell.request_id', $4)) v (name, value) where value <> ''`,
+		o.Actor, o.Via, o.Address, o.RequestID)
+	if err != nil {
+		return pgconn.CommandTag{}, err
+	}
+	return conn.Exec(ctx, sql, args...)
 }
 
 // resolve turns a captured table's label, or a table's name without SQL's quotes, into

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
 
@@ -104,37 +105,34 @@ func (s *Source) SealSecrets(ctx context.Context, limit int, keyID string, seal 
 
 // ReplaceSecret writes what a secret is from now on: sealed, or plain if there is no key
 // (sealed nil), until a worker seals it. Returns ErrConflict if it is not what it was when
-// old was read.
-func (s *Source) ReplaceSecret(ctx context.Context, old StoredSecret, plain string, sealed []byte, keyID string) error {
+// old was read. what is done to it is noted with it.
+func (s *Source) ReplaceSecret(ctx context.Context, old StoredSecret, plain string, sealed []byte, keyID string, done Act) error {
 	var text *string
 	if sealed == nil {
 		text = &plain
 	}
-	tag, err := s.pool.Exec(ctx, `update rowbell.secret set plain = $2, sealed = $3, key_id = nullif($4, ''), sealed_at = case when $3::bytea is not null then clock_timestamp() end
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if err := sayWho(ctx, tx, done.Actor); err != nil {
+			return err
+		}
+		if err := note(ctx, tx, done); err != nil { // first: a trigger looks whether it is said
+			return err
+		}
+		tag, err := tx.Exec(ctx, `update rowbell.secret set plain = $2, sealed = $3, key_id = nullif($4, ''), sealed_at = case when $3::bytea is not null then clock_timestamp() end
 where id = $1 and plain is not distinct from $5 and sealed is not distinct from $6`, old.ID, text, sealed, keyID, old.Plain, old.Sealed)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return conflict("secret %s was changed by somebody else just now; try again", old.Name)
+		}
+		return nil
+	})
+	if words, ok := errors.AsType[said](err); ok {
+		return words
+	}
 	if err != nil {
 		return sourceError("write secret "+old.Name, err)
-	}
-	if tag.RowsAffected() == 0 {
-		return conflict("secret %s was changed by somebody else just now; try again", old.Name)
-	}
-	return nil
-}
-
-// Audit notes who has done what.
-func (s *Source) Audit(ctx context.Context, actor, tenantID, action, objectType, objectID string, detail map[string]any) error {
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if actor != "" {
-			if _, err := tx.Exec(ctx, `select set_config('rowbell.actor', $1, true)`, actor); err != nil {
-				return err
-			}
-		}
-		_, err := tx.Exec(ctx, `insert into rowbell.audit_log (tenant_id, action, object_type, object_id, detail)
-values (nullif($1, ''), $2, $3, $4, $5)`, tenantID, action, objectType, objectID, detail)
-		return err
-	})
-	if err != nil {
-		return sourceError("write rowbell.audit_log", err)
 	}
 	return nil
 }

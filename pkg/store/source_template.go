@@ -130,23 +130,16 @@ where coalesce(tenant_id, '') = $1 and name = $2 and ($3::text is null or lower(
 	})
 }
 
-// editTemplate does f in a transaction, and notes it.
+// editTemplate does f in a transaction. A trigger notes what it changes.
 func (s *Source) editTemplate(ctx context.Context, action string, t Template, actor string, f func(tx pgx.Tx) error) error {
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `set local lock_timeout = '2s'`); err != nil {
 			return err
 		}
-		if actor != "" {
-			if _, err := tx.Exec(ctx, `select set_config('rowbell.actor', $1, true)`, actor); err != nil {
-				return err
-			}
-		}
-		if err := f(tx); err != nil {
+		if err := sayWho(ctx, tx, actor); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `insert into rowbell.audit_log (tenant_id, action, object_type, object_id, detail)
-values (nullif($1, ''), $2, 'template', $3, jsonb_build_object('locale', $4::text))`, t.TenantID, action, t.Name, t.Locale)
-		return err
+		return f(tx)
 	})
 	switch {
 	case err == nil:

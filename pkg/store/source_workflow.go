@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -169,6 +170,13 @@ type Edit struct {
 	Draft   json.RawMessage
 }
 
+// edited is what audit_log has of a workflow; its documents are in workflow_version.
+type edited struct {
+	Status  workflow.Status `json:"status"`
+	Version int32           `json:"version"`
+	Draft   json.RawMessage `json:"draft,omitempty"` // if it is what was changed
+}
+
 // edit does f in a transaction that holds the workflow. What f changes is one version.
 func (s *Source) edit(ctx context.Context, e Edit, f func(tx pgx.Tx, tenantID string) error) (version int32, err error) {
 	what := fmt.Sprintf("%s of workflow %s", e.Action, e.WorkflowID)
@@ -176,16 +184,14 @@ func (s *Source) edit(ctx context.Context, e Edit, f func(tx pgx.Tx, tenantID st
 		if _, err := tx.Exec(ctx, `set local lock_timeout = '2s'`); err != nil {
 			return err
 		}
-		if e.Actor != "" {
-			// What rowbell.set_actor does for created_by; who edits workflows may not call that.
-			if _, err := tx.Exec(ctx, `select set_config('rowbell.actor', $1, true)`, e.Actor); err != nil {
-				return err
-			}
+		if err := sayWho(ctx, tx, e.Actor); err != nil {
+			return err
 		}
 		var tenant string
 		var same bool
-		err := tx.QueryRow(ctx, `select coalesce(tenant_id, ''), version = $2 and draft is not distinct from $3::jsonb
-from rowbell.workflow_definition where id = $1 for no key update`, e.WorkflowID, e.Version, e.Draft).Scan(&tenant, &same)
+		var before, after edited
+		err := tx.QueryRow(ctx, `select coalesce(tenant_id, ''), version = $2 and draft is not distinct from $3::jsonb, status, version, draft
+from rowbell.workflow_definition where id = $1 for no key update`, e.WorkflowID, e.Version, e.Draft).Scan(&tenant, &same, &before.Status, &before.Version, &before.Draft)
 		if err != nil {
 			return err
 		}
@@ -195,19 +201,19 @@ from rowbell.workflow_definition where id = $1 for no key update`, e.WorkflowID,
 		if err := f(tx, tenant); err != nil {
 			return err
 		}
-		detail := e.Detail
-		if detail == nil {
-			detail = map[string]any{}
-		}
-		if _, err := tx.Exec(ctx, `insert into rowbell.audit_log (tenant_id, action, object_type, object_id, detail)
-values (nullif($1, ''), $2, 'workflow', $3, $4)`, tenant, e.Action, e.WorkflowID, detail); err != nil {
-			return err
-		}
 		// Now, so that what the version trigger has to say comes with what was done.
 		if _, err := tx.Exec(ctx, `set constraints all immediate`); err != nil {
 			return err
 		}
-		return tx.QueryRow(ctx, `select version from rowbell.workflow_definition where id = $1`, e.WorkflowID).Scan(&version)
+		err = tx.QueryRow(ctx, `select status, version, draft from rowbell.workflow_definition where id = $1`, e.WorkflowID).Scan(&after.Status, &after.Version, &after.Draft)
+		if err != nil {
+			return err
+		}
+		version = after.Version
+		if before.Version != after.Version || bytes.Equal(before.Draft, after.Draft) {
+			before.Draft, after.Draft = nil, nil // the versions have what was changed
+		}
+		return note(ctx, tx, Act{TenantID: tenant, Action: e.Action, ObjectType: "workflow", ObjectID: e.WorkflowID, Before: before, After: after, Detail: e.Detail})
 	})
 	if err != nil {
 		return 0, sourceError(what, err)

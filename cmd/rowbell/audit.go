@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/rowbell/rowbell/pkg/definition"
+	"github.com/rowbell/rowbell/pkg/store"
+)
+
+// auditCommand has the commands about who did what.
+func auditCommand() command {
+	return command{
+		name:  "audit",
+		args:  "COMMAND",
+		short: "List who did what, and show it before and after",
+		long: `What was done by the command line and the API, and edits that somebody made by SQL: those
+have the database's user as actor, unless the transaction named another (rowbell.set_actor).`,
+		sub: []command{auditListCommand, auditShowCommand},
+	}
+}
+
+const auditListHelp = "rowbell audit list --help"
+
+var auditListCommand = command{
+	name:  "list",
+	short: "List what was done, the newest first",
+	long: `  rowbell audit list --tenant acme --since 7d
+  rowbell audit list --object workflow:large-order
+  rowbell audit list --actor ann --action delivery --output csv`,
+	options: []option{
+		{"tenant", "ID", "Only what concerns this tenant; none for what concerns operators"},
+		{"actor", "WHO", "Only what they did: the actor, or the database's user"},
+		{"action", "ACTION", "Only this, as workflow.activate, or all of a kind, as workflow"},
+		{"object", "TYPE[:ID]", "Only what was done to this, as destination, or workflow:large-order"},
+		{"since", "TIME", "From then on: 2026-01-31T10:00:00Z, or how long ago: 90m, 12h, 7d"},
+		{"until", "TIME", "Before then"},
+		{"text", "TEXT", "Only where this stands in the action, the object, before, after or detail"},
+		{"limit", "N", "At most so many, up to 1000 (100 if not given)"},
+		{"after", "PLACE", "Go on there: what the list before said at its end"},
+		{"output", "FORMAT", "table (if not given), json or csv"},
+	},
+	run: func(ctx context.Context, c *call) error {
+		f := store.AuditFilter{Tenant: c.chosenTenant(), Actor: c.own["actor"], Action: c.own["action"], Text: c.own["text"]}
+		f.ObjectType, f.ObjectID, _ = strings.Cut(c.own["object"], ":")
+		var err error
+		if f.Since, err = c.chosenTime("since"); err != nil {
+			return err
+		}
+		if f.Until, err = c.chosenTime("until"); err != nil {
+			return err
+		}
+		limit, err := c.chosenNumber("limit", 1000)
+		if err != nil {
+			return err
+		}
+		format := c.own["output"]
+		switch format {
+		case "", "table", "json", "csv":
+		default:
+			return usage{fmt.Sprintf("--output is table, json or csv, not %q", format), auditListHelp}
+		}
+		return c.workflows(func(s *definition.Service) error {
+			list, next, err := s.Audit(ctx, f, c.own["after"], limit)
+			if err != nil {
+				return err
+			}
+			switch {
+			case format == "json":
+				if err := c.writeJSON(list); err != nil {
+					return err
+				}
+			case format == "csv":
+				if err := writeAuditCSV(c.stdout, list); err != nil {
+					return err
+				}
+			case len(list) == 0:
+				fmt.Fprintln(c.stdout, "Nothing of that kind was done.")
+			default:
+				rows := [][]string{{"AT", "ID", "TENANT", "WHO", "VIA", "ACTION", "OBJECT", "WHAT"}}
+				for i := range list {
+					e := &list[i]
+					rows = append(rows, []string{when(e.At), e.ID, dash(e.TenantID), who(e), dash(e.Via), e.Action, dash(e.ObjectID), dash(firstLine(e.Line))})
+				}
+				writeTable(c.stdout, rows)
+			}
+			if next != "" {
+				fmt.Fprintf(c.stderr, "There is more: --after %s\n", next)
+			}
+			return nil
+		})
+	},
+}
+
+// who names the actor, and the database's user where that is another.
+func who(e *definition.Audited) string {
+	if e.Actor == e.DBUser {
+		return e.Actor
+	}
+	return fmt.Sprintf("%s (%s)", e.Actor, e.DBUser)
+}
+
+func writeAuditCSV(w io.Writer, list []definition.Audited) error {
+	out := csv.NewWriter(w)
+	rows := [][]string{{"at", "id", "tenant_id", "actor", "db_user", "via", "address", "request_id", "action", "object_type", "object_id", "version", "changes", "before", "after", "detail"}}
+	for i := range list {
+		e := &list[i]
+		version := ""
+		if e.Version > 0 {
+			version = fmt.Sprint(e.Version)
+		}
+		rows = append(rows, []string{
+			e.At.Format(time.RFC3339Nano), e.ID, e.TenantID, e.Actor, e.DBUser, e.Via, e.Address, e.RequestID, e.Action, e.ObjectType, e.ObjectID, version,
+			strings.Join(e.Changes, "\n"), string(e.Before), string(e.After), string(e.Detail),
+		})
+	}
+	for _, row := range rows {
+		for i, cell := range row {
+			row[i] = plainCell(cell)
+		}
+	}
+	return out.WriteAll(rows)
+}
+
+// plainCell keeps a spreadsheet from taking what somebody has typed for a formula.
+func plainCell(s string) string {
+	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+		return "'" + s
+	}
+	return s
+}
+
+var auditShowCommand = command{
+	name:    "show",
+	args:    "ID",
+	short:   "Show what was done: who, when, from where, before and after",
+	options: []option{jsonOption},
+	run: func(ctx context.Context, c *call) error {
+		return c.workflows(func(s *definition.Service) error {
+			e, err := s.AuditEntry(ctx, c.args[0])
+			if err != nil {
+				return err
+			}
+			if c.has("json") {
+				return c.writeJSON(e)
+			}
+			writeAudited(c.stdout, &e)
+			return nil
+		})
+	},
+}
+
+func writeAudited(w io.Writer, e *definition.Audited) {
+	object := strings.TrimSpace(e.ObjectType + " " + e.ObjectID)
+	if e.Version > 0 {
+		object += fmt.Sprintf(", version %d", e.Version)
+	}
+	rows := [][]string{
+		{"entry", e.ID},
+		{"at", when(e.At)},
+		{"actor", e.Actor},
+		{"database user", e.DBUser},
+		{"via", e.Via},
+		{"address", e.Address},
+		{"request", e.RequestID},
+		{"tenant", e.TenantID},
+		{"action", e.Action},
+		{"object", object},
+		{"detail", string(e.Detail)},
+	}
+	var shown [][]string
+	for _, r := range rows {
+		if r[1] != "" {
+			shown = append(shown, r)
+		}
+	}
+	writeTable(w, shown)
+	if len(e.Changes) > 0 {
+		fmt.Fprintln(w)
+	}
+	for _, line := range e.Changes {
+		fmt.Fprintln(w, "  "+strings.ReplaceAll(line, "\n", "\n  "))
+	}
+}
