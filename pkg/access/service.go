@@ -107,10 +107,11 @@ func (s *Service) RevokeKey(ctx context.Context, id string, tenantID *string, by
 	return s.db.RevokeAPIKey(ctx, id, tenantID, by)
 }
 
-// KeyID finds the id of a key in what people have of it: the id, or the key itself.
+// KeyID finds the id of a key, or of a link key, in what people have of it: the id, the key
+// itself, even if it was cut, or a kid.
 func KeyID(s string) string {
-	if id, err := parseKey(s); err == nil {
-		return id
+	if rest, ok := strings.CutPrefix(s, keyPrefix); ok {
+		s, _, _ = strings.Cut(rest, "_")
 	}
 	return strings.TrimPrefix(s, linkKeyPrefix)
 }
@@ -164,6 +165,36 @@ func (s *Service) LinkKeys(ctx context.Context, f store.AccessFilter) ([]store.L
 // RevokeLinkKey revokes a link key, as RevokeKey does a key, and with it all its links.
 func (s *Service) RevokeLinkKey(ctx context.Context, id string, tenantID *string, by string) (store.LinkKey, error) {
 	return s.db.RevokeLinkKey(ctx, id, tenantID, by)
+}
+
+// TryLink signs a link as an application does, with the private half of a link key, in PEM,
+// and has it verified. The error is what whoever shows such a link is told.
+func (s *Service) TryLink(ctx context.Context, private []byte, instance string, l Link, lives time.Duration) (string, error) {
+	signer, err := ParsePrivateKey(private)
+	if err != nil {
+		return "", err
+	}
+	der, err := x509.MarshalPKIXPublicKey(signer.Public())
+	if err != nil {
+		return "", err
+	}
+	keys, err := s.db.LinkKeys(ctx, store.AccessFilter{})
+	if err != nil {
+		return "", err
+	}
+	i := slices.IndexFunc(keys, func(k store.LinkKey) bool { return slices.Equal(k.PublicKey, der) })
+	if i < 0 {
+		return "", errors.New("its public half is no link key that counts here; rowbell link list has those that are, and rowbell link add-key adds one")
+	}
+	text, err := SignLink(signer, keys[i].ID, instance, l, lives)
+	if err != nil {
+		return "", err
+	}
+	known := func(context.Context, string) (store.LinkKey, bool, error) { return keys[i], true, nil }
+	if _, err := newLinkVerifier(instance, s.now, known).verify(ctx, text); err != nil {
+		return "", err
+	}
+	return text, nil
 }
 
 // makePair makes an Ed25519 key.
