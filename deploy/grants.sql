@@ -87,7 +87,10 @@ begin
 		grant select, insert, update, delete on rowbell.workflow_health to rowbell_run;
 		-- Seals plain secrets, and uses sealed ones.
 		grant select, update (plain, sealed, key_id, sealed_at) on rowbell.secret to rowbell_run;
-		-- rowbell destination enable, disable and rotate-secret.
+		-- Lets deliveries wait; rowbell pause and resume.
+		grant select, delete, insert (tenant_id, workflow_id, kind, reason, until) on rowbell.pause to rowbell_run;
+		grant select on rowbell.pause to rowbell_tenant;
+		-- rowbell destination enable, disable and rotate-secret, pause and resume.
 		grant insert (tenant_id, action, object_type, object_id, detail) on rowbell.audit_log to rowbell_run;
 
 		-- For who captures tables. A migration gives it as well, if it finds the role.

@@ -464,7 +464,7 @@ var rights = map[string][2]string{
 	"workflow_version": {"s", "s"}, "captured_table": {"s", "s"}, "workflow_health": {"siud", "s"},
 	"secret":    {"sU", "S"},
 	"template":  {"s", "siud"},
-	"audit_log": {"I", "I"}, "sql_member": {"s", ""}, "function": {"s", "s"}, "pause": {"", ""},
+	"audit_log": {"I", "I"}, "sql_member": {"s", ""}, "function": {"s", "s"}, "pause": {"sdI", "s"},
 
 	"event": {"owner", ""}, "execution": {"owner", ""}, "delivery_ended": {"owner", ""}, "attempt": {"owner", ""},
 	"replay": {"siud", ""}, "replay_item": {"siud", ""},

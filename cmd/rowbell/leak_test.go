@@ -230,6 +230,10 @@ func TestSecretsStaySecret(t *testing.T) {
 		{"template", "preview", "--workflow", "retries", "--event", event},
 		{"replay", "--workflow", "retries", "--since", "1h", "--status", "all", "--dry-run"},
 		{"replay", "list"},
+		{"pause", "list"},
+		{"pause", "--workflow", "retries", "--for", "1h"},
+		{"pause", "list", "--json"},
+		{"resume", "--workflow", "retries"},
 		{"storm", "list", "--all"},
 		{"secret", "status"},
 	} {

@@ -61,8 +61,8 @@ func (c *call) has(name string) bool { _, ok := c.own[name]; return ok }
 func commands() []command {
 	return []command{
 		runCommand, migrateCommand, checkCommand, captureCommand, workflowCommand(), templateCommand(), preferenceCommand(), destinationCommand(),
-		deliveryCommand(), replayCommand(), stormCommand(), secretCommand(), keyCommand(), linkCommand(), memberCommand(), auditCommand(), tenantCommand(), eraseCommand(),
-		demoCommand, resyncCommand, adoptCommand, uninstallCommand, versionCommand,
+		deliveryCommand(), pauseCommand(), resumeCommand, replayCommand(), stormCommand(), secretCommand(), keyCommand(), linkCommand(), memberCommand(),
+		auditCommand(), tenantCommand(), eraseCommand(), demoCommand, resyncCommand, adoptCommand, uninstallCommand, versionCommand,
 	}
 }
 

@@ -81,6 +81,10 @@ func (e *Executor) run(work context.Context, t *task) result {
 			return r
 		}
 	}
+	if e.pauses.holds(t, p.workflow.ID) {
+		o.Verb = workflow.GiveBack
+		return r
+	}
 	var step *actions.Step
 	dead := func(reason string) result {
 		o.Verb, o.Reason, o.Stop = workflow.Dead, reason, stopReason(step, o.Action)
@@ -144,7 +148,7 @@ func (e *Executor) run(work context.Context, t *task) result {
 	}
 	// What was read above may have taken longer than the lease lasts: the database was slow,
 	// or this process stood still.
-	if !e.pool.holds(t, least) {
+	if !e.pool.holds(t, least) || e.pauses.holds(t, p.workflow.ID) {
 		o.Verb = workflow.GiveBack
 		return r
 	}

@@ -59,6 +59,8 @@ type Config struct {
 	Process string
 	// Alerts is told of each destination that is disabled, once. nil: nobody is.
 	Alerts Alerts
+	// Pauses says what is paused. nil: nothing is.
+	Pauses Pauses
 
 	Logger *slog.Logger
 }
@@ -75,6 +77,7 @@ type Queue interface {
 	Call(ctx context.Context, l *workflow.Leased, c workflow.FunctionCall) (response string, err error)
 	ReleaseBig(ctx context.Context, limit int) (int, error)
 	ClaimDiscarded(ctx context.Context, limit int) ([]*workflow.Leased, error)
+	BehindPaused(ctx context.Context, p *workflow.Paused, limit int) ([]workflow.Behind, error)
 	Close(ctx context.Context) error
 }
 
@@ -105,6 +108,7 @@ type Executor struct {
 	plans        *plans
 	statuses     *statuses
 	destinations *destinations // nil: nothing is known of them
+	pauses       *pauses
 	results      chan result
 	callers      *callers
 	bigData      chan struct{} // a token for each big event that is in memory
@@ -145,6 +149,7 @@ func New(cfg Config, store Store, open func() Queue, metrics *Metrics) *Executor
 	e.plans = newPlans(store, cfg.Plan)
 	e.statuses = newStatuses(store)
 	e.destinations = newDestinations(&e.cfg)
+	e.pauses = newPauses(cfg.Pauses)
 	metrics.capacity.Set(float64(cfg.Concurrency))
 	return e
 }
@@ -164,6 +169,9 @@ func (e *Executor) Run(ctx, work context.Context) error {
 	sweeps.Go(func() error { return e.housekeep(ctx) })
 	if e.destinations != nil {
 		sweeps.Go(func() error { return e.keepDestinations(ctx) })
+	}
+	if e.cfg.Pauses != nil {
+		sweeps.Go(func() error { return e.keepPauses(ctx) })
 	}
 	settled := make(chan struct{})
 	go func() {
@@ -218,7 +226,7 @@ func (e *Executor) Reserve(list []*workflow.Delivery) {
 		if d.Execution != last {
 			last, first = d.Execution, d.Order
 		}
-		if d.Order > first || d.Execution.BigRef || d.Execution.Storm != 0 {
+		if d.Order > first || d.Execution.BigRef || d.Execution.Storm != 0 || e.pauses.cover(d.Execution.TenantID, d.Execution.VersionRef, d.Kind) {
 			continue
 		}
 		d.Leased = e.pool.reserve(d.Lane, d.Execution.TenantID, sizeOfFresh(d))
@@ -237,6 +245,7 @@ func (e *Executor) Recorded(list []*workflow.Delivery, since time.Time, recorded
 		return
 	}
 	fresh := make([]*workflow.Leased, 0, len(list))
+	left := false // for a claim
 	for i := 0; i < len(list); {
 		x := list[i].Execution
 		n := i + 1
@@ -246,6 +255,7 @@ func (e *Executor) Recorded(list []*workflow.Delivery, since time.Time, recorded
 		id := ""
 		for _, d := range list[i:n] {
 			if !d.Leased {
+				left = left || !e.pauses.cover(x.TenantID, x.VersionRef, d.Kind)
 				continue
 			}
 			if !recorded {
@@ -264,7 +274,7 @@ func (e *Executor) Recorded(list []*workflow.Delivery, since time.Time, recorded
 		i = n
 	}
 	e.pool.add(fresh, since.Add(e.cfg.Lease), true)
-	if recorded && len(fresh) < len(list) {
+	if recorded && left {
 		e.pool.wake()
 	}
 }
@@ -299,10 +309,15 @@ func (e *Executor) claims(ctx context.Context) error {
 		e.giveBack(e.pool.surplus())
 		c := e.pool.room(after)
 		c.Barred = e.destinations == nil
+		nothing := false
+		c.Paused, nothing = e.pauses.claim()
 		wait := idlePoll
-		if c.Most == 0 {
+		switch {
+		case nothing: // everything is paused, or it isn't known yet what is
+			after = math.MinInt64
+		case c.Most == 0:
 			again = true
-		} else {
+		default:
 			begun := time.Now()
 			call, cancel := context.WithTimeout(calls, e.cfg.Lease/3)
 			got, err := q.Claim(call, c)

@@ -27,6 +27,7 @@ type Metrics struct {
 	breakersOpen   *prometheus.GaugeVec
 	disabled       *prometheus.GaugeVec
 	limited        prometheus.Counter
+	paused         *prometheus.GaugeVec
 	kinds          []string
 }
 
@@ -43,6 +44,9 @@ func NewMetrics(reg prometheus.Registerer, kinds []string) *Metrics {
 		limited: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "rowbell_rate_limited_waits_total", Help: "Times that a destination with deliveries had to ask for more of its rate.",
 		}),
+		paused: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "rowbell_paused", Help: "Pauses that hold, by scope: all, tenant, workflow, kind, tenant_kind or workflow_kind. Deliveries that they cover wait. All processes see the same.",
+		}, []string{"scope"}),
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rowbell_deliveries_total", Help: "Deliveries that ended, by kind and outcome: succeeded, dead or cancelled.",
 		}, []string{"kind", "outcome"}),
@@ -90,8 +94,9 @@ func NewMetrics(reg prometheus.Registerer, kinds []string) *Metrics {
 		}),
 	}
 	reg.MustRegister(m.deliveries, m.gates, m.attempts, m.attemptSeconds, m.latency, m.capacity, m.running, m.waiting, m.held,
-		m.claimed, m.settleSeconds, m.settleFailures, m.leasesLost, m.quiet, m.breakersOpen, m.disabled, m.limited)
+		m.claimed, m.settleSeconds, m.settleFailures, m.leasesLost, m.quiet, m.breakersOpen, m.disabled, m.limited, m.paused)
 	m.barred(nil)
+	m.pauses(nil)
 	for _, outcome := range []string{gatePassed, gateRefused, gateDead, gateCancelled} {
 		m.gates.WithLabelValues(outcome)
 	}
@@ -113,6 +118,17 @@ func (m *Metrics) barred(counts map[[2]string]int) {
 		of := func(s workflow.DestinationState) float64 { return float64(counts[[2]string{kind, string(s)}]) }
 		m.breakersOpen.WithLabelValues(kind).Set(of(workflow.Open) + of(workflow.HalfOpen))
 		m.disabled.WithLabelValues(kind).Set(of(workflow.Disabled))
+	}
+}
+
+// pauses says which hold.
+func (m *Metrics) pauses(list []workflow.Pause) {
+	counts := make(map[string]int)
+	for i := range list {
+		counts[list[i].Scope()]++
+	}
+	for _, scope := range workflow.PauseScopes {
+		m.paused.WithLabelValues(scope).Set(float64(counts[scope]))
 	}
 }
 

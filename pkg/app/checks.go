@@ -33,6 +33,7 @@ func (a *App) checks() []admin.Check {
 		}},
 		{Name: "slot", Run: a.checkSlot},
 		{Name: "delivery", Run: a.checkDelivery},
+		{Name: "pause", Run: a.checkPause},
 		{Name: "storm", Run: a.checkStorm},
 		{Name: "capture", Run: a.checkCapture},
 		{Name: "replica_identity", Run: a.checkIdentity},

@@ -86,7 +86,9 @@ func (a *App) prepareDelivery(version string) error {
 		Preferences: a.preferences(), Logger: a.log,
 	}
 	a.shareDestinations(&delivery)
-	a.executor = executor.New(delivery, deliveryStore{store.Definitions{State: a.state, Source: a.source}, newSecrets(a.source, a.key)},
+	both := store.Definitions{State: a.state, Source: a.source}
+	delivery.Pauses = both
+	a.executor = executor.New(delivery, deliveryStore{both, newSecrets(a.source, a.key)},
 		func() executor.Queue { return a.state.Queue(a.id, a.cfg.DeliveryLease) },
 		executor.NewMetrics(a.reg, kinds))
 	return nil

@@ -41,6 +41,7 @@ func (d *doctor) examineInstallation(ctx context.Context) {
 	d.secrets(ctx)
 	d.tables(ctx)
 	d.functions(ctx)
+	d.pauses(ctx)
 	d.workflows(ctx)
 }
 

@@ -130,7 +130,11 @@ func (q *Queue) Claim(ctx context.Context, c workflow.Claim) (workflow.Claimed, 
 	for lane, room := range c.Room {
 		lanes, rooms = append(lanes, lane), append(rooms, int32(room))
 	}
-	rows, err := conn.Query(ctx, claimSQL, c.After, lanesAtOnce, c.Most, c.PerLane, lanes, rooms, q.lease, q.process, c.Barred)
+	sql, args := claimSQL, []any{c.After, lanesAtOnce, c.Most, c.PerLane, lanes, rooms, q.lease, q.process, c.Barred}
+	if c.Paused != nil {
+		sql, args = claimPausedSQL, pausedArgs(c, args)
+	}
+	rows, err := conn.Query(ctx, sql, args...)
 	if err != nil {
 		return got, stateError("claim deliveries", err)
 	}

@@ -86,6 +86,8 @@ type Claim struct {
 	Room          map[int64]int // by lane
 	// Barred says that destinations whose breaker is open count like all others.
 	Barred bool
+	// Paused is what is left out; nil: nothing is.
+	Paused *Paused
 }
 
 // Claimed is what a claim got.

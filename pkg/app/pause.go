@@ -1,0 +1,148 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rowbell/rowbell/pkg/admin"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// mostPauses is how many pauses are listed.
+const mostPauses = 10_000
+
+// Pauses lists the pauses that hold, the oldest first.
+func (o *Operator) Pauses(ctx context.Context) ([]workflow.Pause, error) {
+	return o.app.source.Pauses(ctx, mostPauses)
+}
+
+// Pause lets deliveries wait for so long, 0: until they are resumed. One of just the same
+// deliveries it replaces. Returns ErrNotFound if there is no such workflow, no workflow of
+// such a tenant, or no such kind.
+func (o *Operator) Pause(ctx context.Context, p workflow.Pause, long time.Duration, actor string) (workflow.Pause, error) {
+	a := o.app
+	if p.Kind != "" {
+		if err := a.prepareKinds(""); err != nil {
+			return p, err
+		}
+		var kinds []string
+		for _, k := range a.registry.Kinds() {
+			kinds = append(kinds, k.Name)
+		}
+		if !slices.Contains(kinds, p.Kind) {
+			text := fmt.Sprintf("there is no action kind %s; there are %s", p.Kind, sortedList(kinds))
+			if near := Nearest(p.Kind, kinds); near != "" {
+				text = fmt.Sprintf("there is no action kind %s. Did you mean %s?", p.Kind, near)
+			}
+			return p, said{text, workflow.ErrNotFound}
+		}
+	}
+	if p.WorkflowID != "" {
+		statuses, err := a.source.Statuses(ctx, []string{p.WorkflowID})
+		if err != nil {
+			return p, err
+		}
+		if statuses[p.WorkflowID] == workflow.Deleted {
+			return p, said{fmt.Sprintf("there is no workflow %s; rowbell workflow list has all", p.WorkflowID), workflow.ErrNotFound}
+		}
+	}
+	if p.TenantID != "" {
+		owns, err := a.source.OwnsWorkflows(ctx, p.TenantID)
+		if err != nil {
+			return p, err
+		}
+		if !owns {
+			return p, said{fmt.Sprintf("no workflow belongs to tenant %s, so that there is nothing to pause; rowbell workflow list has all, with their tenants", p.TenantID), workflow.ErrNotFound}
+		}
+	}
+	return a.source.Pause(ctx, p, long, actor)
+}
+
+// Resume ends pauses: those of these ids, and those of just these deliveries. It returns
+// those that held. Returns ErrNotFound if one of them is not there.
+func (o *Operator) Resume(ctx context.Context, ids []string, of *workflow.Pause, actor string) ([]workflow.Pause, error) {
+	list, err := o.Pauses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		if !slices.ContainsFunc(list, func(p workflow.Pause) bool { return p.ID == id }) {
+			return nil, said{fmt.Sprintf("there is no pause %s; rowbell pause list has all", id), workflow.ErrNotFound}
+		}
+	}
+	same := func(p workflow.Pause) bool {
+		return of != nil && p.TenantID == of.TenantID && p.WorkflowID == of.WorkflowID && p.Kind == of.Kind
+	}
+	if of != nil && !slices.ContainsFunc(list, same) {
+		text := fmt.Sprintf("there is no pause of %s", of)
+		if len(list) > 0 {
+			text += "; paused are: " + strings.Join(pauseNames(list), "; ")
+		}
+		return nil, said{text, workflow.ErrNotFound}
+	}
+	return o.app.source.Resume(ctx, actor, func(p workflow.Pause) bool { return slices.Contains(ids, p.ID) || same(p) })
+}
+
+// ResumeAll ends all pauses, and returns those that held.
+func (o *Operator) ResumeAll(ctx context.Context, actor string) ([]workflow.Pause, error) {
+	return o.app.source.Resume(ctx, actor, func(workflow.Pause) bool { return true })
+}
+
+// pauseNames says what is paused, not of very many.
+func pauseNames(list []workflow.Pause) []string {
+	const most = 5
+	var names []string
+	for i := range list[:min(most, len(list))] {
+		names = append(names, list[i].String())
+	}
+	if more := len(list) - most; more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	return names
+}
+
+// pausedWords says in one sentence that something is paused; "" if nothing is.
+func pausedWords(list []workflow.Pause) string {
+	switch {
+	case len(list) == 0:
+		return ""
+	case len(list) > 1:
+		return fmt.Sprintf("deliveries wait in %d pauses: %s", len(list), strings.Join(pauseNames(list), "; "))
+	}
+	p := &list[0]
+	text := fmt.Sprintf("deliveries wait: %s is paused since %s", p, p.CreatedAt.UTC().Format("2006-01-02 15:04 UTC"))
+	if p.CreatedBy != "" {
+		text += " by " + p.CreatedBy
+	}
+	if !p.Until.IsZero() {
+		text += " until " + p.Until.UTC().Format("2006-01-02 15:04 UTC")
+	}
+	if p.Reason != "" {
+		text += ": " + p.Reason
+	}
+	return text
+}
+
+// checkPause warns while something is paused.
+func (a *App) checkPause(context.Context) (string, error) {
+	if text := pausedWords(a.executor.Paused()); text != "" {
+		return "", &admin.Problem{Message: text, Mend: "rowbell pause list; rowbell resume", Warning: true}
+	}
+	return "nothing is paused", nil
+}
+
+// pauses says what is paused.
+func (d *doctor) pauses(ctx context.Context) {
+	const check = "pause"
+	list, err := d.source.Pauses(ctx, mostPauses)
+	if err != nil {
+		d.report.trouble(check, err)
+		return
+	}
+	if text := pausedWords(list); text != "" {
+		d.report.add(LevelWarning, check, text, "rowbell pause list has them, and rowbell resume ends them.")
+	}
+}
