@@ -14,7 +14,7 @@ import (
 // fails at a row that was written before its publication existed. Where role
 // rowbell_publisher exists or can be made it becomes their owner.
 func (s *Source) EnsurePublications(ctx context.Context, name string) error {
-	if _, err := s.pool.Exec(ctx, `select rowbell.ensure_publications($1)`, name); err != nil {
+	if _, err := s.db.Exec(ctx, `select rowbell.ensure_publications($1)`, name); err != nil {
 		return sourceError(fmt.Sprintf("make the publications %s and %[1]s_insert", name), err)
 	}
 	return nil
@@ -23,7 +23,7 @@ func (s *Source) EnsurePublications(ctx context.Context, name string) error {
 // SetTenantColumn notes which column rowbell.capture takes for the tenant column of
 // tables that have it.
 func (s *Source) SetTenantColumn(ctx context.Context, column string) error {
-	if _, err := s.pool.Exec(ctx, `update rowbell.setting set tenant_column = $1 where tenant_column <> $1`, column); err != nil {
+	if _, err := s.db.Exec(ctx, `update rowbell.setting set tenant_column = $1 where tenant_column <> $1`, column); err != nil {
 		return sourceError("note the tenant column", err)
 	}
 	return nil
@@ -52,7 +52,7 @@ func (s *Source) Capture(ctx context.Context, publication, table string, o Captu
 	if err != nil {
 		return sourceError(what, err)
 	}
-	_, err = s.pool.Exec(ctx, `call rowbell.capture($1, tenant_column => $2, key_columns => $3, hidden => $4, redacted => $5,
+	_, err = s.db.Exec(ctx, `call rowbell.capture($1, tenant_column => $2, key_columns => $3, hidden => $4, redacted => $5,
 	label => nullif($6, ''), publication => $7, renew => $8)`,
 		name, o.TenantColumn, o.KeyColumns, o.Hidden, o.Redacted, o.Label, publication, o.Renew)
 	if err != nil {
@@ -69,7 +69,7 @@ func (s *Source) Release(ctx context.Context, publication, table string) error {
 	if err != nil {
 		return sourceError(what, err)
 	}
-	if _, err := s.pool.Exec(ctx, `call rowbell.release($1, publication => $2)`, name, publication); err != nil {
+	if _, err := s.db.Exec(ctx, `call rowbell.release($1, publication => $2)`, name, publication); err != nil {
 		return sourceError(what, err)
 	}
 	return nil
@@ -83,7 +83,7 @@ func (s *Source) resolve(ctx context.Context, table string) (string, error) {
 		schema, name = "public", table
 	}
 	var resolved string
-	err := s.pool.QueryRow(ctx, `select coalesce(
+	err := s.db.QueryRow(ctx, `select coalesce(
 	(select format('%I.%I', t.schema_name, t.table_name)
 		from (select distinct on (schema_name, table_name) * from rowbell.captured_table order by schema_name, table_name, version desc) t
 		where t.label = $1 and not t.released and to_regclass(format('%I.%I', t.schema_name, t.table_name)) is not null),
@@ -116,7 +116,7 @@ type PublishedTable struct {
 func (s *Source) PublicationState(ctx context.Context, name string) (PublicationState, error) {
 	var p PublicationState
 	what := "look at publication " + name
-	err := s.pool.QueryRow(ctx, `select p.oid is not null, i.oid is not null,
+	err := s.db.QueryRow(ctx, `select p.oid is not null, i.oid is not null,
 	coalesce(p.pubviaroot and p.pubinsert and p.pubupdate and p.pubdelete and i.pubviaroot and i.pubinsert
 		and not i.pubupdate and not i.pubdelete, false)
 		and 2 = (select count(*) from pg_publication_tables t where t.pubname = i.pubname and t.schemaname = 'rowbell'
@@ -130,7 +130,7 @@ left join pg_publication i on i.pubname = $1::text || '_insert'`, name).
 	if err != nil {
 		return p, sourceError(what, err)
 	}
-	rows, err := s.pool.Query(ctx, `select schemaname, tablename, pubname <> $1::text from pg_publication_tables
+	rows, err := s.db.Query(ctx, `select schemaname, tablename, pubname <> $1::text from pg_publication_tables
 where pubname in ($1::text, $1::text || '_insert') and schemaname <> 'rowbell' order by 1, 2, 3`, name)
 	if err != nil {
 		return p, sourceError(what, err)
@@ -148,7 +148,7 @@ where pubname in ($1::text, $1::text || '_insert') and schemaname <> 'rowbell' o
 // primary key, or rowbell.capture, which moves the table to <name>_insert.
 func (s *Source) TablesPublishedWithoutIdentity(ctx context.Context, publication string) ([]string, error) {
 	const what = "look for published tables without replica identity"
-	rows, err := s.pool.Query(ctx, `select distinct format('%I.%I', n.nspname, b.relname)
+	rows, err := s.db.Query(ctx, `select distinct format('%I.%I', n.nspname, b.relname)
 from pg_publication p
 join pg_publication_tables t on t.pubname = p.pubname
 join pg_class c on c.relname = t.tablename
@@ -171,7 +171,7 @@ where p.pubname in ($1::text, $1::text || '_insert') and (p.pubupdate or p.pubde
 // were dropped, made again under their name, or renamed.
 func (s *Source) LostTables(ctx context.Context, publication string) ([]string, error) {
 	const what = "look for captured tables that are not published"
-	rows, err := s.pool.Query(ctx, `select t.label
+	rows, err := s.db.Query(ctx, `select t.label
 from (select distinct on (schema_name, table_name) * from rowbell.captured_table order by schema_name, table_name, version desc) t
 where not t.released and not exists (select from pg_publication_tables p
 	where p.pubname in ($1::text, $1::text || '_insert') and p.schemaname = t.schema_name and p.tablename = t.table_name)
@@ -189,7 +189,7 @@ order by t.label`, publication)
 // Released says that the table which had this label last was released.
 func (s *Source) Released(ctx context.Context, label string) (bool, error) {
 	var released bool
-	err := s.pool.QueryRow(ctx, `select coalesce((select released from rowbell.captured_table
+	err := s.db.QueryRow(ctx, `select coalesce((select released from rowbell.captured_table
 where label = $1 order by version desc limit 1), false)`, label).Scan(&released)
 	if err != nil {
 		return false, sourceError("look whether "+label+" was released", err)
