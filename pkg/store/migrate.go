@@ -137,8 +137,15 @@ func migrate(ctx context.Context, url string, w Which) error {
 		}
 		return fmt.Errorf("migrate the %s database: %w", w, explain(err))
 	}
+	if _, err := db.ExecContext(ctx, applyPolicies); err != nil {
+		return fmt.Errorf("migrate the %s database: make the policies of row-level security: %w", w, explain(err))
+	}
 	return nil
 }
+
+// applyPolicies covers tables that migrations have just made, and whatever somebody has
+// dropped. A role that doesn't own the tables changes nothing.
+const applyPolicies = `select rowbell.apply_policies()`
 
 // prepare sets the session up and makes what goose expects to find.
 func (w Which) prepare(ctx context.Context, db *sql.DB) error {
@@ -274,6 +281,7 @@ func (w Which) print(out io.Writer) error {
 		fmt.Fprintf(&b, "\n-- %s/%s\n%s\n", w, name, strings.TrimSpace(string(text)))
 		fmt.Fprintf(&b, "insert into %s (version_id, is_applied) values (%d, true);\n", w.table(), known[i])
 	}
+	b.WriteString("\n" + applyPolicies + ";\n")
 	for _, s := range []string{"lock_timeout", "search_path", "client_min_messages"} {
 		b.WriteString("reset " + s + ";\n")
 	}

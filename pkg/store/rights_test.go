@@ -12,8 +12,8 @@ import (
 func TestDefinersRights(t *testing.T) {
 	t.Parallel()
 	db := migrated(t)
-	// Those two look themselves at who calls them.
-	want := []string{"register_function", "unregister_function"}
+	// These look themselves at who calls them.
+	want := []string{"granted_tenants", "register_function", "unregister_function"}
 	if got := pgtest.Query[string](t, db, `select proname::text from pg_proc p where pronamespace = 'rowbell'::regnamespace and prosecdef
 		and has_function_privilege('public', oid, 'execute') order by 1`); !slices.Equal(got, want) {
 		t.Errorf("everybody may call %v, want %v", got, want)

@@ -28,11 +28,13 @@ var ErrPrivilege = errors.New("not allowed")
 // Source works on the application's database. Its methods may be called from any
 // goroutine.
 type Source struct {
-	pool *pgxpool.Pool
+	db     database
+	pool   *pgxpool.Pool // for what needs a connection to itself
+	tenant *Tenant       // nil = all
 }
 
 // OpenSource works through pool, which the caller closes.
-func OpenSource(pool *pgxpool.Pool) *Source { return &Source{pool: pool} }
+func OpenSource(pool *pgxpool.Pool) *Source { return &Source{db: pool, pool: pool} }
 
 // FirstLoad is what the source has when a stream begins: the latest version of each
 // workflow that is not deleted (drafts and inactive ones too) and of each table that is
@@ -48,7 +50,7 @@ type FirstLoad struct {
 // already, so that what the snapshot does not see comes through it.
 func (s *Source) FirstLoad(ctx context.Context) (FirstLoad, error) {
 	var f FirstLoad
-	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, s.db, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, `select pg_current_snapshot()::text`).Scan(&f.Snapshot); err != nil {
 			return err
 		}
@@ -96,7 +98,7 @@ func split(refs []VersionRef) (ids []string, versions []int32) {
 // naming it, if one is missing.
 func (s *Source) Versions(ctx context.Context, refs []VersionRef) ([]workflow.Version, error) {
 	ids, numbers := split(refs)
-	rows, err := s.pool.Query(ctx, `select `+versionColumns+`
+	rows, err := s.db.Query(ctx, `select `+versionColumns+`
 from unnest($1::text[], $2::int[]) with ordinality as want (id, number, n)
 join rowbell.workflow_version on workflow_id = want.id and version = want.number order by want.n`, ids, numbers)
 	if err != nil {
@@ -119,7 +121,7 @@ join rowbell.workflow_version on workflow_id = want.id and version = want.number
 // ids are labels. Returns ErrNotFound, naming it, if one is missing.
 func (s *Source) Tables(ctx context.Context, refs []VersionRef) ([]workflow.Table, error) {
 	labels, numbers := split(refs)
-	rows, err := s.pool.Query(ctx, `select `+tableColumns+`
+	rows, err := s.db.Query(ctx, `select `+tableColumns+`
 from unnest($1::text[], $2::int[]) with ordinality as want (id, number, n)
 join rowbell.captured_table on label = want.id and version = want.number order by want.n`, labels, numbers)
 	if err != nil {
@@ -236,7 +238,7 @@ func (f *fields) text(column string) string {
 // WriteHealth writes one row for each of these workflows, over what it had. A row that
 // says what it said keeps its time.
 func (s *Source) WriteHealth(ctx context.Context, health []workflow.Health) error {
-	if err := writeHealth(ctx, s.pool, health); err != nil {
+	if err := writeHealth(ctx, s.db, health); err != nil {
 		return sourceError("write workflow_health", err)
 	}
 	return nil
@@ -244,7 +246,7 @@ func (s *Source) WriteHealth(ctx context.Context, health []workflow.Health) erro
 
 // RemoveHealth removes the rows of these workflows, as of deleted ones.
 func (s *Source) RemoveHealth(ctx context.Context, workflowIDs []string) error {
-	if _, err := s.pool.Exec(ctx, `delete from rowbell.workflow_health where workflow_id = any ($1)`, workflowIDs); err != nil {
+	if _, err := s.db.Exec(ctx, `delete from rowbell.workflow_health where workflow_id = any ($1)`, workflowIDs); err != nil {
 		return sourceError("remove from workflow_health", err)
 	}
 	return nil
@@ -253,7 +255,7 @@ func (s *Source) RemoveHealth(ctx context.Context, workflowIDs []string) error {
 // ReplaceHealth makes all the rows there are. It writes those only that are other than
 // they should be: whoever takes the slot does this, mostly over what stands there already.
 func (s *Source) ReplaceHealth(ctx context.Context, all []workflow.Health) error {
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		// A worker that was stopped for a while writes its own at the same time: rows that are
 		// removed and rows that are written have no common order. Readers don't wait.
 		if _, err := tx.Exec(ctx, `lock table rowbell.workflow_health in share row exclusive mode`); err != nil {

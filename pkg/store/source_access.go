@@ -30,7 +30,7 @@ const apiKeyColumns = `id, tenant_id, name, hash, roles, rights, created_by, cre
 
 // APIKey reads a key, also one that was revoked. Returns ErrNotFound if there is none.
 func (s *Source) APIKey(ctx context.Context, id string) (APIKey, error) {
-	rows, err := s.pool.Query(ctx, `select `+apiKeyColumns+` from rowbell.api_key where id = $1`, storable(id))
+	rows, err := s.db.Query(ctx, `select `+apiKeyColumns+` from rowbell.api_key where id = $1`, storable(id))
 	if err != nil {
 		return APIKey{}, sourceError("read an API key", err)
 	}
@@ -53,7 +53,7 @@ const mostAccess = 1000
 
 // APIKeys lists keys, the newest first.
 func (s *Source) APIKeys(ctx context.Context, f AccessFilter) ([]APIKey, error) {
-	rows, err := s.pool.Query(ctx, `select `+apiKeyColumns+` from rowbell.api_key
+	rows, err := s.db.Query(ctx, `select `+apiKeyColumns+` from rowbell.api_key
 where ($1::text is null or coalesce(tenant_id, '') = $1) and ($2 or revoked_at is null) order by id desc limit $3`, f.TenantID, f.Revoked, mostAccess)
 	if err != nil {
 		return nil, sourceError("list API keys", err)
@@ -152,7 +152,7 @@ func (s *Source) KeysUsed(ctx context.Context, used map[string]time.Time) error 
 	for i, id := range ids {
 		at[i] = used[id]
 	}
-	_, err := s.pool.Exec(ctx, `update rowbell.api_key k set last_used_at = u.at from unnest($1::text[], $2::timestamptz[]) u (id, at)
+	_, err := s.db.Exec(ctx, `update rowbell.api_key k set last_used_at = u.at from unnest($1::text[], $2::timestamptz[]) u (id, at)
 where k.id = u.id and (k.last_used_at is null or k.last_used_at < u.at - interval '55 seconds')`, ids, at)
 	if err != nil {
 		return sourceError("write when API keys were used", err)
@@ -178,7 +178,7 @@ const linkKeyColumns = `id, tenant_id, name, public_key, roles, created_by, crea
 
 // LinkKey reads a link key, also one that was revoked. Returns ErrNotFound if there is none.
 func (s *Source) LinkKey(ctx context.Context, id string) (LinkKey, error) {
-	rows, err := s.pool.Query(ctx, `select `+linkKeyColumns+` from rowbell.link_key where id = $1`, storable(id))
+	rows, err := s.db.Query(ctx, `select `+linkKeyColumns+` from rowbell.link_key where id = $1`, storable(id))
 	if err != nil {
 		return LinkKey{}, sourceError("read a link key", err)
 	}
@@ -191,7 +191,7 @@ func (s *Source) LinkKey(ctx context.Context, id string) (LinkKey, error) {
 
 // LinkKeys lists link keys, the newest first.
 func (s *Source) LinkKeys(ctx context.Context, f AccessFilter) ([]LinkKey, error) {
-	rows, err := s.pool.Query(ctx, `select `+linkKeyColumns+` from rowbell.link_key
+	rows, err := s.db.Query(ctx, `select `+linkKeyColumns+` from rowbell.link_key
 where ($1::text is null or coalesce(tenant_id, '') = $1) and ($2 or revoked_at is null) order by id desc limit $3`, f.TenantID, f.Revoked, mostAccess)
 	if err != nil {
 		return nil, sourceError("list link keys", err)
@@ -265,7 +265,7 @@ const mostMemberships = 1000
 
 // Memberships reads what somebody is in each tenant.
 func (s *Source) Memberships(ctx context.Context, issuer, subject string) ([]Member, error) {
-	rows, err := s.pool.Query(ctx, `select `+memberColumns+` from rowbell.member where issuer = $1 and subject = $2
+	rows, err := s.db.Query(ctx, `select `+memberColumns+` from rowbell.member where issuer = $1 and subject = $2
 order by coalesce(tenant_id, '') limit $3`, storable(issuer), storable(subject), mostMemberships)
 	if err != nil {
 		return nil, sourceError("read memberships", err)
@@ -279,7 +279,7 @@ order by coalesce(tenant_id, '') limit $3`, storable(issuer), storable(subject),
 
 // Members lists members by tenant and subject, those for all tenants first.
 func (s *Source) Members(ctx context.Context, f AccessFilter) ([]Member, error) {
-	rows, err := s.pool.Query(ctx, `select `+memberColumns+` from rowbell.member
+	rows, err := s.db.Query(ctx, `select `+memberColumns+` from rowbell.member
 where $1::text is null or coalesce(tenant_id, '') = $1 order by tenant_id nulls first, subject, issuer limit $2`, f.TenantID, mostAccess)
 	if err != nil {
 		return nil, sourceError("list members", err)
@@ -348,7 +348,7 @@ type accessAct struct {
 // editAccess does f in a transaction, and notes in it what f says it has done; nothing if
 // it says nothing.
 func (s *Source) editAccess(ctx context.Context, actor string, f func(tx pgx.Tx) (accessAct, error)) error {
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	return pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `set local lock_timeout = '2s'`); err != nil {
 			return err
 		}

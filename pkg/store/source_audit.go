@@ -97,7 +97,7 @@ values (nullif($1, ''), $2, $3, $4, $5, $6, $7)`, a.TenantID, a.Action, a.Object
 
 // Note writes what was done elsewhere, as in state.
 func (s *Source) Note(ctx context.Context, a Act) error {
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		if err := sayWho(ctx, tx, a.Actor); err != nil {
 			return err
 		}
@@ -237,7 +237,7 @@ func (s *Source) AuditLog(ctx context.Context, f AuditFilter, cursor string, lim
 	if err != nil {
 		return nil, "", err
 	}
-	rows, err := s.pool.Query(ctx, sql, args...)
+	rows, err := s.db.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, "", sourceError(what, err)
 	}
@@ -261,7 +261,7 @@ func (s *Source) AuditEntry(ctx context.Context, id string) (AuditEntry, error) 
 	if workflowID, version, ok := parseVersionID(id); ok {
 		sql, arg = versionedSQL+` and v.workflow_id = $1 and v.version = $2`, []any{workflowID, version}
 	}
-	rows, err := s.pool.Query(ctx, sql, arg...)
+	rows, err := s.db.Query(ctx, sql, arg...)
 	if err != nil {
 		return AuditEntry{}, sourceError(what, err)
 	}
@@ -416,7 +416,7 @@ func (s *Source) auditDocuments(ctx context.Context, list []AuditEntry) error {
 		return nil
 	}
 	ids, numbers := split(want)
-	rows, err := s.pool.Query(ctx, `select `+versionColumns+` from rowbell.workflow_version
+	rows, err := s.db.Query(ctx, `select `+versionColumns+` from rowbell.workflow_version
 where (workflow_id, version) in (select * from unnest($1::text[], $2::int4[]))`, ids, numbers)
 	if err != nil {
 		return sourceError("read versions of workflows", err)
@@ -459,7 +459,7 @@ const trimAtOnce = 5000
 func (s *Source) TrimAudit(ctx context.Context, days int) error {
 	for {
 		var n int
-		if err := s.pool.QueryRow(ctx, `select rowbell.trim_audit($1, $2)`, days, trimAtOnce).Scan(&n); err != nil {
+		if err := s.db.QueryRow(ctx, `select rowbell.trim_audit($1, $2)`, days, trimAtOnce).Scan(&n); err != nil {
 			return sourceError("delete what is old of the audit log", err)
 		}
 		if n < trimAtOnce {

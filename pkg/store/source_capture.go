@@ -16,7 +16,7 @@ import (
 // fails at a row that was written before its publication existed. Where role
 // rowbell_publisher exists or can be made it becomes their owner.
 func (s *Source) EnsurePublications(ctx context.Context, name string) error {
-	if _, err := s.pool.Exec(ctx, `select rowbell.ensure_publications($1)`, name); err != nil {
+	if _, err := s.db.Exec(ctx, `select rowbell.ensure_publications($1)`, name); err != nil {
 		return sourceError(fmt.Sprintf("make the publications %s and %[1]s_insert", name), err)
 	}
 	return nil
@@ -25,7 +25,7 @@ func (s *Source) EnsurePublications(ctx context.Context, name string) error {
 // SetTenantColumn notes which column rowbell.capture takes for the tenant column of
 // tables that have it.
 func (s *Source) SetTenantColumn(ctx context.Context, column string) error {
-	if _, err := s.pool.Exec(ctx, `update rowbell.setting set tenant_column = $1 where tenant_column <> $1`, column); err != nil {
+	if _, err := s.db.Exec(ctx, `update rowbell.setting set tenant_column = $1 where tenant_column <> $1`, column); err != nil {
 		return sourceError("note the tenant column", err)
 	}
 	return nil
@@ -82,7 +82,7 @@ func (s *Source) Release(ctx context.Context, publication, table string) error {
 func (s *Source) call(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
 	o := originOf(ctx)
 	if o == (Origin{}) {
-		return s.pool.Exec(ctx, sql, args...)
+		return s.db.Exec(ctx, sql, args...)
 	}
 	pooled, err := s.pool.Acquire(ctx)
 	if err != nil {
@@ -111,7 +111,7 @@ func (s *Source) resolve(ctx context.Context, table string) (string, error) {
 		schema, name = "public", table
 	}
 	var resolved string
-	err := s.pool.QueryRow(ctx, `select coalesce(
+	err := s.db.QueryRow(ctx, `select coalesce(
 	(select format('%I.%I', t.schema_name, t.table_name)
 		from (select distinct on (schema_name, table_name) * from rowbell.captured_table order by schema_name, table_name, version desc) t
 		where t.label = $1 and not t.released and to_regclass(format('%I.%I', t.schema_name, t.table_name)) is not null),
@@ -144,7 +144,7 @@ type PublishedTable struct {
 func (s *Source) PublicationState(ctx context.Context, name string) (PublicationState, error) {
 	var p PublicationState
 	what := "look at publication " + name
-	err := s.pool.QueryRow(ctx, `select p.oid is not null, i.oid is not null,
+	err := s.db.QueryRow(ctx, `select p.oid is not null, i.oid is not null,
 	coalesce(p.pubviaroot and p.pubinsert and p.pubupdate and p.pubdelete and i.pubviaroot and i.pubinsert
 		and not i.pubupdate and not i.pubdelete, false)
 		and 2 = (select count(*) from pg_publication_tables t where t.pubname = i.pubname and t.schemaname = 'rowbell'
@@ -158,7 +158,7 @@ left join pg_publication i on i.pubname = $1::text || '_insert'`, name).
 	if err != nil {
 		return p, sourceError(what, err)
 	}
-	rows, err := s.pool.Query(ctx, `select schemaname, tablename, pubname <> $1::text from pg_publication_tables
+	rows, err := s.db.Query(ctx, `select schemaname, tablename, pubname <> $1::text from pg_publication_tables
 where pubname in ($1::text, $1::text || '_insert') and schemaname <> 'rowbell' order by 1, 2, 3`, name)
 	if err != nil {
 		return p, sourceError(what, err)
@@ -176,7 +176,7 @@ where pubname in ($1::text, $1::text || '_insert') and schemaname <> 'rowbell' o
 // primary key, or rowbell.capture, which moves the table to <name>_insert.
 func (s *Source) TablesPublishedWithoutIdentity(ctx context.Context, publication string) ([]string, error) {
 	const what = "look for published tables without replica identity"
-	rows, err := s.pool.Query(ctx, `select distinct format('%I.%I', n.nspname, b.relname)
+	rows, err := s.db.Query(ctx, `select distinct format('%I.%I', n.nspname, b.relname)
 from pg_publication p
 join pg_publication_tables t on t.pubname = p.pubname
 join pg_class c on c.relname = t.tablename
@@ -199,7 +199,7 @@ where p.pubname in ($1::text, $1::text || '_insert') and (p.pubupdate or p.pubde
 // were dropped, made again under their name, or renamed.
 func (s *Source) LostTables(ctx context.Context, publication string) ([]string, error) {
 	const what = "look for captured tables that are not published"
-	rows, err := s.pool.Query(ctx, `select t.label
+	rows, err := s.db.Query(ctx, `select t.label
 from (select distinct on (schema_name, table_name) * from rowbell.captured_table order by schema_name, table_name, version desc) t
 where not t.released and not exists (select from pg_publication_tables p
 	where p.pubname in ($1::text, $1::text || '_insert') and p.schemaname = t.schema_name and p.tablename = t.table_name)
@@ -217,7 +217,7 @@ order by t.label`, publication)
 // Released says that the table which had this label last was released.
 func (s *Source) Released(ctx context.Context, label string) (bool, error) {
 	var released bool
-	err := s.pool.QueryRow(ctx, `select coalesce((select released from rowbell.captured_table
+	err := s.db.QueryRow(ctx, `select coalesce((select released from rowbell.captured_table
 where label = $1 order by version desc limit 1), false)`, label).Scan(&released)
 	if err != nil {
 		return false, sourceError("look whether "+label+" was released", err)

@@ -151,7 +151,7 @@ func (s *Source) TableRights(ctx context.Context, tables []string) ([]TableRight
 			return nil, sourceError(what, err)
 		}
 		r := TableRights{Table: table}
-		err = s.pool.QueryRow(ctx, `select c.oid is not null, coalesce(pg_get_userbyid(c.relowner), '')::text,
+		err = s.db.QueryRow(ctx, `select c.oid is not null, coalesce(pg_get_userbyid(c.relowner), '')::text,
 	coalesce(pg_has_role(c.relowner, 'usage'), false),
 	c.oid is not null and not exists (select from rowbell.tables_without_identity(c.oid))
 from (select to_regclass($1) as oid) asked left join pg_class c on c.oid = asked.oid`, name).

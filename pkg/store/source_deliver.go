@@ -38,7 +38,7 @@ func (s *Source) Statuses(ctx context.Context, workflowIDs []string) (map[string
 	for _, id := range workflowIDs {
 		statuses[id] = workflow.Deleted
 	}
-	rows, err := s.pool.Query(ctx, `select id, status from rowbell.workflow_definition where id = any ($1)`, workflowIDs)
+	rows, err := s.db.Query(ctx, `select id, status from rowbell.workflow_definition where id = any ($1)`, workflowIDs)
 	if err != nil {
 		return nil, sourceError(what, err)
 	}
@@ -64,7 +64,7 @@ const secretColumns = `id, coalesce(tenant_id, ''), name, plain, sealed, coalesc
 
 // Secret reads a tenant's secret by its name. Returns ErrNotFound if there is none.
 func (s *Source) Secret(ctx context.Context, tenantID, name string) (StoredSecret, error) {
-	rows, err := s.pool.Query(ctx, `select `+secretColumns+` from rowbell.secret where coalesce(tenant_id, '') = $1 and name = $2`, tenantID, name)
+	rows, err := s.db.Query(ctx, `select `+secretColumns+` from rowbell.secret where coalesce(tenant_id, '') = $1 and name = $2`, tenantID, name)
 	if err != nil {
 		return StoredSecret{}, sourceError("read secret "+name, err)
 	}
@@ -80,7 +80,7 @@ func (s *Source) Secret(ctx context.Context, tenantID, name string) (StoredSecre
 // left to it.
 func (s *Source) SealSecrets(ctx context.Context, limit int, keyID string, seal func(StoredSecret) []byte) (int, error) {
 	n := 0
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `select `+secretColumns+` from rowbell.secret where plain is not null order by created_at limit $1 for update skip locked`, limit)
 		if err != nil {
 			return err
@@ -111,7 +111,7 @@ func (s *Source) ReplaceSecret(ctx context.Context, old StoredSecret, plain stri
 	if sealed == nil {
 		text = &plain
 	}
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		if err := sayWho(ctx, tx, done.Actor); err != nil {
 			return err
 		}
@@ -139,7 +139,7 @@ where id = $1 and plain is not distinct from $5 and sealed is not distinct from 
 
 // CountSecrets counts the secrets that are not sealed yet, and those that are.
 func (s *Source) CountSecrets(ctx context.Context) (plain, sealed int, err error) {
-	err = s.pool.QueryRow(ctx, `select count(*) filter (where plain is not null), count(*) filter (where plain is null) from rowbell.secret`).Scan(&plain, &sealed)
+	err = s.db.QueryRow(ctx, `select count(*) filter (where plain is not null), count(*) filter (where plain is null) from rowbell.secret`).Scan(&plain, &sealed)
 	if err != nil {
 		return 0, 0, sourceError("count rowbell.secret", err)
 	}
@@ -152,7 +152,7 @@ func (s *Source) CountSecrets(ctx context.Context) (plain, sealed int, err error
 // sealing are left to it. after is the id of the last secret that was looked at before; ""
 // to begin.
 func (s *Source) ResealSecrets(ctx context.Context, after string, limit int, keyID string, older []string, reseal func(StoredSecret) []byte) (last string, n int, err error) {
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `select `+secretColumns+` from rowbell.secret where id > $1 and plain is null and key_id = any ($2) order by id limit $3 for update skip locked`,
 			after, older, limit)
 		if err != nil {
@@ -184,7 +184,7 @@ func (s *Source) ResealSecrets(ctx context.Context, after string, limit int, key
 // those that are not sealed yet.
 func (s *Source) SecretKeys(ctx context.Context) (map[string]int, error) {
 	const what = "count rowbell.secret by key"
-	rows, err := s.pool.Query(ctx, `select case when plain is null then coalesce(key_id, '?') else '' end, count(*)::int4 from rowbell.secret group by 1`)
+	rows, err := s.db.Query(ctx, `select case when plain is null then coalesce(key_id, '?') else '' end, count(*)::int4 from rowbell.secret group by 1`)
 	if err != nil {
 		return nil, sourceError(what, err)
 	}

@@ -26,7 +26,7 @@ type TenantCounts struct {
 // few, and not at the log. tenantID nil: of all.
 func (s *Source) Tenants(ctx context.Context, tenantID *string) ([]TenantCounts, error) {
 	const what = "list tenants"
-	rows, err := s.pool.Query(ctx, `select tenant, sum(workflows)::int4, sum(active)::int4, sum(templates)::int4, sum(secrets)::int4, max(changed_at)
+	rows, err := s.db.Query(ctx, `select tenant, sum(workflows)::int4, sum(active)::int4, sum(templates)::int4, sum(secrets)::int4, max(changed_at)
 from (
 	select coalesce(tenant_id, '') as tenant, count(*) as workflows, count(*) filter (where status = 'active') as active, 0 as templates, 0 as secrets, max(updated_at) as changed_at
 	from rowbell.workflow_definition where $1::text is null or coalesce(tenant_id, '') = $1 group by 1
@@ -47,7 +47,7 @@ from (
 // that others have or had too.
 func (s *Source) TenantWorkflows(ctx context.Context, tenantID string) (ids, others []string, err error) {
 	const what = "read the workflows of a tenant"
-	rows, err := s.pool.Query(ctx, `select m.workflow_id, exists (select from rowbell.workflow_version o where o.workflow_id = m.workflow_id and o.tenant_id is distinct from $1)
+	rows, err := s.db.Query(ctx, `select m.workflow_id, exists (select from rowbell.workflow_version o where o.workflow_id = m.workflow_id and o.tenant_id is distinct from $1)
 from (select distinct workflow_id from rowbell.workflow_version where tenant_id = $1) m`, tenantID)
 	if err != nil {
 		return nil, nil, sourceError(what, err)
@@ -80,7 +80,7 @@ func (s *Source) DeleteWorkflows(ctx context.Context, tenantID string) (n int64,
 		var some int64
 		var versions bool
 		var lsn string
-		err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, `set local lock_timeout = '2s'`); err != nil {
 				return err
 			}
@@ -125,7 +125,7 @@ func (s *Source) EraseTenant(ctx context.Context, t Tenant) (Erased, error) {
 		name := pgx.Identifier{"rowbell", table}.Sanitize()
 		for {
 			var n int64
-			err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+			err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 				if _, err := tx.Exec(ctx, `set local lock_timeout = '2s'`); err != nil {
 					return err
 				}
@@ -147,7 +147,7 @@ func (s *Source) EraseTenant(ctx context.Context, t Tenant) (Erased, error) {
 			}
 		}
 		var left int64
-		if err := s.pool.QueryRow(ctx, `select count(*) from `+name+` t where `+where, args...).Scan(&left); err != nil {
+		if err := s.db.QueryRow(ctx, `select count(*) from `+name+` t where `+where, args...).Scan(&left); err != nil {
 			return sourceError("look whether anything is left in rowbell."+table, err)
 		}
 		e.table(table).Left += left
@@ -196,7 +196,7 @@ func (s *Source) EraseRow(ctx context.Context, eventIDs []string) (Erased, error
 // emptyAudit changes the object's id in some rows of audit_log.
 func (s *Source) emptyAudit(ctx context.Context, e *Erased, to, where string, args ...any) error {
 	const what = "erase from rowbell.audit_log"
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `select set_config('lock_timeout', '2s', true), rowbell.begin_erasing()`); err != nil {
 			return err
 		}
@@ -209,7 +209,7 @@ func (s *Source) emptyAudit(ctx context.Context, e *Erased, to, where string, ar
 	}
 	var left int64
 	n := strings.Count(where, "$2") // a token is only in what it becomes
-	if err := s.pool.QueryRow(ctx, `select count(*) from rowbell.audit_log t where `+where, args[:min(len(args), 1+min(n, 1))]...).Scan(&left); err != nil {
+	if err := s.db.QueryRow(ctx, `select count(*) from rowbell.audit_log t where `+where, args[:min(len(args), 1+min(n, 1))]...).Scan(&left); err != nil {
 		return sourceError(what, err)
 	}
 	e.table("audit_log").Left += left
@@ -224,7 +224,7 @@ func (s *Source) NamesPerson(ctx context.Context, ids []string, tenantID *string
 	for i, id := range ids {
 		owners[i] = "user:" + id
 	}
-	rows, err := s.pool.Query(ctx, `select d.id from rowbell.workflow_definition d
+	rows, err := s.db.Query(ctx, `select d.id from rowbell.workflow_definition d
 where ($2::text is null or coalesce(d.tenant_id, '') in ('', $2)) and (
 	exists (select from rowbell.workflow_recipient r where r.workflow_id = d.id and r.recipient_type = 'user' and r.recipient_id = any ($1))
 	or d.settings -> 'owners' ?| $3) order by d.id collate "C" limit 100`, ids, tenantID, owners)

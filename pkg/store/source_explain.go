@@ -17,7 +17,7 @@ import (
 // captured now. Returns ErrNotFound if it isn't captured.
 func (s *Source) TableNamed(ctx context.Context, name string) (workflow.Table, error) {
 	what := "look up table " + name
-	rows, err := s.pool.Query(ctx, `select `+tableColumns+` from (
+	rows, err := s.db.Query(ctx, `select `+tableColumns+` from (
 	select distinct on (schema_name, table_name) * from rowbell.captured_table order by schema_name, table_name, version desc
 ) t where not released and (label = $1 or schema_name || '.' || table_name = $1) order by label <> $1 limit 1`, name)
 	if err != nil {
@@ -44,7 +44,7 @@ type VersionAt struct {
 // there are others.
 func (s *Source) VersionsOn(ctx context.Context, label, tenant string, limit int) (list []VersionAt, more bool, err error) {
 	what := "read the workflows on " + label
-	rows, err := s.pool.Query(ctx, `with on_table as (
+	rows, err := s.db.Query(ctx, `with on_table as (
 	select workflow_id, row_number() over (order by bool_or(tenant_id is null or tenant_id = $2) desc, workflow_id) as n
 	from rowbell.workflow_version
 	where exists (select from jsonb_array_elements(case jsonb_typeof(document -> 'triggers') when 'array' then document -> 'triggers' else '[]' end) t
@@ -73,7 +73,7 @@ where workflow_id in (select workflow_id from on_table where n <= $3) order by w
 // Returns ErrNotFound if there is none.
 func (s *Source) LatestVersion(ctx context.Context, workflowID string, number int32) (workflow.Version, error) {
 	what := "read workflow " + workflowID
-	rows, err := s.pool.Query(ctx, `select `+versionColumns+` from rowbell.workflow_version
+	rows, err := s.db.Query(ctx, `select `+versionColumns+` from rowbell.workflow_version
 where workflow_id = $1 and ($2 = 0 or version = $2) order by version desc limit 1`, workflowID, number)
 	if err != nil {
 		return workflow.Version{}, sourceError(what, err)
@@ -117,7 +117,7 @@ func (s *Source) RowText(ctx context.Context, t *workflow.Table, columns []strin
 	}
 	q.WriteString(" limit 1")
 	var row [][]byte
-	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, s.db, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		// As the replication connection has it: these are the texts that it would bring.
 		if _, err := tx.Exec(ctx, `select set_config(name, value, true) from (values ('statement_timeout', '5s'), ('lock_timeout', '2s'),
 	('datestyle', 'ISO, YMD'), ('intervalstyle', 'postgres'), ('timezone', 'UTC'), ('extra_float_digits', '1'), ('bytea_output', 'hex')) v (name, value)`); err != nil {

@@ -23,7 +23,7 @@ type FunctionUse struct {
 // can't be called.
 func (s *Source) FunctionUses(ctx context.Context, limit int) ([]FunctionUse, error) {
 	const what = "look at the functions that workflows call"
-	rows, err := s.pool.Query(ctx, `select workflow_id, tenant_id, name, coalesce(function, ''), coalesce(quote_ident(n.nspname), ''), p.oid is not null,
+	rows, err := s.db.Query(ctx, `select workflow_id, tenant_id, name, coalesce(function, ''), coalesce(quote_ident(n.nspname), ''), p.oid is not null,
 	coalesce(has_function_privilege(p.oid, 'execute'), false), coalesce(has_schema_privilege(n.oid, 'usage'), false)
 from (
 	select distinct d.id as workflow_id, coalesce(d.tenant_id, '') as tenant_id, a -> 'action_config' ->> 'function' as name

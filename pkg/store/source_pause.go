@@ -27,7 +27,7 @@ func scanPause(row pgx.CollectableRow) (workflow.Pause, error) {
 // Pauses are those that hold, at most limit, the oldest first.
 func (s *Source) Pauses(ctx context.Context, limit int) ([]workflow.Pause, error) {
 	const what = "read what is paused"
-	rows, err := s.pool.Query(ctx, `select `+pauseColumns+` from rowbell.pause where until is null or until > clock_timestamp() order by created_at, id limit $1`, limit)
+	rows, err := s.db.Query(ctx, `select `+pauseColumns+` from rowbell.pause where until is null or until > clock_timestamp() order by created_at, id limit $1`, limit)
 	if err != nil {
 		return nil, sourceError(what, err)
 	}
@@ -43,7 +43,7 @@ func (s *Source) Pauses(ctx context.Context, limit int) ([]workflow.Pause, error
 func (s *Source) Pause(ctx context.Context, p workflow.Pause, long time.Duration, actor string) (workflow.Pause, error) {
 	const what = "write rowbell.pause"
 	var written workflow.Pause
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		if err := actAs(ctx, tx, actor); err != nil {
 			return err
 		}
@@ -100,7 +100,7 @@ values (nullif($1, ''), $2, 'pause', $3, $4)`, p.TenantID, action, p.ID, detail)
 func (s *Source) Resume(ctx context.Context, actor string, choose func(workflow.Pause) bool) ([]workflow.Pause, error) {
 	const what = "end pauses in rowbell.pause"
 	var ended []workflow.Pause
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		if err := actAs(ctx, tx, actor); err != nil {
 			return err
 		}
@@ -139,7 +139,7 @@ func (s *Source) Resume(ctx context.Context, actor string, choose func(workflow.
 // OwnsWorkflows says whether a tenant has any workflow.
 func (s *Source) OwnsWorkflows(ctx context.Context, tenantID string) (bool, error) {
 	var is bool
-	err := s.pool.QueryRow(ctx, `select exists (select from rowbell.workflow_definition where tenant_id = $1)`, tenantID).Scan(&is)
+	err := s.db.QueryRow(ctx, `select exists (select from rowbell.workflow_definition where tenant_id = $1)`, tenantID).Scan(&is)
 	if err != nil {
 		return false, sourceError("look for workflows of tenant "+tenantID, err)
 	}

@@ -12,7 +12,7 @@ import (
 // holds the slot last said of each, ordered by id.
 func (s *Source) Health(ctx context.Context) ([]workflow.Health, error) {
 	const what = "read rowbell.workflow_health"
-	rows, err := s.pool.Query(ctx, `select h.workflow_id, h.version, coalesce(h.tenant_id, ''), h.verdict, h.message, h.warnings
+	rows, err := s.db.Query(ctx, `select h.workflow_id, h.version, coalesce(h.tenant_id, ''), h.verdict, h.message, h.warnings
 from rowbell.workflow_health h join rowbell.workflow_definition d on d.id = h.workflow_id order by 1`)
 	if err != nil {
 		return nil, sourceError(what, err)
@@ -27,7 +27,7 @@ from rowbell.workflow_health h join rowbell.workflow_definition d on d.id = h.wo
 // SQLMembers counts the database roles that see or edit a tenant's workflows by SQL.
 func (s *Source) SQLMembers(ctx context.Context) (int, error) {
 	var n int
-	if err := s.pool.QueryRow(ctx, `select count(distinct role_name) from rowbell.sql_member`).Scan(&n); err != nil {
+	if err := s.db.QueryRow(ctx, `select count(distinct role_name) from rowbell.sql_member`).Scan(&n); err != nil {
 		return 0, sourceError("count rowbell.sql_member", err)
 	}
 	return n, nil
@@ -36,7 +36,7 @@ func (s *Source) SQLMembers(ctx context.Context) (int, error) {
 // LacksColumns returns which of the columns a table, named as SQL names it, does not
 // have. A table that does not exist lacks all.
 func (s *Source) LacksColumns(ctx context.Context, table string, columns []string) ([]string, error) {
-	rows, err := s.pool.Query(ctx, `select c from unnest($2::text[]) c
+	rows, err := s.db.Query(ctx, `select c from unnest($2::text[]) c
 where not exists (select from pg_attribute where attrelid = to_regclass($1) and attname = c and attnum > 0 and not attisdropped)
 order by 1`, table, columns)
 	if err != nil {
@@ -59,7 +59,7 @@ type Platform struct {
 // are configured in ways of their own.
 func (s *Source) Platform(ctx context.Context) (Platform, error) {
 	var p Platform
-	err := s.pool.QueryRow(ctx, `select exists (select from pg_roles where rolname = 'rds_superuser'),
+	err := s.db.QueryRow(ctx, `select exists (select from pg_roles where rolname = 'rds_superuser'),
 	exists (select from pg_roles where rolname = 'azure_pg_admin'),
 	exists (select from pg_roles where rolname = 'cloudsqlsuperuser'),
 	coalesce(pg_has_role(current_user, (select oid from pg_roles where rolname = 'rds_replication'), 'member'), false)`).

@@ -56,7 +56,7 @@ func (s *Source) SearchWorkflows(ctx context.Context, f WorkflowSearch) (Page[Li
 	if err != nil {
 		return page, err
 	}
-	rows, err := s.pool.Query(ctx, sql, args...)
+	rows, err := s.db.Query(ctx, sql, args...)
 	if err != nil {
 		return page, sourceError(what, err)
 	}
@@ -71,7 +71,7 @@ func (s *Source) SearchWorkflows(ctx context.Context, f WorkflowSearch) (Page[Li
 	next := workflowPlace{ID: last.ID}
 	if f.Updated {
 		next.At = last.UpdatedAt.UnixMicro()
-	} else if err := s.pool.QueryRow(ctx, `select lower($1::text)`, last.Name).Scan(&next.Name); err != nil { // as the index has it
+	} else if err := s.db.QueryRow(ctx, `select lower($1::text)`, last.Name).Scan(&next.Name); err != nil { // as the index has it
 		return page, sourceError(what, err)
 	}
 	text, _ := json.Marshal(next) // never fails

@@ -29,7 +29,7 @@ const templateColumns = `coalesce(tenant_id, ''), name, locale, source, descript
 // operators'. name "" is every name.
 func (s *Source) Templates(ctx context.Context, tenant *string, name string) ([]Template, error) {
 	const what = "read templates"
-	rows, err := s.pool.Query(ctx, `select `+templateColumns+` from rowbell.template
+	rows, err := s.db.Query(ctx, `select `+templateColumns+` from rowbell.template
 where ($1::text is null or coalesce(tenant_id, '') = $1) and ($2 = '' or name = $2)
 order by coalesce(tenant_id, '') collate "C", name collate "C", locale collate "C"`, tenant, name)
 	if err != nil {
@@ -46,7 +46,7 @@ order by coalesce(tenant_id, '') collate "C", name collate "C", locale collate "
 // operators' where it has none of that name; name → locale → source.
 func (s *Source) TemplatesFor(ctx context.Context, tenantID string) (map[string]map[string]string, error) {
 	const what = "read templates"
-	rows, err := s.pool.Query(ctx, `select `+templateColumns+` from rowbell.template t
+	rows, err := s.db.Query(ctx, `select `+templateColumns+` from rowbell.template t
 where coalesce(tenant_id, '') = $1
 	or tenant_id is null and not exists (select from rowbell.template o where o.tenant_id = $1 and o.name = t.name)`, tenantID)
 	if err != nil {
@@ -70,7 +70,7 @@ where coalesce(tenant_id, '') = $1
 // themselves or through others.
 func (s *Source) RenderedBy(ctx context.Context, tenantID, name string) ([]string, error) {
 	what := "look who renders template " + name
-	rows, err := s.pool.Query(ctx, `select r.workflow_id from rowbell.workflows_rendering($1, nullif($2, '')) r
+	rows, err := s.db.Query(ctx, `select r.workflow_id from rowbell.workflows_rendering($1, nullif($2, '')) r
 where $2 <> '' or not exists (select from rowbell.template t where t.tenant_id = r.tenant_id and t.name = $1)`, name, tenantID)
 	if err != nil {
 		return nil, sourceError(what, err)
@@ -132,7 +132,7 @@ where coalesce(tenant_id, '') = $1 and name = $2 and ($3::text is null or lower(
 
 // editTemplate does f in a transaction. A trigger notes what it changes.
 func (s *Source) editTemplate(ctx context.Context, action string, t Template, actor string, f func(tx pgx.Tx) error) error {
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `set local lock_timeout = '2s'`); err != nil {
 			return err
 		}

@@ -42,7 +42,7 @@ const withHealth = ` left join rowbell.workflow_health h on h.workflow_id = d.id
 // Workflows lists definitions by tenant and id, operators' first.
 func (s *Source) Workflows(ctx context.Context, f WorkflowFilter) ([]ListedWorkflow, error) {
 	const what = "list workflows"
-	rows, err := s.pool.Query(ctx, `select `+listedColumns+` from rowbell.workflow_definition d`+withHealth+`
+	rows, err := s.db.Query(ctx, `select `+listedColumns+` from rowbell.workflow_definition d`+withHealth+`
 where ($1::text is null or coalesce(d.tenant_id, '') = $1) and ($2 = '' or d.status = $2)
 order by coalesce(d.tenant_id, '') collate "C", d.id collate "C"`, f.Tenant, f.Status)
 	if err != nil {
@@ -81,7 +81,7 @@ func scanDefinition(row pgx.CollectableRow) (Definition, error) {
 // Definition reads one workflow. Returns ErrNotFound, which says whether it was deleted.
 func (s *Source) Definition(ctx context.Context, id string) (Definition, error) {
 	what := "read workflow " + id
-	rows, err := s.pool.Query(ctx, definitionQuery+` where d.id = $1`, id)
+	rows, err := s.db.Query(ctx, definitionQuery+` where d.id = $1`, id)
 	if err != nil {
 		return Definition{}, sourceError(what, err)
 	}
@@ -98,7 +98,7 @@ func (s *Source) Definition(ctx context.Context, id string) (Definition, error) 
 // Definitions reads all workflows that the filter chooses, with documents and drafts.
 func (s *Source) Definitions(ctx context.Context, f WorkflowFilter) ([]Definition, error) {
 	const what = "read workflows"
-	rows, err := s.pool.Query(ctx, definitionQuery+`
+	rows, err := s.db.Query(ctx, definitionQuery+`
 where ($1::text is null or coalesce(d.tenant_id, '') = $1) and ($2 = '' or d.status = $2)
 order by coalesce(d.tenant_id, '') collate "C", d.id collate "C"`, f.Tenant, f.Status)
 	if err != nil {
@@ -114,7 +114,7 @@ order by coalesce(d.tenant_id, '') collate "C", d.id collate "C"`, f.Tenant, f.S
 // noWorkflow is the error for an id that has no definition.
 func (s *Source) noWorkflow(ctx context.Context, id string) error {
 	var last int32
-	err := s.pool.QueryRow(ctx, `select coalesce(max(version), 0) from rowbell.workflow_version where workflow_id = $1`, id).Scan(&last)
+	err := s.db.QueryRow(ctx, `select coalesce(max(version), 0) from rowbell.workflow_version where workflow_id = $1`, id).Scan(&last)
 	if err != nil {
 		return sourceError("look for versions of workflow "+id, err)
 	}
@@ -136,7 +136,7 @@ type VersionInfo struct {
 // there never was one.
 func (s *Source) History(ctx context.Context, id string) ([]VersionInfo, error) {
 	what := "read the versions of workflow " + id
-	rows, err := s.pool.Query(ctx, `select `+versionColumns+`, db_user, created_by, created_at
+	rows, err := s.db.Query(ctx, `select `+versionColumns+`, db_user, created_by, created_at
 from rowbell.workflow_version where workflow_id = $1 order by version desc`, id)
 	if err != nil {
 		return nil, sourceError(what, err)
@@ -180,7 +180,7 @@ type edited struct {
 // edit does f in a transaction that holds the workflow. What f changes is one version.
 func (s *Source) edit(ctx context.Context, e Edit, f func(tx pgx.Tx, tenantID string) error) (version int32, err error) {
 	what := fmt.Sprintf("%s of workflow %s", e.Action, e.WorkflowID)
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `set local lock_timeout = '2s'`); err != nil {
 			return err
 		}
@@ -320,7 +320,7 @@ func object(raw json.RawMessage) json.RawMessage {
 // CapturedTables reads what is captured now, by label.
 func (s *Source) CapturedTables(ctx context.Context) ([]workflow.Table, error) {
 	const what = "read captured tables"
-	rows, err := s.pool.Query(ctx, `select `+tableColumns+` from (
+	rows, err := s.db.Query(ctx, `select `+tableColumns+` from (
 	select distinct on (schema_name, table_name) * from rowbell.captured_table order by schema_name, table_name, version desc
 ) t where not released order by label`)
 	if err != nil {
@@ -337,7 +337,7 @@ func (s *Source) CapturedTables(ctx context.Context) ([]workflow.Table, error) {
 // column that would be their tenant column where they have it.
 func (s *Source) TableLabels(ctx context.Context) (labels []string, tenantColumn string, err error) {
 	const what = "list tables"
-	rows, err := s.pool.Query(ctx, `select n.nspname::text, c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+	rows, err := s.db.Query(ctx, `select n.nspname::text, c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p') and n.nspname not in ('rowbell', 'pg_catalog', 'information_schema') and n.nspname not like 'pg\_t%' order by 1, 2`)
 	if err != nil {
 		return nil, "", sourceError(what, err)
@@ -348,7 +348,7 @@ where c.relkind in ('r', 'p') and n.nspname not in ('rowbell', 'pg_catalog', 'in
 		return change.TableLabel(schema, name), err
 	})
 	if err == nil {
-		err = s.pool.QueryRow(ctx, `select tenant_column from rowbell.setting`).Scan(&tenantColumn)
+		err = s.db.QueryRow(ctx, `select tenant_column from rowbell.setting`).Scan(&tenantColumn)
 	}
 	if err != nil {
 		return nil, "", sourceError(what, err)

@@ -20,11 +20,13 @@ import (
 // State works on log, queue and checkpoint. Its methods may be called from any
 // goroutine; a Recorder that it gives belongs to one.
 type State struct {
-	pool *pgxpool.Pool
+	db     database
+	pool   *pgxpool.Pool // for what needs a connection to itself: acquire
+	tenant *Tenant       // nil = all
 }
 
 // OpenState works through pool, which the caller closes.
-func OpenState(pool *pgxpool.Pool) *State { return &State{pool: pool} }
+func OpenState(pool *pgxpool.Pool) *State { return &State{db: pool, pool: pool} }
 
 // Installation says which source a state belongs to.
 type Installation struct {
@@ -37,7 +39,7 @@ type Installation struct {
 // has never belonged to one.
 func (s *State) Installation(ctx context.Context) (Installation, error) {
 	var i Installation
-	err := s.pool.QueryRow(ctx, `select instance, system_id, database_oid from rowbell.installation`).
+	err := s.db.QueryRow(ctx, `select instance, system_id, database_oid from rowbell.installation`).
 		Scan(&i.Instance, &i.SystemID, &i.DatabaseOID)
 	if err != nil {
 		return i, stateError("read which installation the state belongs to", err)
@@ -47,7 +49,7 @@ func (s *State) Installation(ctx context.Context) (Installation, error) {
 
 // SetInstallation makes this state belong to i, whatever it belonged to.
 func (s *State) SetInstallation(ctx context.Context, i Installation) error {
-	_, err := s.pool.Exec(ctx, `insert into rowbell.installation (instance, system_id, database_oid) values ($1, $2, $3)
+	_, err := s.db.Exec(ctx, `insert into rowbell.installation (instance, system_id, database_oid) values ($1, $2, $3)
 on conflict (one) do update set instance = excluded.instance, system_id = excluded.system_id,
 	database_oid = excluded.database_oid, adopted_at = clock_timestamp()`, i.Instance, i.SystemID, i.DatabaseOID)
 	if err != nil {
@@ -71,7 +73,7 @@ type First struct {
 // nothing, if the slot has a checkpoint.
 func (s *State) Begin(ctx context.Context, f First) error {
 	what := fmt.Sprintf("write the first checkpoint of slot %s", f.Slot)
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		c := f.Checkpoint
 		_, err := tx.Exec(ctx, `insert into rowbell.checkpoint
 	(slot, epoch, stream, commit_lsn, seq, end_lsn, confirm_lsn, xid_floor, timeline, system_id, snapshot)
@@ -130,7 +132,7 @@ func (s *State) Acquire(ctx context.Context, slot, holder string, lease time.Dur
 	h := Held{Slot: slot}
 	what := "take the checkpoint of slot " + slot
 	// READ COMMITTED: what is read after the epoch has moved on can't change any more.
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		c := &h.Checkpoint
 		var commit, end, confirm, floor string
 		err := tx.QueryRow(ctx, `with c as (
@@ -240,7 +242,7 @@ func (s *State) Renew(ctx context.Context, slot string, epoch int64, lease time.
 
 // fenced runs an update that must find its one row.
 func (s *State) fenced(ctx context.Context, what, sql string, args ...any) error {
-	tag, err := s.pool.Exec(ctx, sql, args...)
+	tag, err := s.db.Exec(ctx, sql, args...)
 	if err != nil {
 		return stateError(what, err)
 	}
@@ -253,7 +255,7 @@ func (s *State) fenced(ctx context.Context, what, sql string, args ...any) error
 // Holder says who holds the slot and for how long its lease has been over by the state
 // server's clock: negative while it runs. Returns ErrNotFound if nobody ever held it.
 func (s *State) Holder(ctx context.Context, slot string) (holder string, epoch int64, expiredFor time.Duration, err error) {
-	err = s.pool.QueryRow(ctx, `select holder, epoch, clock_timestamp() - leader_until from rowbell.holder where slot = $1`, slot).
+	err = s.db.QueryRow(ctx, `select holder, epoch, clock_timestamp() - leader_until from rowbell.holder where slot = $1`, slot).
 		Scan(&holder, &epoch, &expiredFor)
 	if err != nil {
 		return "", 0, 0, stateError("read who holds slot "+slot, err)
@@ -274,7 +276,7 @@ type Gap struct {
 func (s *State) Gap(ctx context.Context, slot string, from, to change.LSN, reason string) error {
 	what := fmt.Sprintf("record the gap from %s to %s of slot %s", from, to, slot)
 	var n int
-	err := s.pool.QueryRow(ctx, `with c as (select stream from rowbell.checkpoint where slot = $1), g as (
+	err := s.db.QueryRow(ctx, `with c as (select stream from rowbell.checkpoint where slot = $1), g as (
 	insert into rowbell.stream_gap (slot, stream, from_lsn, to_lsn, reason)
 	select $1, stream, $2::text::pg_lsn, $3::text::pg_lsn, $4 from c
 	on conflict (slot, stream, from_lsn) where closed_at is null do nothing
@@ -290,7 +292,7 @@ func (s *State) Gap(ctx context.Context, slot string, from, to change.LSN, reaso
 
 // OpenGaps are the slot's gaps that no resync has closed, in the order they were found.
 func (s *State) OpenGaps(ctx context.Context, slot string) ([]Gap, error) {
-	rows, err := s.pool.Query(ctx, `select stream, from_lsn::text, to_lsn::text, reason, found_at from rowbell.stream_gap
+	rows, err := s.db.Query(ctx, `select stream, from_lsn::text, to_lsn::text, reason, found_at from rowbell.stream_gap
 where slot = $1 and closed_at is null order by id`, slot)
 	if err != nil {
 		return nil, stateError("read the gaps of slot "+slot, err)
@@ -317,7 +319,7 @@ where slot = $1 and closed_at is null order by id`, slot)
 // was committed. Surrogates in f start at NextSurrogate. Returns ErrNotFound before Begin.
 func (s *State) Resync(ctx context.Context, f First) (workflow.Checkpoint, error) {
 	c := f.Checkpoint
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		// On another server, or one that was set back, LSNs can't be compared.
 		_, err := tx.Exec(ctx, `with k as (
 	select stream, confirm_lsn from rowbell.checkpoint where slot = $1 for update
@@ -365,7 +367,7 @@ where status = 'open' and stream < $1`, c.Position.Stream)
 // nobody records: for Begin and Resync. A worker gets it with Acquire.
 func (s *State) NextSurrogate(ctx context.Context) (int32, error) {
 	var next int32
-	err := s.pool.QueryRow(ctx, `select coalesce(max(ref), 0) + 1 from rowbell.surrogate`).Scan(&next)
+	err := s.db.QueryRow(ctx, `select coalesce(max(ref), 0) + 1 from rowbell.surrogate`).Scan(&next)
 	if err != nil {
 		return 0, stateError("read the next surrogate", err)
 	}

@@ -18,7 +18,7 @@ func (s *State) RaiseAlerts(ctx context.Context, list []workflow.Alert, through 
 	if len(list) == 0 {
 		return 0, nil
 	}
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		n, err = raise(ctx, tx, list, through)
 		return err
 	})
@@ -109,7 +109,7 @@ union select execution_id, kind from rowbell.delivery_ended where execution_id =
 // there is a window without any. word writes it. Any process may call it at any time; while
 // another one is at it nothing is done. It returns how many alerts it noted.
 func (s *State) SweepFailures(ctx context.Context, window time.Duration, word func(Failures) workflow.Alert) (n int, err error) {
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		n = 0
 		var mine bool
 		if err := tx.QueryRow(ctx, `select pg_try_advisory_xact_lock($1)`, sweepLock).Scan(&mine); err != nil || !mine {
@@ -215,7 +215,7 @@ type StoredAlert struct {
 // ClaimAlerts leases alerts that are due, at most limit of them, for so long.
 func (s *State) ClaimAlerts(ctx context.Context, limit int, lease time.Duration) ([]StoredAlert, error) {
 	const what = "claim what owners are to be told"
-	rows, err := s.pool.Query(ctx, `with pick as materialized (
+	rows, err := s.db.Query(ctx, `with pick as materialized (
 	select key from rowbell.alert where next_at <= clock_timestamp() order by next_at limit $1 for update skip locked
 )
 update rowbell.alert a set next_at = clock_timestamp() + $2::interval, attempts = (attempts + 1)::int2 from pick p where a.key = p.key
@@ -239,7 +239,7 @@ func (s *State) EndAlert(ctx context.Context, key string, told []string, why str
 	if told == nil {
 		told = []string{}
 	}
-	_, err := s.pool.Exec(ctx, `update rowbell.alert set told = $2, error = nullif($3, ''), told_at = case when $3 = '' then clock_timestamp() end,
+	_, err := s.db.Exec(ctx, `update rowbell.alert set told = $2, error = nullif($3, ''), told_at = case when $3 = '' then clock_timestamp() end,
 	next_at = case when $4::interval > '0' then clock_timestamp() + $4::interval end
 where key = $1`, key, told, storable(why), retryIn)
 	if err != nil {
@@ -259,7 +259,7 @@ type Ownership struct {
 // Ownership reads it of a workflow. Returns ErrNotFound if it has no definition any more.
 func (s *Source) Ownership(ctx context.Context, workflowID string) (Ownership, error) {
 	var o Ownership
-	err := s.pool.QueryRow(ctx, `select coalesce(d.tenant_id, ''), d.name, d.settings,
+	err := s.db.QueryRow(ctx, `select coalesce(d.tenant_id, ''), d.name, d.settings,
 	case when d.created_by is distinct from v.db_user then coalesce(d.created_by, '') else '' end
 from rowbell.workflow_definition d
 left join lateral (select db_user from rowbell.workflow_version where workflow_id = d.id order by version limit 1) v on true
@@ -281,7 +281,7 @@ type BrokenWorkflow struct {
 // their present version, at most limit, the latest first.
 func (s *Source) BrokenWorkflows(ctx context.Context, limit int) ([]BrokenWorkflow, error) {
 	const what = "read which workflows are broken"
-	rows, err := s.pool.Query(ctx, `select h.workflow_id, h.version, coalesce(h.tenant_id, ''), h.message, d.name, h.updated_at
+	rows, err := s.db.Query(ctx, `select h.workflow_id, h.version, coalesce(h.tenant_id, ''), h.message, d.name, h.updated_at
 from rowbell.workflow_health h join rowbell.workflow_definition d on d.id = h.workflow_id and d.version = h.version and d.status = 'active'
 where h.verdict = 'broken' order by h.updated_at desc limit $1`, limit)
 	if err != nil {

@@ -50,7 +50,7 @@ func (c *callConn) close(ctx context.Context) error {
 
 func (c *callConn) open(ctx context.Context, s *State) (*pgx.Conn, error) {
 	if c.conn == nil || c.conn.IsClosed() {
-		pooled, err := s.pool.Acquire(ctx)
+		pooled, err := s.acquire(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -63,7 +63,7 @@ func (s *State) FailureCauses(ctx context.Context, f CauseFilter) (Causes, error
 			versions, failed, mostCounted+1)
 	}
 	limit := listLimit(f.Limit)
-	rows, err := s.pool.Query(ctx, fmt.Sprintf(`with f as materialized (%s), g as (
+	rows, err := s.db.Query(ctx, fmt.Sprintf(`with f as materialized (%s), g as (
 	select v.id, v.name, v.tenant_id, coalesce(regexp_replace(f.error, '[0-9]+', '#', 'g'), 'unknown') as cause, f.id as execution_id, f.error, f.committed_at
 	from f join rowbell.surrogate v on v.ref = f.version_ref
 )

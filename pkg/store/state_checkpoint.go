@@ -13,7 +13,7 @@ import (
 func (s *State) Checkpoint(ctx context.Context, slot string) (workflow.Checkpoint, error) {
 	var c workflow.Checkpoint
 	var commit, end, confirm, floor string
-	err := s.pool.QueryRow(ctx, `select stream, commit_lsn::text, seq, end_lsn::text, confirm_lsn::text, xid_floor::text
+	err := s.db.QueryRow(ctx, `select stream, commit_lsn::text, seq, end_lsn::text, confirm_lsn::text, xid_floor::text
 from rowbell.checkpoint where slot = $1`, slot).Scan(&c.Position.Stream, &commit, &c.Position.Seq, &end, &confirm, &floor)
 	if err == nil {
 		err = scanLSNs(commit, &c.Position.CommitLSN, end, &c.EndLSN, confirm, &c.ConfirmLSN)
@@ -30,7 +30,7 @@ from rowbell.checkpoint where slot = $1`, slot).Scan(&c.Position.Stream, &commit
 // Release gives the lease back, so that a waiting worker need not wait for its end. A
 // lease that another worker has taken is left alone.
 func (s *State) Release(ctx context.Context, slot string, epoch int64) error {
-	_, err := s.pool.Exec(ctx, `update rowbell.holder set leader_until = clock_timestamp() where slot = $1 and epoch = $2`, slot, epoch)
+	_, err := s.db.Exec(ctx, `update rowbell.holder set leader_until = clock_timestamp() where slot = $1 and epoch = $2`, slot, epoch)
 	if err != nil {
 		return stateError("give back the lease on slot "+slot, err)
 	}
@@ -40,7 +40,7 @@ func (s *State) Release(ctx context.Context, slot string, epoch int64) error {
 // AdoptInstallation makes this state belong to i. With discardPending, deliveries that
 // were not finished are cancelled, and so are their executions.
 func (s *State) AdoptInstallation(ctx context.Context, i Installation, discardPending bool) error {
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `update rowbell.installation set instance = $1, system_id = $2, database_oid = $3, adopted_at = clock_timestamp()`,
 			i.Instance, i.SystemID, i.DatabaseOID); err != nil {
 			return err
@@ -83,7 +83,7 @@ from o`, reason)
 // OtherSlot names a slot other than this one that has a checkpoint; "" if there is none.
 func (s *State) OtherSlot(ctx context.Context, slot string) (string, error) {
 	var other string
-	err := s.pool.QueryRow(ctx, `select coalesce(min(slot), '') from rowbell.checkpoint where slot <> $1`, slot).Scan(&other)
+	err := s.db.QueryRow(ctx, `select coalesce(min(slot), '') from rowbell.checkpoint where slot <> $1`, slot).Scan(&other)
 	if err != nil {
 		return "", stateError("read which slots have a checkpoint", err)
 	}

@@ -73,7 +73,7 @@ func (s *State) SearchDeliveries(ctx context.Context, f DeliverySearch) (Page[Li
 // shown, if there are as many.
 func (s *State) deliveriesOf(ctx context.Context, executionID string, committedAt time.Time) ([]ShownDelivery, error) {
 	list := []ShownDelivery{}
-	rows, err := s.pool.Query(ctx, `select `+deliveryColumns+`, coalesce(d.response, ''), d.address::text, d.duration_ms
+	rows, err := s.db.Query(ctx, `select `+deliveryColumns+`, coalesce(d.response, ''), d.address::text, d.duration_ms
 from `+deliveriesSQL+` d `+deliveryJoins+` where d.execution_id = $1 and d.committed_at = $2 order by d.action, d.recipient limit $3`, executionID, committedAt, mostShown+1)
 	if err != nil {
 		return list, err
@@ -94,7 +94,7 @@ from `+deliveriesSQL+` d `+deliveryJoins+` where d.execution_id = $1 and d.commi
 	if err != nil {
 		return list, err
 	}
-	rows, err = s.pool.Query(ctx, `select action, recipient, attempt, started_at, duration_ms::int8 * 1000000, coalesce(code, 0)::int4, coalesce(error, ''), coalesce(response, '')
+	rows, err = s.db.Query(ctx, `select action, recipient, attempt, started_at, duration_ms::int8 * 1000000, coalesce(code, 0)::int4, coalesce(error, ''), coalesce(response, '')
 from rowbell.attempt where execution_id = $1 and committed_at = $2 order by action, recipient, attempt`, executionID, committedAt)
 	if err != nil {
 		return list, err

@@ -62,7 +62,7 @@ func (s *State) NoteAttempts(ctx context.Context, list []workflow.Attempts, b wo
 		lanes[i], tenants[i], kinds[i], names[i] = a.Lane, a.TenantID, a.Kind, storable(a.Destination)
 	}
 	barred := make([]workflow.Barred, 0, len(list))
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `insert into rowbell.destination (lane, tenant_id, kind, destination)
 select lane, nullif(tenant_id, ''), kind, name from unnest($1::int8[], $2::text[], $3::text[], $4::text[]) n (lane, tenant_id, kind, name)
 where not exists (select from rowbell.destination d where d.lane = n.lane)
@@ -147,7 +147,7 @@ const proberGone = `(d.probe_until <= clock_timestamp()
 // of them.
 func (s *State) Barred(ctx context.Context, limit int) ([]workflow.Barred, error) {
 	const what = "read which destinations take nothing"
-	rows, err := s.pool.Query(ctx, `select coalesce(case state when 'open' then probe_at <= clock_timestamp() when 'half_open' then `+proberGone+` end, false),
+	rows, err := s.db.Query(ctx, `select coalesce(case state when 'open' then probe_at <= clock_timestamp() when 'half_open' then `+proberGone+` end, false),
 	`+destinationColumns+` from rowbell.destination d where state <> 'closed' limit $1`, limit)
 	if err != nil {
 		return nil, stateError(what, err)
@@ -166,7 +166,7 @@ func (s *State) Barred(ctx context.Context, limit int) ([]workflow.Barred, error
 // Probe takes the right to try one delivery to a destination whose breaker is open and
 // whose time is over, for so long. Only one process has it.
 func (s *State) Probe(ctx context.Context, lane int64, process string, lease time.Duration) (bool, error) {
-	tag, err := s.pool.Exec(ctx, `with me as (
+	tag, err := s.db.Exec(ctx, `with me as (
 	insert into rowbell.executor (process, seen_at) values ($2, clock_timestamp()) on conflict (process) do update set seen_at = excluded.seen_at
 )
 update rowbell.destination d set state = 'half_open', probe_by = $2, probe_until = clock_timestamp() + $3::interval
@@ -188,7 +188,7 @@ func (s *State) TakeTokens(ctx context.Context, list []workflow.TokenRequest) ([
 	}
 	// It goes by the moment up to which all is taken (GCRA, ITU-T I.371), which is a row's
 	// only state: what isn't taken in time is nobody's later.
-	rows, err := s.pool.Query(ctx, `with ask as materialized (
+	rows, err := s.db.Query(ctx, `with ask as materialized (
 	select * from unnest($1::int8[], $2::float8[], $3::int4[]) a (lane, each, most)
 ), held as materialized (
 	select d.lane, d.rate_at, a.each, a.most from rowbell.destination d join ask a on a.lane = d.lane order by d.lane for update of d
@@ -222,7 +222,7 @@ select lane, k, greatest(0, wait) from free`, lanes, each, most)
 // in the last while, sorted.
 func (s *State) Executors(ctx context.Context, process string, while time.Duration) ([]string, error) {
 	const what = "say that this process delivers"
-	rows, err := s.pool.Query(ctx, `with me as (
+	rows, err := s.db.Query(ctx, `with me as (
 	insert into rowbell.executor (process, seen_at) values ($1, clock_timestamp()) on conflict (process) do update set seen_at = excluded.seen_at
 ), gone as (
 	delete from rowbell.executor where seen_at < clock_timestamp() - interval '1 hour' and process <> $1
@@ -241,7 +241,7 @@ select process from rowbell.executor where seen_at > clock_timestamp() - $2::int
 
 // ExecutorLeft says that a process delivers no more.
 func (s *State) ExecutorLeft(ctx context.Context, process string) error {
-	if _, err := s.pool.Exec(ctx, `delete from rowbell.executor where process = $1`, process); err != nil {
+	if _, err := s.db.Exec(ctx, `delete from rowbell.executor where process = $1`, process); err != nil {
 		return stateError("say that this process delivers no more", err)
 	}
 	return nil
@@ -251,7 +251,7 @@ func (s *State) ExecutorLeft(ctx context.Context, process string) error {
 // operators' workflows.
 func (s *State) TenantWeights(ctx context.Context) (map[string]int, error) {
 	const what = "read the tenants' weights"
-	rows, err := s.pool.Query(ctx, `select tenant_id, weight from rowbell.tenant_weight where weight > 1 limit 100000`)
+	rows, err := s.db.Query(ctx, `select tenant_id, weight from rowbell.tenant_weight where weight > 1 limit 100000`)
 	if err != nil {
 		return nil, stateError(what, err)
 	}
@@ -267,7 +267,7 @@ func (s *State) TenantWeights(ctx context.Context) (map[string]int, error) {
 // SetTenantWeight writes how many turns a tenant gets; 1 is what all others have. weight
 // is 1 to 100.
 func (s *State) SetTenantWeight(ctx context.Context, tenantID string, weight int) error {
-	_, err := s.pool.Exec(ctx, `insert into rowbell.tenant_weight (tenant_id, weight) values ($1, $2)
+	_, err := s.db.Exec(ctx, `insert into rowbell.tenant_weight (tenant_id, weight) values ($1, $2)
 on conflict (tenant_id) do update set weight = excluded.weight, updated_at = clock_timestamp()`, tenantID, weight)
 	if err != nil {
 		return stateError("write the weight of tenant "+tenantID, err)
@@ -279,7 +279,7 @@ on conflict (tenant_id) do update set weight = excluded.weight, updated_at = clo
 // yet and whom no process is telling, for so long.
 func (s *State) DisabledUntold(ctx context.Context, while time.Duration, limit int) ([]workflow.Destination, error) {
 	const what = "read which destinations were disabled"
-	rows, err := s.pool.Query(ctx, `with pick as materialized (
+	rows, err := s.db.Query(ctx, `with pick as materialized (
 	select lane as which from rowbell.destination
 	where state <> 'closed' and state = 'disabled' and disabled_by is null and alerted_at is null and (alert_until is null or alert_until <= clock_timestamp())
 	limit $2 for update skip locked
@@ -299,7 +299,7 @@ returning `+destinationColumns, while, limit)
 // DisabledTold says that the owner of a destination knows that it was disabled at this
 // time.
 func (s *State) DisabledTold(ctx context.Context, lane int64, disabledAt time.Time) error {
-	_, err := s.pool.Exec(ctx, `update rowbell.destination set alerted_at = clock_timestamp() where lane = $1 and disabled_at = $2`, lane, disabledAt)
+	_, err := s.db.Exec(ctx, `update rowbell.destination set alerted_at = clock_timestamp() where lane = $1 and disabled_at = $2`, lane, disabledAt)
 	if err != nil {
 		return stateError("note that a disabled destination's owner was told", err)
 	}
@@ -321,7 +321,7 @@ func (s *State) Destinations(ctx context.Context, f DestinationFilter) ([]workfl
 	if f.Limit == 0 {
 		f.Limit = 1000
 	}
-	rows, err := s.pool.Query(ctx, `select `+destinationColumns+` from rowbell.destination
+	rows, err := s.db.Query(ctx, `select `+destinationColumns+` from rowbell.destination
 where ($1::text is null or coalesce(tenant_id, '') = $1) and ($2 = '' or state = $2) and ($3 = '' or kind = $3) and ($4 = '' or destination = $4)
 order by state = 'closed', destination, tenant_id nulls first, lane limit $5`, f.Tenant, string(f.State), f.Kind, f.Name, f.Limit)
 	if err != nil {
@@ -336,7 +336,7 @@ order by state = 'closed', destination, tenant_id nulls first, lane limit $5`, f
 
 // Destination reads one. Returns ErrNotFound if nothing was ever sent there.
 func (s *State) Destination(ctx context.Context, lane int64) (workflow.Destination, error) {
-	rows, err := s.pool.Query(ctx, `select `+destinationColumns+` from rowbell.destination where lane = $1`, lane)
+	rows, err := s.db.Query(ctx, `select `+destinationColumns+` from rowbell.destination where lane = $1`, lane)
 	if err != nil {
 		return workflow.Destination{}, stateError("read a destination", err)
 	}
@@ -353,7 +353,7 @@ func (s *State) Destination(ctx context.Context, lane int64) (workflow.Destinati
 // EnableDestination lets deliveries be tried again, and forgets what failed. Returns
 // ErrNotFound if there is none.
 func (s *State) EnableDestination(ctx context.Context, lane int64) error {
-	tag, err := s.pool.Exec(ctx, `update rowbell.destination set state = 'closed', failures = 0, first_failure_at = null, window_at = null, window_tries = 0, window_failures = 0,
+	tag, err := s.db.Exec(ctx, `update rowbell.destination set state = 'closed', failures = 0, first_failure_at = null, window_at = null, window_tries = 0, window_failures = 0,
 	opens = 0, probe_at = null, probe_until = null, probe_by = null, closed_at = clock_timestamp(),
 	disabled_at = null, disabled_by = null, disabled_reason = null, alert_until = null, alerted_at = null where lane = $1`, lane)
 	if err != nil {
@@ -368,7 +368,7 @@ func (s *State) EnableDestination(ctx context.Context, lane int64) error {
 // DisableDestination lets nothing be tried any more: what waits is cancelled. Its owner is
 // not told, since somebody has meant it. Returns ErrNotFound if there is none.
 func (s *State) DisableDestination(ctx context.Context, lane int64, by, reason string) error {
-	tag, err := s.pool.Exec(ctx, `update rowbell.destination set state = 'disabled', disabled_at = clock_timestamp(), disabled_by = $2, disabled_reason = $3,
+	tag, err := s.db.Exec(ctx, `update rowbell.destination set state = 'disabled', disabled_at = clock_timestamp(), disabled_by = $2, disabled_reason = $3,
 	probe_at = null, probe_until = null, probe_by = null, alert_until = null, alerted_at = null where lane = $1`, lane, by, reason)
 	if err != nil {
 		return stateError("disable a destination", err)
@@ -382,7 +382,7 @@ func (s *State) DisableDestination(ctx context.Context, lane int64, by, reason s
 // WaitingFor counts the deliveries in the queue that go to a destination.
 func (s *State) WaitingFor(ctx context.Context, lane int64) (int64, error) {
 	var n int64
-	if err := s.pool.QueryRow(ctx, `select count(*) from rowbell.queue where lane = $1`, lane).Scan(&n); err != nil {
+	if err := s.db.QueryRow(ctx, `select count(*) from rowbell.queue where lane = $1`, lane).Scan(&n); err != nil {
 		return 0, stateError("count what waits for a destination", err)
 	}
 	return n, nil

@@ -144,7 +144,7 @@ func (s *State) Deliveries(ctx context.Context, f DeliveryFilter) ([]ListedDeliv
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	rows, err := s.pool.Query(ctx, sql, args...)
+	rows, err := s.db.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, stateError(what, err)
 	}
@@ -239,7 +239,7 @@ func (s *State) Delivery(ctx context.Context, id string) (ShownDelivery, error) 
 	if !ok {
 		return d, notDelivery(id)
 	}
-	rows, err := s.pool.Query(ctx, `select `+deliveryColumns+`, coalesce(d.response, ''), d.address::text, d.duration_ms, e.data
+	rows, err := s.db.Query(ctx, `select `+deliveryColumns+`, coalesce(d.response, ''), d.address::text, d.duration_ms, e.data
 from `+deliveriesSQL+` d `+deliveryJoins+` where d.execution_id = $1 and d.action = $2 and d.recipient = $3 limit 1`, executionID, action, recipient)
 	if err != nil {
 		return d, stateError(what, err)
@@ -262,7 +262,7 @@ from `+deliveriesSQL+` d `+deliveryJoins+` where d.execution_id = $1 and d.actio
 	if err != nil {
 		return d, stateError(what, err)
 	}
-	rows, err = s.pool.Query(ctx, `select attempt, started_at, duration_ms::int8 * 1000000, coalesce(code, 0)::int4, coalesce(error, ''), coalesce(response, '')
+	rows, err = s.db.Query(ctx, `select attempt, started_at, duration_ms::int8 * 1000000, coalesce(code, 0)::int4, coalesce(error, ''), coalesce(response, '')
 from rowbell.attempt where execution_id = $1 and action = $2 and recipient = $3 order by attempt`, executionID, action, recipient)
 	if err != nil {
 		return d, stateError(what, err)
@@ -297,7 +297,7 @@ func (s *State) RetryDelivery(ctx context.Context, id string, of func(action int
 		return nil, notDelivery(id)
 	}
 	var back []string
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		r := retry{tx: tx, executionID: executionID, of: of}
 		if err := r.lock(ctx); err != nil {
 			return err

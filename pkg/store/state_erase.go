@@ -642,7 +642,7 @@ type Tenant struct {
 // AppliedOf counts a tenant's workflows whose versions a worker has applied: it has not read
 // yet that they were deleted.
 func (s *State) AppliedOf(ctx context.Context, tenantID string) (n int, err error) {
-	err = s.pool.QueryRow(ctx, `select count(*)::int4 from rowbell.applied a join rowbell.surrogate v on v.ref = a.surrogate where v.tenant_id = $1`, tenantID).Scan(&n)
+	err = s.db.QueryRow(ctx, `select count(*)::int4 from rowbell.applied a join rowbell.surrogate v on v.ref = a.surrogate where v.tenant_id = $1`, tenantID).Scan(&n)
 	if err != nil {
 		return 0, stateError("read which versions of tenant "+tenantID+" apply", err)
 	}
@@ -653,7 +653,7 @@ func (s *State) AppliedOf(ctx context.Context, tenantID string) (n int, err erro
 // of these those that others have had too.
 func (s *State) TenantWorkflows(ctx context.Context, tenantID string) (ids, others []string, err error) {
 	const what = "read the workflows of a tenant"
-	rows, err := s.pool.Query(ctx, `select v.id, bool_or(o.ref is not null) from rowbell.surrogate v
+	rows, err := s.db.Query(ctx, `select v.id, bool_or(o.ref is not null) from rowbell.surrogate v
 left join rowbell.surrogate o on o.id = v.id and o.kind = 'workflow' and o.tenant_id is distinct from v.tenant_id
 where v.kind = 'workflow' and v.tenant_id = $1 group by v.id`, tenantID)
 	if err != nil {
@@ -690,7 +690,7 @@ const mostCounted = 100_000
 func (s *State) CountTenant(ctx context.Context, tenantID string) (TenantCount, error) {
 	var c TenantCount
 	const what = "count what there is of a tenant"
-	err := s.pool.QueryRow(ctx, fmt.Sprintf(`with mine as materialized (select ref from rowbell.surrogate where kind = 'workflow' and tenant_id = $1)
+	err := s.db.QueryRow(ctx, fmt.Sprintf(`with mine as materialized (select ref from rowbell.surrogate where kind = 'workflow' and tenant_id = $1)
 select (select count(*)::int4 from (select 1 from mine join rowbell.execution x on x.version_ref = mine.ref limit %d) l),
 	(select count(*)::int4 from rowbell.queue where version_ref in (select ref from mine)),
 	(select count(*)::int4 from rowbell.destination where tenant_id = $1)`, mostCounted+1), tenantID).Scan(&c.Executions, &c.Pending, &c.Destinations)
@@ -742,7 +742,7 @@ func anyOfTenant(ctx context.Context, conn querier, tenantID string) (bool, erro
 // TenantDestinations counts destinations by tenant; "" counts the operators'.
 func (s *State) TenantDestinations(ctx context.Context) (map[string]int, error) {
 	const what = "count destinations"
-	rows, err := s.pool.Query(ctx, `select coalesce(tenant_id, ''), count(*)::int4 from rowbell.destination group by 1`)
+	rows, err := s.db.Query(ctx, `select coalesce(tenant_id, ''), count(*)::int4 from rowbell.destination group by 1`)
 	if err != nil {
 		return nil, stateError(what, err)
 	}

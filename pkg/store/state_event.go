@@ -70,7 +70,7 @@ func (s *State) SearchEvents(ctx context.Context, f EventFilter) (Page[ListedEve
 	}
 	var args parameters
 	sql, order := f.sql(p, look, limit+1, &args)
-	rows, err := s.pool.Query(ctx, sql, args...)
+	rows, err := s.db.Query(ctx, sql, args...)
 	if err != nil {
 		return page, stateError(what, err)
 	}
@@ -93,7 +93,7 @@ func (s *State) SearchEvents(ctx context.Context, f EventFilter) (Page[ListedEve
 	case look > limit+1:
 		args = nil
 		pre := "with " + p.eventsSQL(look, 1, &args)
-		err := s.pool.QueryRow(ctx, pre+` select (select count(*) from pre), committed_at, event_id from pre order by `+strings.ReplaceAll(order, " desc", "")+` limit 1`, args...).
+		err := s.db.QueryRow(ctx, pre+` select (select count(*) from pre), committed_at, event_id from pre order by `+strings.ReplaceAll(order, " desc", "")+` limit 1`, args...).
 			Scan(&looked, &end.At, &end.ID)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return page, stateError(what, err)
@@ -160,7 +160,7 @@ where %s and %[1]s >= w.id || '-' and %[1]s < w.id || '.' and x.committed_at = w
 	if tenantID != nil {
 		where = tenantIs("v.tenant_id", *tenantID, &args)
 	}
-	rows, err := s.pool.Query(ctx, fmt.Sprintf(`select %s from %s cross join lateral (
+	rows, err := s.db.Query(ctx, fmt.Sprintf(`select %s from %s cross join lateral (
 	select c.* from (%s) c join rowbell.surrogate v on v.ref = c.version_ref where %s order by c.id desc limit %d
 ) c
 join rowbell.surrogate v on v.ref = c.version_ref

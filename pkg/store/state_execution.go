@@ -128,7 +128,7 @@ func (s *State) executionsFor(ctx context.Context, f ExecutionFilter) (Page[List
 	}
 	var args parameters
 	sql := executionsByIDSQL(ids, ats, &args)
-	rows, err := s.pool.Query(ctx, sql, args...)
+	rows, err := s.db.Query(ctx, sql, args...)
 	if err != nil {
 		return page, stateError(what, err)
 	}
@@ -196,7 +196,7 @@ func (s *State) Execution(ctx context.Context, id string, tenantID *string) (Sho
 		return x, notFound("there is no execution %s in the log", id)
 	}
 	x.ListedExecution = page.Items[0]
-	err = s.pool.QueryRow(ctx, `select c.priority, c.result, e.data, e.chain, coalesce(c.storm, '')
+	err = s.db.QueryRow(ctx, `select c.priority, c.result, e.data, e.chain, coalesce(c.storm, '')
 from (
 	select priority, result, null as storm from rowbell.execution where id = $1 and committed_at = $2
 	union all

@@ -36,7 +36,7 @@ func scanRecorded(row pgx.CollectableRow) (*workflow.Event, error) {
 // no longer.
 func (s *State) RecordedEvent(ctx context.Context, id string) (*workflow.Event, error) {
 	what := "read event " + id
-	rows, err := s.pool.Query(ctx, `select `+recordedColumns+` from rowbell.workflow_event where id = $1`, id)
+	rows, err := s.db.Query(ctx, `select `+recordedColumns+` from rowbell.workflow_event where id = $1`, id)
 	if err != nil {
 		return nil, stateError(what, err)
 	}
@@ -50,7 +50,7 @@ func (s *State) RecordedEvent(ctx context.Context, id string) (*workflow.Event, 
 // RowEvents reads the last recorded events of a row, the latest first.
 func (s *State) RowEvents(ctx context.Context, table, key string, limit int) ([]*workflow.Event, error) {
 	what := fmt.Sprintf("read the events of %s %q", table, key)
-	rows, err := s.pool.Query(ctx, `select `+recordedColumns+` from rowbell.workflow_event where table_name = $1 and row_key = $2
+	rows, err := s.db.Query(ctx, `select `+recordedColumns+` from rowbell.workflow_event where table_name = $1 and row_key = $2
 order by stream desc, workflow_event.commit_lsn desc, seq desc, side desc limit $3`, table, key, limit)
 	if err != nil {
 		return nil, stateError(what, err)
@@ -82,7 +82,7 @@ type EventExecution struct {
 // EventExecutions reads the executions of an event, replays too.
 func (s *State) EventExecutions(ctx context.Context, eventID string) ([]EventExecution, error) {
 	what := "read the executions of event " + eventID
-	rows, err := s.pool.Query(ctx, `select l.id, l.workflow_id, l.workflow_version, l.workflow_name, l.status, coalesce(l.error, ''),
+	rows, err := s.db.Query(ctx, `select l.id, l.workflow_id, l.workflow_version, l.workflow_name, l.status, coalesce(l.error, ''),
 	coalesce(d.waiting, 0)::int, coalesce(d.ready, 0)::int, coalesce(d.leased, 0)::int, coalesce(d.gate, false), d.next_at, coalesce(d.error, ''), coalesce(d.storm, '')
 from rowbell.workflow_log l
 left join lateral (
@@ -114,7 +114,7 @@ type AppliedFrom struct {
 // that is known.
 func (s *State) AppliedPositions(ctx context.Context, workflowIDs []string) ([]AppliedFrom, error) {
 	const what = "read from where versions applied"
-	rows, err := s.pool.Query(ctx, `select distinct on (id, version) id, version, stream, commit_lsn::text
+	rows, err := s.db.Query(ctx, `select distinct on (id, version) id, version, stream, commit_lsn::text
 from rowbell.surrogate where kind = 'workflow' and id = any ($1) and commit_lsn is not null
 order by id, version, stream, surrogate.commit_lsn`, workflowIDs)
 	if err != nil {
@@ -139,7 +139,7 @@ order by id, version, stream, surrogate.commit_lsn`, workflowIDs)
 // it is neither.
 func (s *State) BigStatusAt(ctx context.Context, at change.Position) (workflow.BigStatus, error) {
 	const what = "read where the event's transaction stands"
-	rows, err := s.pool.Query(ctx, `select status from rowbell.big_transaction where stream = $1 and commit_lsn = $2::text::pg_lsn`, at.Stream, at.CommitLSN.String())
+	rows, err := s.db.Query(ctx, `select status from rowbell.big_transaction where stream = $1 and commit_lsn = $2::text::pg_lsn`, at.Stream, at.CommitLSN.String())
 	if err != nil {
 		return "", stateError(what, err)
 	}
@@ -156,7 +156,7 @@ func (s *State) BigStatusAt(ctx context.Context, at change.Position) (workflow.B
 // HasFired says whether a workflow with firing mode once_per_row has fired for a row.
 func (s *State) HasFired(ctx context.Context, workflowID, table, key string) (bool, error) {
 	var fired bool
-	err := s.pool.QueryRow(ctx, `select exists (select from rowbell.fired where workflow_id = $1 and table_label = $2 and row_key = $3)`,
+	err := s.db.QueryRow(ctx, `select exists (select from rowbell.fired where workflow_id = $1 and table_label = $2 and row_key = $3)`,
 		workflowID, table, key).Scan(&fired)
 	if err != nil {
 		return false, stateError("read whether workflow "+workflowID+" has fired for the row", err)

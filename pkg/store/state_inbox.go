@@ -39,7 +39,7 @@ const inboxWhere = `n.recipient_id = $1 and ($2::text is null or n.tenant_id = $
 // Inbox reads a page.
 func (s *State) Inbox(ctx context.Context, q InboxQuery) ([]InboxEntry, error) {
 	const what = "read an inbox"
-	rows, err := s.pool.Query(ctx, `select n.id, coalesce(n.tenant_id, ''), n.title, n.body, coalesce(n.link, ''), n.created_at, n.seen_at, n.read_at, n.archived_at
+	rows, err := s.db.Query(ctx, `select n.id, coalesce(n.tenant_id, ''), n.title, n.body, coalesce(n.link, ''), n.created_at, n.seen_at, n.read_at, n.archived_at
 from rowbell.notification n where `+inboxWhere+` and ($3 = '' or n.id < $3) and (n.archived_at is not null) = $4 and (not $5 or n.read_at is null)
 order by n.id desc limit least(greatest($6, 1), 500)`, q.RecipientID, q.TenantID, q.Before, q.Archived, q.Unread, q.Limit)
 	if err != nil {
@@ -61,7 +61,7 @@ type InboxCounts struct {
 // CountInbox counts what somebody has not read. tenantID nil: of all tenants.
 func (s *State) CountInbox(ctx context.Context, recipientID string, tenantID *string) (InboxCounts, error) {
 	var c InboxCounts
-	err := s.pool.QueryRow(ctx, `select count(*)::int4, (count(*) filter (where n.seen_at is null))::int4 from rowbell.notification n
+	err := s.db.QueryRow(ctx, `select count(*)::int4, (count(*) filter (where n.seen_at is null))::int4 from rowbell.notification n
 where `+inboxWhere+` and n.read_at is null and n.archived_at is null`, recipientID, tenantID).Scan(&c.Unread, &c.Unseen)
 	if err != nil {
 		return c, stateError("count an inbox", err)
@@ -84,7 +84,7 @@ const (
 // returns how many it changed: what is not theirs is left alone. Returns ErrRefused for a
 // mark that there isn't, and for more than 1000 ids.
 func (s *State) MarkInbox(ctx context.Context, recipientID string, tenantID *string, ids []string, mark InboxMark) (n int, err error) {
-	if err := s.pool.QueryRow(ctx, `select rowbell.inbox_mark($1, $2, $3, $4)`, recipientID, ids, string(mark), tenantID).Scan(&n); err != nil {
+	if err := s.db.QueryRow(ctx, `select rowbell.inbox_mark($1, $2, $3, $4)`, recipientID, ids, string(mark), tenantID).Scan(&n); err != nil {
 		return 0, stateError("mark notifications as "+string(mark), err)
 	}
 	return n, nil
@@ -107,7 +107,7 @@ func (s *State) TrimInbox(ctx context.Context, days int) error {
 		return err
 	}
 	for {
-		tag, err := s.pool.Exec(ctx, `delete from rowbell.notification where id in (select id from rowbell.notification where id < $1 order by id limit $2)`,
+		tag, err := s.db.Exec(ctx, `delete from rowbell.notification where id in (select id from rowbell.notification where id < $1 order by id limit $2)`,
 			id.String(), inboxAtOnce)
 		if err != nil {
 			return stateError(what, err)
@@ -116,7 +116,7 @@ func (s *State) TrimInbox(ctx context.Context, days int) error {
 			break
 		}
 	}
-	if _, err := s.pool.Exec(ctx, `delete from rowbell.alert where raised_at < $1 and next_at is null`, before); err != nil {
+	if _, err := s.db.Exec(ctx, `delete from rowbell.alert where raised_at < $1 and next_at is null`, before); err != nil {
 		return stateError("delete old alerts", err)
 	}
 	return nil
@@ -134,7 +134,7 @@ const mostRings = 1000
 func (s *State) RingInbox(ctx context.Context, people []workflow.PersonKey) error {
 	const what = "notify those who listen to inboxes"
 	if len(people) > mostRings {
-		if _, err := s.pool.Exec(ctx, `select pg_notify($1, '*')`, InboxChannel); err != nil {
+		if _, err := s.db.Exec(ctx, `select pg_notify($1, '*')`, InboxChannel); err != nil {
 			return stateError(what, err)
 		}
 		return nil
@@ -143,7 +143,7 @@ func (s *State) RingInbox(ctx context.Context, people []workflow.PersonKey) erro
 	for i, p := range people {
 		ids[i], tenants[i] = p.ID, p.TenantID
 	}
-	if _, err := s.pool.Exec(ctx, `select pg_notify($1, rowbell.inbox_topic(id, tenant)) from unnest($2::text[], $3::text[]) p (id, tenant)`,
+	if _, err := s.db.Exec(ctx, `select pg_notify($1, rowbell.inbox_topic(id, tenant)) from unnest($2::text[], $3::text[]) p (id, tenant)`,
 		InboxChannel, ids, tenants); err != nil {
 		return stateError(what, err)
 	}

@@ -132,7 +132,7 @@ order by l.lane limit $6`, orEmpty(p.Refs), orEmpty(p.Kinds), bothOf(p), lateRea
 // the last surrogate that there is: until that grows there are no more.
 func (s *State) VersionsOf(ctx context.Context, workflowIDs, tenantIDs []string) (byWorkflow, byTenant map[string][]int32, last int32, err error) {
 	const what = "read which versions are of paused workflows and tenants"
-	if err = s.pool.QueryRow(ctx, `select coalesce(max(ref), 0) from rowbell.surrogate`).Scan(&last); err != nil {
+	if err = s.db.QueryRow(ctx, `select coalesce(max(ref), 0) from rowbell.surrogate`).Scan(&last); err != nil {
 		return nil, nil, 0, stateError(what, err)
 	}
 	byWorkflow, byTenant = make(map[string][]int32), make(map[string][]int32)
@@ -144,7 +144,7 @@ func (s *State) VersionsOf(ctx context.Context, workflowIDs, tenantIDs []string)
 		if len(by.ids) == 0 {
 			continue
 		}
-		rows, err := s.pool.Query(ctx, `select `+by.column+`, ref from rowbell.surrogate where `+by.column+` = any ($1) and kind = 'workflow'`, by.ids)
+		rows, err := s.db.Query(ctx, `select `+by.column+`, ref from rowbell.surrogate where `+by.column+` = any ($1) and kind = 'workflow'`, by.ids)
 		if err != nil {
 			return nil, nil, 0, stateError(what, err)
 		}
@@ -160,7 +160,7 @@ func (s *State) VersionsOf(ctx context.Context, workflowIDs, tenantIDs []string)
 // LastVersion is the last surrogate that was given out.
 func (s *State) LastVersion(ctx context.Context) (int32, error) {
 	var last int32
-	if err := s.pool.QueryRow(ctx, `select coalesce(max(ref), 0) from rowbell.surrogate`).Scan(&last); err != nil {
+	if err := s.db.QueryRow(ctx, `select coalesce(max(ref), 0) from rowbell.surrogate`).Scan(&last); err != nil {
 		return 0, stateError("read which versions there are", err)
 	}
 	return last, nil

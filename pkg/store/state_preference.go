@@ -65,7 +65,7 @@ func (s *State) Preferences(ctx context.Context, people []workflow.PersonKey) ([
 		})
 		return err
 	})
-	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
+	if err := s.db.SendBatch(ctx, b).Close(); err != nil {
 		return nil, stateError(what, err)
 	}
 	return list, nil
@@ -74,7 +74,7 @@ func (s *State) Preferences(ctx context.Context, people []workflow.PersonKey) ([
 // SetPreference says in somebody's name whether they want something; nil takes back what
 // was said of it.
 func (s *State) SetPreference(ctx context.Context, who workflow.PersonKey, p workflow.Preference, wanted *bool, by string) error {
-	_, err := s.pool.Exec(ctx, `select rowbell.set_preference($1, $2, $3, $4, $5, $6)`, who.ID, wanted, p.WorkflowID, p.Channel, who.TenantID, by)
+	_, err := s.db.Exec(ctx, `select rowbell.set_preference($1, $2, $3, $4, $5, $6)`, who.ID, wanted, p.WorkflowID, p.Channel, who.TenantID, by)
 	if err != nil {
 		return stateError("write a preference of "+who.ID, err)
 	}
@@ -84,7 +84,7 @@ func (s *State) SetPreference(ctx context.Context, who workflow.PersonKey, p wor
 // StopChannel says in somebody's name that they want nothing through a channel, whatever
 // they said of single workflows before.
 func (s *State) StopChannel(ctx context.Context, who workflow.PersonKey, channel, by string) error {
-	_, err := s.pool.Exec(ctx, `insert into rowbell.preference as p (tenant_id, recipient_id, workflow_id, channel, wanted, updated_by)
+	_, err := s.db.Exec(ctx, `insert into rowbell.preference as p (tenant_id, recipient_id, workflow_id, channel, wanted, updated_by)
 select $1, $2, w, $3, false, $4 from (
 	select '' as w
 	union select workflow_id from rowbell.preference where tenant_id = $1 and recipient_id = $2 and channel in ('', $3) and wanted
@@ -99,7 +99,7 @@ on conflict on constraint preference_pkey do update set wanted = false, updated_
 
 // AddQuietHours adds to the quiet hours that somebody has.
 func (s *State) AddQuietHours(ctx context.Context, who workflow.PersonKey, q workflow.QuietHours, by string) error {
-	_, err := s.pool.Exec(ctx, `select rowbell.set_quiet_hours($1, $2::text::time, $3::text::time, $4, nullif($5, ''), $6, $7)`,
+	_, err := s.db.Exec(ctx, `select rowbell.set_quiet_hours($1, $2::text::time, $3::text::time, $4, nullif($5, ''), $6, $7)`,
 		who.ID, clock(q.From), clock(q.To), q.Days.Names(), q.Zone, who.TenantID, by)
 	if err != nil {
 		return stateError("write quiet hours of "+who.ID, err)
@@ -117,7 +117,7 @@ func clock(d time.Duration) string {
 
 // ClearQuietHours takes away all quiet hours that somebody has, and returns how many.
 func (s *State) ClearQuietHours(ctx context.Context, who workflow.PersonKey) (n int, err error) {
-	if err := s.pool.QueryRow(ctx, `select rowbell.clear_quiet_hours($1, $2)`, who.ID, who.TenantID).Scan(&n); err != nil {
+	if err := s.db.QueryRow(ctx, `select rowbell.clear_quiet_hours($1, $2)`, who.ID, who.TenantID).Scan(&n); err != nil {
 		return 0, stateError("take away the quiet hours of "+who.ID, err)
 	}
 	return n, nil
@@ -144,7 +144,7 @@ type PreferenceFilter struct {
 func (s *State) ListPreferences(ctx context.Context, f PreferenceFilter) ([]StoredPreference, error) {
 	const what = "list preferences"
 	const where = ` where ($1::text is null or tenant_id = $1) and ($2::text is null or recipient_id = $2) order by tenant_id, recipient_id, `
-	rows, err := s.pool.Query(ctx, `select tenant_id, recipient_id, workflow_id, channel, wanted, updated_at, updated_by from rowbell.preference`+
+	rows, err := s.db.Query(ctx, `select tenant_id, recipient_id, workflow_id, channel, wanted, updated_at, updated_by from rowbell.preference`+
 		where+`workflow_id, channel limit $3`, f.TenantID, f.RecipientID, f.Limit)
 	if err != nil {
 		return nil, stateError(what, err)
@@ -156,7 +156,7 @@ func (s *State) ListPreferences(ctx context.Context, f PreferenceFilter) ([]Stor
 	if err != nil {
 		return nil, stateError(what, err)
 	}
-	rows, err = s.pool.Query(ctx, `select tenant_id, recipient_id, extract(epoch from starts)::int4, extract(epoch from ends)::int4, days, coalesce(zone, ''),
+	rows, err = s.db.Query(ctx, `select tenant_id, recipient_id, extract(epoch from starts)::int4, extract(epoch from ends)::int4, days, coalesce(zone, ''),
 	updated_at, updated_by from rowbell.quiet_hours`+where+`starts, ends limit $3`, f.TenantID, f.RecipientID, f.Limit)
 	if err != nil {
 		return nil, stateError(what, err)
@@ -181,7 +181,7 @@ func (s *State) ListPreferences(ctx context.Context, f PreferenceFilter) ([]Stor
 // WorkflowName is what a workflow was called in its last version that applied. Returns
 // ErrNotFound if none ever did.
 func (s *State) WorkflowName(ctx context.Context, id string) (name string, err error) {
-	err = s.pool.QueryRow(ctx, `select name from rowbell.surrogate where id = $1 and kind = 'workflow' order by version desc limit 1`, storable(id)).Scan(&name)
+	err = s.db.QueryRow(ctx, `select name from rowbell.surrogate where id = $1 and kind = 'workflow' order by version desc limit 1`, storable(id)).Scan(&name)
 	if err != nil {
 		return "", stateError("read the name of workflow "+id, err)
 	}

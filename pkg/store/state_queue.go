@@ -59,7 +59,7 @@ func (q *Queue) open(ctx context.Context) (*pgx.Conn, error) {
 	if q.conn != nil && !q.conn.IsClosed() {
 		return q.conn, nil
 	}
-	c, err := q.state.pool.Acquire(ctx)
+	c, err := q.state.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -650,7 +650,7 @@ from pick p where q.execution_id = p.execution_id and q.action = p.action and q.
 // ErrNotFound if the event is gone.
 func (s *State) EventData(ctx context.Context, e *workflow.Event) ([]byte, error) {
 	var data []byte
-	err := s.pool.QueryRow(ctx, `select data from rowbell.event where event_id = $1 and committed_at = $2`, e.ID, e.CommittedAt).Scan(&data)
+	err := s.db.QueryRow(ctx, `select data from rowbell.event where event_id = $1 and committed_at = $2`, e.ID, e.CommittedAt).Scan(&data)
 	if err != nil {
 		return nil, stateError("read the data of event "+e.ID, err)
 	}
@@ -661,7 +661,7 @@ func (s *State) EventData(ctx context.Context, e *workflow.Event) ([]byte, error
 // there is none.
 func (s *State) VersionOf(ctx context.Context, ref int32) (VersionRef, error) {
 	var v VersionRef
-	err := s.pool.QueryRow(ctx, `select id, version from rowbell.surrogate where ref = $1 and kind = 'workflow'`, ref).Scan(&v.ID, &v.Version)
+	err := s.db.QueryRow(ctx, `select id, version from rowbell.surrogate where ref = $1 and kind = 'workflow'`, ref).Scan(&v.ID, &v.Version)
 	if err != nil {
 		return v, stateError(fmt.Sprintf("read which workflow version number %d is", ref), err)
 	}
@@ -671,7 +671,7 @@ func (s *State) VersionOf(ctx context.Context, ref int32) (VersionRef, error) {
 // Fired is the execution for which a workflow that fires once per row has fired, for the
 // row of an event. Returns ErrNotFound if there is none.
 func (s *State) Fired(ctx context.Context, workflowID string, e *workflow.Event) (executionID string, err error) {
-	err = s.pool.QueryRow(ctx, `select execution_id from rowbell.fired where workflow_id = $1 and table_label = $2 and row_key = $3`,
+	err = s.db.QueryRow(ctx, `select execution_id from rowbell.fired where workflow_id = $1 and table_label = $2 and row_key = $3`,
 		workflowID, e.Table, storable(e.RowKey)).Scan(&executionID)
 	if err != nil {
 		return "", stateError(fmt.Sprintf("read whether workflow %s has fired for %s %s", workflowID, e.Table, storable(e.RowKey)), err)
@@ -683,7 +683,7 @@ func (s *State) Fired(ctx context.Context, workflowID string, e *workflow.Event)
 // reads all of the queue.
 func (s *State) QueuedWorkflows(ctx context.Context) ([]string, error) {
 	const what = "read whose deliveries are in the queue"
-	rows, err := s.pool.Query(ctx, `select distinct id from rowbell.surrogate where ref in (select distinct version_ref from rowbell.queue)`)
+	rows, err := s.db.Query(ctx, `select distinct id from rowbell.surrogate where ref in (select distinct version_ref from rowbell.queue)`)
 	if err != nil {
 		return nil, stateError(what, err)
 	}
@@ -697,7 +697,7 @@ func (s *State) QueuedWorkflows(ctx context.Context) ([]string, error) {
 // Notify puts a notification into its recipient's inbox. A delivery that is there
 // already is left as it is.
 func (s *State) Notify(ctx context.Context, n workflow.Notification) error {
-	_, err := s.pool.Exec(ctx, `insert into rowbell.notification (id, tenant_id, recipient_id, delivery_id, title, body, link)
+	_, err := s.db.Exec(ctx, `insert into rowbell.notification (id, tenant_id, recipient_id, delivery_id, title, body, link)
 values ($1, nullif($2, ''), $3, $4, $5, $6, nullif($7, '')) on conflict (delivery_id) do nothing`,
 		ulid.Make().String(), n.TenantID, n.RecipientID, n.DeliveryID, n.Title, n.Body, n.Link)
 	if err != nil {

@@ -41,7 +41,7 @@ func (f *FeedRow) Cursor() FeedCursor { return FeedCursor{f.ExecutedAt, f.Execut
 // they were recorded. Of a zero cursor it returns the first ones there are; to follow
 // what is new start from Now.
 func (s *State) Feed(ctx context.Context, after FeedCursor, limit int) ([]FeedRow, error) {
-	rows, err := s.pool.Query(ctx, `select l.id, l.committed_at, l.executed_at, coalesce(e.operation, ''), coalesce(e.table_name, ''),
+	rows, err := s.db.Query(ctx, `select l.id, l.committed_at, l.executed_at, coalesce(e.operation, ''), coalesce(e.table_name, ''),
 	coalesce(e.row_key, ''), e.data, l.workflow_id, l.workflow_name, l.workflow_version, coalesce(l.tenant_id, ''), l.status, coalesce(l.error, '')
 from (
 	select * from rowbell.workflow_log
@@ -117,7 +117,7 @@ order by l.executed_at, l.id, d.action, d.id, a.attempt`
 // in the log is left out. The pool should have jit off: the server overrates the query, and
 // would compile it for longer than it runs.
 func (s *State) DeliveryFeed(ctx context.Context, executionIDs []string) ([]DeliveryRow, error) {
-	rows, err := s.pool.Query(ctx, deliveryFeedSQL, executionIDs)
+	rows, err := s.db.Query(ctx, deliveryFeedSQL, executionIDs)
 	if err != nil {
 		return nil, stateError("read deliveries", err)
 	}
@@ -138,7 +138,7 @@ func (s *State) DeliveryFeed(ctx context.Context, executionIDs []string) ([]Deli
 // Now is the cursor of this moment, by the state server's clock.
 func (s *State) Now(ctx context.Context) (FeedCursor, error) {
 	var c FeedCursor
-	if err := s.pool.QueryRow(ctx, `select clock_timestamp()`).Scan(&c.ExecutedAt); err != nil {
+	if err := s.db.QueryRow(ctx, `select clock_timestamp()`).Scan(&c.ExecutedAt); err != nil {
 		return c, stateError("read the state server's clock", err)
 	}
 	return c, nil
@@ -159,7 +159,7 @@ type QueueStats struct {
 func (s *State) QueueStats(ctx context.Context) (QueueStats, error) {
 	var waiting, leased, ready, retrying int64
 	var oldest time.Duration
-	err := s.pool.QueryRow(ctx, `select
+	err := s.db.QueryRow(ctx, `select
 	count(*) filter (where not due), count(*) filter (where due and held), count(*) filter (where due and not held),
 	count(*) filter (where attempts > 0),
 	coalesce(greatest(clock_timestamp() - min(executed_at) filter (where due and ready_at <= clock_timestamp()), '0'), '0')

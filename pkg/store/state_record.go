@@ -47,7 +47,7 @@ type share struct {
 
 // Recorder makes a recorder that writes while the slot's epoch is epoch. Close it.
 func (s *State) Recorder(ctx context.Context, slot string, epoch int64) (*Recorder, error) {
-	c, err := s.pool.Acquire(ctx)
+	c, err := s.acquire(ctx)
 	if err != nil {
 		return nil, stateError("connect to record for slot "+slot, err)
 	}

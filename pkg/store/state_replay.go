@@ -83,7 +83,7 @@ type ReplayPart struct {
 // CountReplay says what a filter chooses.
 func (s *State) CountReplay(ctx context.Context, f ReplayFilter) ([]ReplayPart, error) {
 	const what = "count the executions to run again"
-	rows, err := s.pool.Query(ctx, `select c.workflow_id, max(c.name), c.version, c.status, count(*)::int4,
+	rows, err := s.db.Query(ctx, `select c.workflow_id, max(c.name), c.version, c.status, count(*)::int4,
 	(count(*) filter (where not exists (select from rowbell.event e where e.event_id = left(c.id, 26) and e.committed_at = c.committed_at)))::int4
 from (`+chosenSQL+`) c group by 1, 3, 4 order by 1, 3, 4`, f.args()...)
 	if err != nil {
@@ -155,7 +155,7 @@ func (s *State) StartReplay(ctx context.Context, f ReplayFilter, current bool, r
 		return Replay{}, fmt.Errorf("%s: %w", what, err)
 	}
 	var r Replay
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		var id int32
 		err := tx.QueryRow(ctx, `insert into rowbell.replay (rate, total, current, filter, created_by) values ($1, 0, $2, $3, nullif($4, '')) returning id`,
 			rate, current, filter, by).Scan(&id)
@@ -196,7 +196,7 @@ func orSaid(what string, err error) error {
 // Replays lists replays, the newest first.
 func (s *State) Replays(ctx context.Context, limit int) ([]Replay, error) {
 	const what = "list replays"
-	rows, err := s.pool.Query(ctx, `select `+replayColumns+` from rowbell.replay order by id desc limit $1`, limit)
+	rows, err := s.db.Query(ctx, `select `+replayColumns+` from rowbell.replay order by id desc limit $1`, limit)
 	if err != nil {
 		return nil, stateError(what, err)
 	}
@@ -210,7 +210,7 @@ func (s *State) Replays(ctx context.Context, limit int) ([]Replay, error) {
 // Replay reads one replay. Returns ErrNotFound if there is none of this number.
 func (s *State) Replay(ctx context.Context, id int32) (Replay, error) {
 	what := fmt.Sprintf("read replay %d", id)
-	rows, err := s.pool.Query(ctx, `select `+replayColumns+` from rowbell.replay where id = $1`, id)
+	rows, err := s.db.Query(ctx, `select `+replayColumns+` from rowbell.replay where id = $1`, id)
 	if err != nil {
 		return Replay{}, stateError(what, err)
 	}
@@ -228,7 +228,7 @@ func (s *State) Replay(ctx context.Context, id int32) (Replay, error) {
 // Returns ErrNotFound, or ErrConflict if it has ended.
 func (s *State) CancelReplay(ctx context.Context, id int32) (Replay, error) {
 	var r Replay
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `update rowbell.replay set status = 'cancelled', ended_at = clock_timestamp() where id = $1 and status = 'running' returning `+replayColumns, id)
 		if err != nil {
 			return err
@@ -255,7 +255,7 @@ func (s *State) CancelReplay(ctx context.Context, id int32) (Replay, error) {
 // the stream has come, of these workflows. One that has none is left out.
 func (s *State) CurrentVersions(ctx context.Context, slot string, workflowIDs []string) (map[string]CurrentVersion, error) {
 	const what = "read which versions apply"
-	rows, err := s.pool.Query(ctx, `select id, surrogate, version from rowbell.applied where slot = $1 and kind = 'workflow' and id = any ($2)`, slot, workflowIDs)
+	rows, err := s.db.Query(ctx, `select id, surrogate, version from rowbell.applied where slot = $1 and kind = 'workflow' and id = any ($2)`, slot, workflowIDs)
 	if err != nil {
 		return nil, stateError(what, err)
 	}
@@ -313,7 +313,7 @@ const replayLock int64 = 0x726f7762656c6c52
 func (s *State) ReplayStep(ctx context.Context, most, mostEvaluated int, make func(context.Context, *Replay, []ReplayItem) ([]Replayed, error)) (worked bool, err error) {
 	const what = "work off a replay"
 	var at int32 // which one
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		var allowed int
 		rows, err := tx.Query(ctx, `select `+replayColumns+`, least(floor(rate * least(extract(epoch from clock_timestamp() - paced_at), 2)) + 1, case when current then $2::int8 else $1::int8 end)::int4
 from rowbell.replay where status = 'running' and paced_at <= clock_timestamp() order by paced_at limit 1 for update skip locked`, most, mostEvaluated)
@@ -351,7 +351,7 @@ func (s *State) postponeReplay(ctx context.Context, id int32) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	// If it can't be written, nothing can at present.
-	_, _ = s.pool.Exec(ctx, `update rowbell.replay set paced_at = clock_timestamp() + $2::interval where id = $1 and status = 'running'`, id, failedReplayWait)
+	_, _ = s.db.Exec(ctx, `update rowbell.replay set paced_at = clock_timestamp() + $2::interval where id = $1 and status = 'running'`, id, failedReplayWait)
 }
 
 // lastColumn scans a row's last column beside the others.
@@ -429,7 +429,7 @@ func (p replayStep) take(ctx context.Context, most int, counts map[ReplayOutcome
 // ReplayItems reads what a filter chooses, and whose event is there.
 func (s *State) ReplayItems(ctx context.Context, f ReplayFilter) ([]ReplayItem, error) {
 	const what = "read the executions to run again"
-	rows, err := s.pool.Query(ctx, `with chosen as (`+chosenSQL+`) `+itemsSQL("chosen"), f.args()...)
+	rows, err := s.db.Query(ctx, `with chosen as (`+chosenSQL+`) `+itemsSQL("chosen"), f.args()...)
 	if err != nil {
 		return nil, stateError(what, err)
 	}
@@ -530,7 +530,7 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, clock_timestamp(), case when no
 // NoteReplay keeps with the replays that run why they can't go on just now; "" that they
 // can.
 func (s *State) NoteReplay(ctx context.Context, why string) error {
-	_, err := s.pool.Exec(ctx, `update rowbell.replay set error = nullif($1, '') where status = 'running' and error is distinct from nullif($1, '')`, storable(why))
+	_, err := s.db.Exec(ctx, `update rowbell.replay set error = nullif($1, '') where status = 'running' and error is distinct from nullif($1, '')`, storable(why))
 	if err != nil {
 		return stateError("note why replays wait", err)
 	}

@@ -46,7 +46,7 @@ or exists (select from rowbell.execution_open o where o.id = a.execution_id)`,
 // other. It waits for a table's lock for 2 s at most, and may then return an error of the
 // server's (55P03): the next call goes on from where this one stopped.
 func (s *State) MaintainPartitions(ctx context.Context, keepDays, keptDays int) error {
-	conn, err := s.pool.Acquire(ctx)
+	conn, err := s.acquire(ctx)
 	if err != nil {
 		return stateError("maintain partitions", err)
 	}

@@ -238,7 +238,7 @@ func searchLog[T any](ctx context.Context, s *State, q logSearch, columns string
 			p.look = p.wanted
 		}
 		sql, args := p.pageSQL(columns)
-		rows, err := s.pool.Query(ctx, sql, args...)
+		rows, err := s.db.Query(ctx, sql, args...)
 		if err != nil {
 			return page, err
 		}
@@ -311,7 +311,7 @@ func (p *pager) choose(ctx context.Context, s *State) error {
 			sql += " and id = any (" + args.add(p.workflowIDs) + ")"
 			most = mostVersions
 		}
-		rows, err := s.pool.Query(ctx, sql+fmt.Sprintf(" limit %d", most), args...)
+		rows, err := s.db.Query(ctx, sql+fmt.Sprintf(" limit %d", most), args...)
 		if err != nil {
 			return err
 		}
@@ -374,7 +374,7 @@ func (p *pager) chooseTable(ctx context.Context, s *State) error {
 
 // tableRefs are the numbers of a captured table's versions.
 func (s *State) tableRefs(ctx context.Context, label string) ([]int32, error) {
-	rows, err := s.pool.Query(ctx, `select ref from rowbell.surrogate where kind = 'table' and id = $1`, strings.TrimPrefix(label, "public."))
+	rows, err := s.db.Query(ctx, `select ref from rowbell.surrogate where kind = 'table' and id = $1`, strings.TrimPrefix(label, "public."))
 	if err != nil {
 		return nil, err
 	}
@@ -711,7 +711,7 @@ func (p *pager) end(ctx context.Context, s *State) (full bool, end place, err er
 		sql += fmt.Sprintf("\nselect (select count(*) from c), c.committed_at, c.id, c.action, c.recipient from c order by %s limit 1",
 			strings.ReplaceAll(p.order("c"), " desc", ""))
 		var n int
-		err := s.pool.QueryRow(ctx, sql, args...).Scan(&n, &end.At, &end.ID, &end.Action, &end.Recipient)
+		err := s.db.QueryRow(ctx, sql, args...).Scan(&n, &end.At, &end.ID, &end.Action, &end.Recipient)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return false, end, nil
 		}
@@ -727,7 +727,7 @@ func (p *pager) end(ctx context.Context, s *State) (full bool, end place, err er
 	sql = "with " + p.eventsSQL(p.lookEvents(), p.look, &args) + fmt.Sprintf(`
 (select 1, (select count(*) from ev), committed_at, event_id from ev order by %[1]s limit 1)
 union all (select 2, (select count(*) from pre), committed_at, event_id from pre order by %[1]s limit 1) order by 1`, order)
-	rows, err := s.pool.Query(ctx, sql, args...)
+	rows, err := s.db.Query(ctx, sql, args...)
 	if err != nil {
 		return false, end, err
 	}

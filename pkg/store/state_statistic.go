@@ -64,7 +64,7 @@ const stepSQL = `floor(2 * ln(greatest(extract(epoch from x.settled_at - x.execu
 // minute: two at once count different hours. It returns how many hours it counted.
 func (s *State) CountHours(ctx context.Context, keepDays, keptDays int) (n int, err error) {
 	const what = "count the executions of an hour"
-	_, err = s.pool.Exec(ctx, `insert into rowbell.statistic_hour (hour, next_at)
+	_, err = s.db.Exec(ctx, `insert into rowbell.statistic_hour (hour, next_at)
 select h, greatest(h, clock_timestamp()) from (select coalesce(
 	(select max(hour) from rowbell.statistic_hour),
 	(select greatest(e.committed_at, clock_timestamp() - make_interval(days => $1::int)) from rowbell.event e order by e.event_id limit 1),
@@ -89,7 +89,7 @@ on conflict do nothing`, keepDays)
 		`delete from rowbell.workflow_statistic where hour < clock_timestamp() - make_interval(days => $1::int)`,
 		`delete from rowbell.statistic_hour where hour < clock_timestamp() - make_interval(days => $1::int)`,
 	} {
-		if _, err := s.pool.Exec(ctx, sql, max(keepDays, keptDays)); err != nil {
+		if _, err := s.db.Exec(ctx, sql, max(keepDays, keptDays)); err != nil {
 			return n, stateError("forget old statistics", err)
 		}
 	}
@@ -107,7 +107,7 @@ var recounts = []time.Duration{2 * time.Minute, time.Hour, 6 * time.Hour, 24 * t
 
 // countHour counts one hour that is due.
 func (s *State) countHour(ctx context.Context, keepDays int) (more bool, err error) {
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `set local jit = off`); err != nil {
 			return err
 		}
@@ -240,7 +240,7 @@ func (s *State) Statistics(ctx context.Context, f StatisticFilter) (Statistics, 
 		err = st.readTenant(ctx, s)
 	}
 	if err == nil {
-		err = s.pool.QueryRow(ctx, `select coalesce(min(counted_at), 'epoch') from rowbell.statistic_hour where hour >= $1 and hour < $2 and next_at is not null and counted_at is not null`,
+		err = s.db.QueryRow(ctx, `select coalesce(min(counted_at), 'epoch') from rowbell.statistic_hour where hour >= $1 and hour < $2 and next_at is not null and counted_at is not null`,
 			since, until).Scan(&st.asOf)
 	}
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -287,7 +287,7 @@ func (st *statistics) readTenant(ctx context.Context, s *State) error {
 	if st.f.TenantID != nil {
 		tenant = *st.f.TenantID
 	}
-	rows, err := s.pool.Query(ctx, `select hour, success, failure, cancelled, steps, counts from rowbell.tenant_statistic
+	rows, err := s.db.Query(ctx, `select hour, success, failure, cancelled, steps, counts from rowbell.tenant_statistic
 where tenant_id = $1 and hour >= $2 and hour < $3`, tenant, st.since, st.until)
 	if err != nil {
 		return err
@@ -329,7 +329,7 @@ func (st *statistics) readWorkflow(ctx context.Context, s *State) error {
 	if st.f.TenantID != nil {
 		sql += " and " + tenantIs("tenant_id", *st.f.TenantID, &args)
 	}
-	rows, err := s.pool.Query(ctx, sql, args...)
+	rows, err := s.db.Query(ctx, sql, args...)
 	if err != nil {
 		return err
 	}
@@ -341,7 +341,7 @@ func (st *statistics) readWorkflow(ctx context.Context, s *State) error {
 		return pgx.ErrNoRows
 	}
 	counted := make(map[int32][]time.Time)
-	rows, err = s.pool.Query(ctx, `select hour, success, failure, cancelled, steps, counts, version_ref from rowbell.workflow_statistic
+	rows, err = s.db.Query(ctx, `select hour, success, failure, cancelled, steps, counts, version_ref from rowbell.workflow_statistic
 where version_ref = any ($1) and hour >= $2 and hour < $3`, refs, st.since, st.until)
 	if err != nil {
 		return err
@@ -363,7 +363,7 @@ where version_ref = any ($1) and hour >= $2 and hour < $3`, refs, st.since, st.u
 			at = hour.Add(time.Hour)
 		}
 	}
-	rows, err = s.pool.Query(ctx, `select date_trunc('hour', x.committed_at, 'UTC'), x.status, x.step, count(*)
+	rows, err = s.db.Query(ctx, `select date_trunc('hour', x.committed_at, 'UTC'), x.status, x.step, count(*)
 from unnest($1::int4[], $2::timestamptz[], $3::timestamptz[]) w (ref, since, until) cross join lateral (
 	select x.committed_at, x.status, `+stepSQL+` as step from rowbell.execution x
 	where x.version_ref = w.ref and x.committed_at >= w.since and x.committed_at < w.until offset 0
@@ -464,7 +464,7 @@ type LastExecution struct {
 // workflow. One that has none is missing.
 func (s *State) LastExecutions(ctx context.Context, workflowIDs []string) (map[string]LastExecution, error) {
 	const what = "read the last executions of workflows"
-	rows, err := s.pool.Query(ctx, `select distinct on (v.id) v.id, x.id, x.status, x.committed_at
+	rows, err := s.db.Query(ctx, `select distinct on (v.id) v.id, x.id, x.status, x.committed_at
 from unnest($1::text[]) w (id)
 join rowbell.surrogate v on v.id = w.id and v.kind = 'workflow'
 cross join lateral (

@@ -96,7 +96,7 @@ func scanStorm(row pgx.CollectableRow) (Storm, error) {
 // did.
 func (s *State) Storms(ctx context.Context, all bool, limit int) ([]Storm, error) {
 	const what = "list storms"
-	rows, err := s.pool.Query(ctx, stormSQL+`
+	rows, err := s.db.Query(ctx, stormSQL+`
 and ($1 or b.status = 'held' and exists (select from rowbell.queue q where q.big_lsn = b.commit_lsn and q.big_stream = b.stream)) order by b.committed_at desc, b.stream limit $2`, all, limit)
 	if err != nil {
 		return nil, stateError(what, err)
@@ -117,7 +117,7 @@ func (s *State) DecideStorm(ctx context.Context, name string, to workflow.BigSta
 		return nil, fmt.Errorf("%s: %q is no decision", what, to)
 	}
 	var list []Storm
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		where, args := ` and v.id = $1`, []any{name}
 		if ref, lsn, ok := workflow.ParseStormID(name); ok {
 			where, args = ` and b.stream = $1 and b.commit_lsn = $2::text::pg_lsn`, []any{workflow.StormStream(ref), lsn.String()}
