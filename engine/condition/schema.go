@@ -36,8 +36,8 @@ var takes = map[string]schema{
 	"gte":          one("Is at least."),
 	"lt":           one("Is less than."),
 	"lte":          one("Is at most."),
-	"in":           values("Is one of these."),
-	"not_in":       values("Is none of these; NULL is none of them."),
+	"in":           listOfValues("Is one of these."),
+	"not_in":       listOfValues("Is none of these; NULL is none of them."),
 	"contains":     one("A text holds this part, or a list this element."),
 	"starts_with":  {"description": "A text starts with this.", "type": "string"},
 	"matches":      {"description": "A text matches this regular expression (RE2).", "type": "string", "maxLength": maxPattern},
@@ -45,8 +45,8 @@ var takes = map[string]schema{
 	"not_null":     {"description": "true: is not NULL; false: is.", "type": "boolean"},
 	"between":      {"description": "Is between two values, both included.", "type": "array", "items": scalar(), "minItems": 2, "maxItems": 2, "examples": []any{[]any{100, 200}}},
 	"changed":      {"description": "true: the update changed it; false: it didn't. Needs the old row in the WAL.", "type": "boolean"},
-	"changed_from": {"description": "The update changed it, from this value or one of these. Needs the old row in the WAL.", "$ref": "#/$defs/" + schemaValue},
-	"changed_to":   {"description": "The update changed it, to this value or one of these. Needs the old row in the WAL.", "$ref": "#/$defs/" + schemaValue},
+	"changed_from": oneOrSeveral("The update changed it, from this value or one of these. Needs the old row in the WAL."),
+	"changed_to":   oneOrSeveral("The update changed it, to this value or one of these. Needs the old row in the WAL."),
 }
 
 func scalar() schema { return schema{"type": []string{"string", "number", "boolean"}} }
@@ -57,8 +57,12 @@ func one(what string) schema {
 	return s
 }
 
-func values(what string) schema {
+func listOfValues(what string) schema {
 	return schema{"description": what, "type": "array", "minItems": 1, "items": schema{"not": schema{"type": "null"}}}
+}
+
+func oneOrSeveral(what string) schema {
+	return schema{"description": what, "if": schema{"type": "array"}, "then": schema{"minItems": 1, "items": schema{"not": schema{"type": "null"}}}}
 }
 
 // texts is a list of texts, none of which is empty.
@@ -156,8 +160,9 @@ func Schemas() map[string]any {
 func timedSchema() schema {
 	const hour = `^([01][0-9]|2[0-3]):[0-5][0-9]$`
 	const date = `^[0-9]{4}-[0-9]{2}-[0-9]{2}$`
+	const duration = `^([0-9]{1,5}[dw]|\+?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$`
 	length := func(what string) schema {
-		return schema{"description": what, "type": "string", "minLength": 2, "examples": []string{"3d", "2w", "36h", "90m"}}
+		return schema{"description": what, "type": "string", "pattern": duration, "examples": []string{"3d", "2w", "36h", "90m"}}
 	}
 	properties := schema{
 		"zone":  schema{"description": "Time zone of the IANA database; UTC if not given.", "type": "string", "examples": []string{"Europe/Berlin"}},

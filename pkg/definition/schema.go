@@ -56,25 +56,25 @@ func Schema(kinds *actions.Registry) ([]byte, error) {
 
 func ref(name string) schema { return schema{"$ref": "#/$defs/" + name} }
 
-func described(of schema, what string) schema {
+func saying(of schema, what string) schema {
 	of = maps.Clone(of)
 	of["description"] = what
 	return of
 }
 
-// text is what the reader takes for a text: numbers and words that YAML has another name
+// aText is what the reader takes for a text: numbers and words that YAML has another name
 // for are texts too, and nothing is the empty one.
-func text(what string) schema {
+func aText(what string) schema {
 	return schema{"description": what, "type": []string{"string", "number", "boolean", "null"}}
 }
 
-// needed is a text that must not be empty.
-func needed(what string) schema {
+// aNeededText is a text that must not be empty.
+func aNeededText(what string) schema {
 	return schema{"description": what, "type": []string{"string", "number", "boolean"}, "minLength": 1}
 }
 
-// word is one of a few; nothing and the empty text are none.
-func word(what string, words []string) schema {
+// aWord is one of a few; nothing and the empty text are none.
+func aWord(what string, words []string) schema {
 	return schema{"description": what, "enum": append(anys(words), nil, "")}
 }
 
@@ -86,11 +86,11 @@ func anys(words []string) []any {
 	return list
 }
 
-func whole(what string, usual int) schema {
+func aNumber(what string, usual int) schema {
 	return schema{"description": what, "type": []string{"integer", "null"}, "minimum": -1 << 31, "maximum": 1<<31 - 1, "default": usual}
 }
 
-func optional(of schema) schema { return schema{"anyOf": []any{of, schema{"type": "null"}}} }
+func orNothing(of schema) schema { return schema{"anyOf": []any{of, schema{"type": "null"}}} }
 
 func listOf(what string, item schema) schema {
 	return schema{"description": what, "type": []string{"array", "null"}, "items": item}
@@ -98,20 +98,20 @@ func listOf(what string, item schema) schema {
 
 func workflowSchema(kinds *actions.Registry) schema {
 	properties := schema{
-		"name":        text("What people call it."),
-		"description": text("What it is for."),
-		"status":      word("draft: never runs; active: runs; inactive: is turned off.", statusWords),
-		"tenant_id":   text("The tenant whose rows it sees; without one it is the operators', and sees all."),
-		"id":          described(optional(ref("id")), "Its name for commands and URLs: up to 64 characters, without a dot. It can't be changed."),
-		"settings":    described(optional(ref("settings")), "Options."),
+		"name":        aText("What people call it."),
+		"description": aText("What it is for."),
+		"status":      aWord("draft: never runs; active: runs; inactive: is turned off.", statusWords),
+		"tenant_id":   aText("The tenant whose rows it sees; without one it is the operators', and sees all."),
+		"id":          saying(orNothing(ref("id")), "Its name for commands and URLs: up to 64 characters, without a dot. It can't be changed."),
+		"settings":    saying(orNothing(ref("settings")), "Options."),
 		"triggers": listOf("What sets it off: any one of these.", schema{
 			"type": "object", "required": []string{"entity_type", "operation"}, "additionalProperties": false,
 			"properties": schema{
 				"entity_type":      schema{"description": "The table (orders, or sales.orders outside schema public), or domain:NAME for events of rowbell.emit.", "type": "string", "minLength": 1, "examples": []string{"orders", "domain:payment.failed"}},
 				"operation":        schema{"description": "What happens to the row.", "enum": operationWords},
-				"field_conditions": described(optional(ref(condition.SchemaFields)), "What the row must be like: {\"status\": \"approved\", \"total\": {\"gte\": 1000}}. Every row if it is left out."),
-				"priority":         whole("Executions of one event run in this order, lower first.", 100),
-				"id":               optional(ref("id")),
+				"field_conditions": saying(orNothing(ref(condition.SchemaFields)), "What the row must be like: {\"status\": \"approved\", \"total\": {\"gte\": 1000}}. Every row if it is left out."),
+				"priority":         aNumber("Executions of one event run in this order, lower first.", 100),
+				"id":               orNothing(ref("id")),
 			},
 		}),
 		"conditions": listOf("What must hold besides: all of these.", conditionSchema()),
@@ -120,9 +120,9 @@ func workflowSchema(kinds *actions.Registry) schema {
 			"type": "object", "required": []string{"recipient_type", "recipient_id"}, "additionalProperties": false,
 			"properties": schema{
 				"recipient_type": schema{"description": "What recipient_id names; attribute: a column of the row, which holds the recipient.", "enum": recipientTypes},
-				"recipient_id":   needed("The user, role or group, or the name of the column."),
-				"action_id":      described(optional(ref("id")), "The action that it is for; all if it is left out."),
-				"id":             optional(ref("id")),
+				"recipient_id":   aNeededText("The user, role or group, or the name of the column."),
+				"action_id":      saying(orNothing(ref("id")), "The action that it is for; all if it is left out."),
+				"id":             orNothing(ref("id")),
 			},
 		}),
 		"tests": listOf("Changes, and what the workflow is to say of them. rowbell workflow test runs them, and activating does.", ref("test")),
@@ -147,7 +147,7 @@ func conditionSchema() schema {
 		"properties": schema{
 			"condition_type":   schema{"description": "field_value: what stands in the row; time_based: when; role_based: who; expression: anything.", "enum": condition.Types()},
 			"condition_config": schema{"description": "What it asks; its keys follow condition_type.", "type": "object"},
-			"id":               optional(ref("id")),
+			"id":               orNothing(ref("id")),
 		},
 		"allOf": byType,
 	}
@@ -170,8 +170,8 @@ func actionSchema(kinds *actions.Registry) schema {
 		"properties": schema{
 			"action_type":   schema{"description": "The kind. " + strings.Join(whens, "; ") + ".", "enum": names},
 			"action_config": schema{"description": "What it sends, and where; its keys follow action_type.", "type": "object"},
-			"order":         whole("Equal ones run side by side, a higher one when all lower ones are settled.", 0),
-			"id":            optional(ref("id")),
+			"order":         aNumber("Equal ones run side by side, a higher one when all lower ones are settled.", 0),
+			"id":            orNothing(ref("id")),
 		},
 		"allOf": byKind,
 	}
@@ -256,12 +256,12 @@ func settingsSchema(kinds *actions.Registry) schema {
 		"retry":      schema{"description": "Waits between attempts, for all actions, or by kind.", "anyOf": []any{retry, schema{"type": "object", "properties": byKind, "additionalProperties": false}, schema{"type": "null"}}},
 		"storm": schema{"description": "How many matches, in one transaction and in one minute, are delivered without being held.", "anyOf": []any{
 			limit, schema{"type": "null"},
-			schema{"type": "object", "properties": schema{"transaction": optional(limit), "minute": optional(limit)}, "additionalProperties": false},
+			schema{"type": "object", "properties": schema{"transaction": orNothing(limit), "minute": orNothing(limit)}, "additionalProperties": false},
 		}},
 		"tests": listOf("Saved tests: in a file they stand in the document itself.", ref("test")),
 	}
 	if exclude, ok := common["exclude"].(schema); ok {
-		properties["exclude"] = optional(exclude)
+		properties["exclude"] = orNothing(exclude)
 	}
 	return schema{"type": "object", "properties": properties}
 }
@@ -281,7 +281,7 @@ func testSchema() schema {
 			"new":         row("The row after the change, or the payload of a domain event."),
 			"old":         row("Of an update: the columns that were different before. Of a delete: the row."),
 			"actor":       row("Who makes the change, as rowbell.set_actor would say."),
-			"at":          optional(moment("When it commits; " + workflow.TestTime.Format("2006-01-02T15:04:05Z") + " if not given.")),
+			"at":          orNothing(moment("When it commits; " + workflow.TestTime.Format("2006-01-02T15:04:05Z") + " if not given.")),
 		},
 	}
 	event := schema{
@@ -348,9 +348,9 @@ func templateSchema() schema {
 		"title": "A stored template", "type": "object", "additionalProperties": false, "required": []string{templateKey},
 		"properties": schema{
 			templateKey:   schema{"description": "Its name: {% render 'footer' %} renders the one called footer.", "type": []string{"string", "number", "boolean"}, "minLength": 1, "maxLength": 64},
-			"description": text("What it is for."),
-			"tenant_id":   text("Whose it is; without one it is the operators', for all tenants that have none of this name."),
-			"source":      optional(described(source, "The text for everybody, in Liquid.")),
+			"description": aText("What it is for."),
+			"tenant_id":   aText("Whose it is; without one it is the operators', for all tenants that have none of this name."),
+			"source":      orNothing(saying(source, "The text for everybody, in Liquid.")),
 			"locales": schema{
 				"description": "Texts by language: de, or de-AT.", "type": []string{"object", "null"}, "minProperties": 1,
 				"propertyNames": schema{"pattern": `^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}$`}, "additionalProperties": source,
