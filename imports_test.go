@@ -51,8 +51,9 @@ var directions = []struct {
 
 	{"migrations/...", nil},
 	{"pkg/store", []string{"migrations"}},
-	// Versions, drafts and what depends on a column: it judges, and neither matches nor sends.
-	{"pkg/definition", []string{"pkg/store", "engine/match", "engine/sentence", "actions"}},
+	// Versions, drafts, documents and their tests, and what depends on a column: it judges and
+	// tries, and cannot send.
+	{"pkg/definition", []string{"pkg/store", "engine/condition", "engine/match", "engine/sentence", "engine/trial", "pkg/template", "actions"}},
 	{"pkg/access", []string{"pkg/store"}},
 	{"pkg/directory", nil},
 	{"pkg/preference", nil},

@@ -44,7 +44,8 @@ type Lookup func(label string) (*workflow.Table, *change.Relation, error)
 
 // Check judges a workflow as if it were active: by Compile, and by binding its triggers
 // as the Index binds them. Where those stop at the first problem, it looks at each
-// trigger, condition and action by itself, to tell all of them.
+// trigger, condition and action by itself, to tell all of them. Without lookup nothing is
+// bound: only what is wrong whatever the tables are is told.
 func Check(w *workflow.Workflow, lookup Lookup, judge Judge) Report {
 	active := *w
 	active.Status = workflow.Active
@@ -153,6 +154,9 @@ func (c *checker) warn(p Problem) {
 
 // lacks tells what the actions will not get, though the triggers can't be bound.
 func (c *checker) lacks(uses []workflow.ColumnUse) {
+	if c.lookup == nil {
+		return
+	}
 	rules := make(map[string][]*rule)
 	var labels []string
 	for _, t := range c.workflow.Triggers {
@@ -261,6 +265,9 @@ func (c *checker) judge(i int, t workflow.Trigger, conditions []workflow.Conditi
 		fail(err)
 		return false
 	}
+	if c.lookup == nil {
+		return true
+	}
 	at := c.table(parsed.label)
 	if at.err != nil {
 		fail(at.err)
@@ -291,6 +298,9 @@ func (c *checker) whole(compiled *Compiled) string {
 		return compiled.Health.Message
 	}
 	for _, label := range compiled.labels() {
+		if c.lookup == nil {
+			break
+		}
 		at := c.table(label)
 		if at.err != nil || at.table == nil {
 			continue // told of its trigger

@@ -63,6 +63,7 @@ func Compile(v workflow.Version, ref int32, judge Judge) *Compiled {
 	if err != nil {
 		return c.broken(err.Error())
 	}
+	w.DropTests() // which nothing here reads, and which would stay in memory
 	c.Workflow = w
 	if v.Status != workflow.Active {
 		return c

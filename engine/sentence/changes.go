@@ -131,10 +131,69 @@ func settingsChanges(say func(string, ...any), before, after *workflow.Workflow)
 	if w, i := firing(before), firing(after); w != i {
 		say("now fires %s, no longer %s", i, w)
 	}
-	isFiring := func(m member) bool { return m.key == "firing" }
-	for _, change := range objectChanges(nil, slices.DeleteFunc(b, isFiring), slices.DeleteFunc(a, isFiring)) {
+	testChanges(say, b, a)
+	said := func(m member) bool { return m.key == "firing" || m.key == workflow.TestsKey }
+	for _, change := range objectChanges(nil, slices.DeleteFunc(b, said), slices.DeleteFunc(a, said)) {
 		say("setting %s", change)
 	}
+}
+
+// testChanges says which saved tests changed, by their names.
+func testChanges(say func(string, ...any), b, a object) {
+	was, _ := b.get(workflow.TestsKey)
+	is, _ := a.get(workflow.TestsKey)
+	if text(sorted(was)) == text(sorted(is)) {
+		return
+	}
+	befores, beforeNames, ok1 := testsByName(was)
+	afters, afterNames, ok2 := testsByName(is)
+	if !ok1 || !ok2 {
+		say("tests changed")
+		return
+	}
+	said := false
+	for _, name := range afterNames {
+		before, had := befores[name]
+		switch {
+		case !had:
+			say("test added: %s", quote(name, maxValue))
+		case before != afters[name]:
+			say("test changed: %s", quote(name, maxValue))
+		default:
+			continue
+		}
+		said = true
+	}
+	for _, name := range beforeNames {
+		if _, has := afters[name]; !has {
+			say("test removed: %s", quote(name, maxValue))
+			said = true
+		}
+	}
+	if !said {
+		say("tests in another order")
+	}
+}
+
+// testsByName has the text of each test by its name, and the names in order; false if they
+// are no tests, or two have one name.
+func testsByName(v any) (texts map[string]string, names []string, ok bool) {
+	list, isList := v.([]any)
+	if v != nil && !isList {
+		return nil, nil, false
+	}
+	texts = make(map[string]string)
+	for _, e := range list {
+		o, _ := e.(object)
+		named, _ := o.get("name")
+		name, isText := named.(string)
+		if _, twice := texts[name]; !isText || twice {
+			return nil, nil, false
+		}
+		texts[name] = text(sorted(e))
+		names = append(names, name)
+	}
+	return texts, names, true
 }
 
 func firing(w *workflow.Workflow) string {

@@ -140,7 +140,7 @@ func (o *Operator) deleteTenant(ctx context.Context, id string, wait time.Durati
 	if err := o.waitUntilRead(ctx, id, passed, wait, tell); err != nil {
 		return err
 	}
-	tenant := store.Tenant{ID: id, Workflows: own, Before: before}
+	tenant := store.TenantSweep{ID: id, Workflows: own, Before: before}
 	for try := range sweeps {
 		left, err := o.sweepTenant(ctx, tenant, try == sweeps-1, tell, done)
 		if err != nil || left == 0 {
@@ -152,7 +152,7 @@ func (o *Operator) deleteTenant(ctx context.Context, id string, wait time.Durati
 
 // sweepTenant deletes what there is, and says how much is left. What is left counts in the
 // last sweep only.
-func (o *Operator) sweepTenant(ctx context.Context, t store.Tenant, last bool, tell func(string), done *store.Erased) (int64, error) {
+func (o *Operator) sweepTenant(ctx context.Context, t store.TenantSweep, last bool, tell func(string), done *store.Erased) (int64, error) {
 	e, err := o.app.state.Eraser(ctx, o.app.id, o.app.cfg.DeliveryLease, tell)
 	if err != nil {
 		return 0, err

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/rowbell/rowbell/actions"
 	"github.com/rowbell/rowbell/engine/match"
@@ -42,13 +40,6 @@ type TemplateSet struct {
 	Problems map[string]match.Report `json:"-"`        // of those that have any
 }
 
-// templateName is as table rowbell.template checks it, but for its length of 64: in the
-// expression that would take megabytes.
-var templateName = regexp.MustCompile(`^[\pL\pN_/-]+$`)
-
-// templateLocale is as table rowbell.template checks it.
-var templateLocale = regexp.MustCompile(`^(?:[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,3})?$`)
-
 // mostJudged bounds how many workflows are checked after a template has changed.
 const mostJudged = 50
 
@@ -56,11 +47,8 @@ const mostJudged = 50
 // render it.
 func (o *Operator) SetTemplate(ctx context.Context, t store.Template, actor string) (TemplateSet, error) {
 	var set TemplateSet
-	if utf8.RuneCountInString(t.Name) > 64 || !templateName.MatchString(t.Name) {
-		return set, fmt.Errorf("%q is no name of a template: it has 1 to 64 letters, digits, _, - and /", t.Name)
-	}
-	if !templateLocale.MatchString(t.Locale) {
-		return set, fmt.Errorf("%q is no language; write it as de or de-AT, or leave it out for everybody", t.Locale)
+	if err := errors.Join(workflow.CheckTemplateName(t.Name), workflow.CheckTemplateLocale(t.Locale)); err != nil {
+		return set, err
 	}
 	all, err := o.app.source.TemplatesFor(ctx, t.TenantID)
 	if err != nil {

@@ -22,6 +22,9 @@ type catalog struct {
 	tenantColumn string   // of tables that have it and aren't captured
 	known        map[string]described
 	templates    map[string]map[string]map[string]string // by tenant
+	// own has all stored templates as they will be, by tenant, name and locale; nil: as they
+	// are.
+	own map[string]map[string]map[string]string
 }
 
 type described struct {
@@ -108,20 +111,12 @@ func (s *Service) Check(ctx context.Context, w *workflow.Workflow) (match.Report
 }
 
 func (c *catalog) check(ctx context.Context, w *workflow.Workflow) (match.Report, error) {
-	// With the templates as they are now, all of them: a name that isn't there may be like
-	// one that is.
-	templates, ok := c.templates[value(w.TenantID)]
-	if !ok {
-		var err error
-		if templates, err = c.service.Source.TemplatesFor(ctx, value(w.TenantID)); err != nil {
-			return match.Report{}, err
-		}
-		c.templates[value(w.TenantID)] = templates
+	now, err := c.withTemplates(ctx, w)
+	if err != nil {
+		return match.Report{}, err
 	}
-	now := *w
-	now.Templates = templates
 	var broken error
-	r := match.Check(&now, func(label string) (*workflow.Table, *change.Relation, error) {
+	r := match.Check(now, func(label string) (*workflow.Table, *change.Relation, error) {
 		table, rel, err := c.lookup(ctx, label)
 		if f, ok := err.(failure); ok { //nolint:errorlint // never wrapped
 			broken = f.err
@@ -131,7 +126,41 @@ func (c *catalog) check(ctx context.Context, w *workflow.Workflow) (match.Report
 	if broken != nil {
 		return match.Report{}, broken
 	}
-	return r, nil
+	return testsReadable(r, w), nil
+}
+
+// testsReadable adds what is wrong with saved tests that somebody wrote by SQL.
+func testsReadable(r match.Report, w *workflow.Workflow) match.Report {
+	if _, err := w.Tests(); err != nil {
+		r.Warnings = append(r.Warnings, match.Problem{Where: "settings", Message: "tests: " + err.Error()})
+	}
+	return r
+}
+
+// CheckShape says what is wrong with a workflow whatever the tables are: without a
+// database. Nothing but Registry and Judge of the service is asked.
+func (s *Service) CheckShape(w *workflow.Workflow) match.Report {
+	return testsReadable(match.Check(w, nil, s.Judge), w)
+}
+
+// CheckShapes says what is wrong with templates whatever the database has. Those that render
+// one which isn't among them are let pass.
+func (b *Bundle) CheckShapes() []error {
+	var problems []error
+	for _, d := range b.Templates {
+		sources := make(map[string]map[string]string)
+		for _, other := range b.Templates {
+			if other.TenantID == d.TenantID || other.TenantID == "" && sources[other.Name] == nil {
+				sources[other.Name] = other.Texts
+			}
+		}
+		for _, err := range d.compile(workflow.NewLibrary(sources)) {
+			if !strings.Contains(err.Error(), "there is no template") {
+				problems = append(problems, err)
+			}
+		}
+	}
+	return problems
 }
 
 // Checked is what Check says of a workflow.

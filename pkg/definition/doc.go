@@ -19,6 +19,25 @@
 // when the draft is put: one that is equal, else the first of the same kind that is left.
 // So a file that people keep need not know any ids.
 //
+// # Tests
+//
+// Saved tests stand in the settings, under tests, and in a file in the document itself. So
+// they are part of each version, and no table has to know of them; who runs a version drops
+// them. Activating runs them, by package trial, which can't send.
+//
+// # Files
+//
+// Apply makes the database what files say, by a plan that is made first and shown. What the
+// plan was made of is held to when it is carried out: who has changed a workflow meanwhile
+// gets ErrConflict, and nothing of theirs is lost. A draft that lies beside the live version
+// stays there, and then has another base than what is live.
+//
+// Parts of a file without ids keep those of the live parts that they stand for, and a plain
+// secret that is the stored one is taken for it: so a second time there is nothing to do.
+//
+// A stored template is a document of its own and no part of a workflow's, since several
+// workflows may render it.
+//
 // # YAML
 //
 // 2026-11-25: documents are written here and not by the library. What people read should

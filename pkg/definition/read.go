@@ -4,13 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/rowbell/rowbell/engine/condition"
 	"github.com/rowbell/rowbell/pkg/spelling"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
@@ -29,7 +28,7 @@ type Document struct {
 }
 
 // partName is how problems name parts: trigger 2 (orders update), condition 1 (expression).
-var partName = regexp.MustCompile(`(trigger|condition|action|recipient) (\d+)(?: \([^)]*\))?(?:, field_conditions)?`)
+var partName = regexp.MustCompile(`(trigger|condition|action|recipient|test) (\d+)(?: \([^)]*\))?(?:, field_conditions)?`)
 
 // Place is where in the file something stands, as file:line:column, that a
 // match.Problem's Where names: "trigger 1 (orders update), field_conditions.total.gt". What
@@ -96,19 +95,9 @@ func IsFile(name string) bool { return strings.ContainsAny(name, "./") || name =
 
 // ReadFile reads a workflow from a file as Read does; - is standard input, as YAML.
 func ReadFile(name string) (*Document, error) {
-	var data []byte
-	var err error
-	if name == "-" {
-		name = "stdin"
-		data, err = io.ReadAll(os.Stdin)
-	} else {
-		data, err = os.ReadFile(name)
-	}
+	name, data, err := readBytes(name)
 	if err != nil {
-		if pe, ok := errors.AsType[*os.PathError](err); ok {
-			err = pe.Err
-		}
-		return nil, fmt.Errorf("can't read %s: %w", name, err)
+		return nil, err
 	}
 	return Read(name, data)
 }
@@ -136,6 +125,15 @@ func read(name string, data []byte, isJSON, draft bool) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
+	if root.get(templateKey) != nil && !draft {
+		at := root.get(templateKey)
+		return nil, &Problem{name, at.line, at.column, "it is a stored template, and a workflow belongs here"}
+	}
+	return readTree(name, root, draft)
+}
+
+// readTree makes a workflow of a tree.
+func readTree(name string, root *node, draft bool) (*Document, error) {
 	d := &Document{Has: make(map[string]bool), places: make(map[string]*node), parts: make(map[string][]*node), file: name}
 	r := &reader{doc: d, name: name}
 	r.workflow(root, draft)
@@ -158,11 +156,15 @@ func (r *reader) fail(line, column int, format string, args ...any) {
 
 // The keys of a document, in the order in which they are written.
 var (
-	documentKeys  = []string{"name", "description", "status", "tenant_id", "id", "settings", "triggers", "conditions", "actions", "recipients"}
+	documentKeys  = []string{"name", "description", "status", "tenant_id", "id", "settings", "triggers", "conditions", "actions", "recipients", "tests"}
 	triggerKeys   = []string{"entity_type", "operation", "field_conditions", "priority", "id"}
 	conditionKeys = []string{"condition_type", "condition_config", "id"}
 	actionKeys    = []string{"action_type", "action_config", "order", "id"}
 	recipientKeys = []string{"recipient_type", "recipient_id", "action_id", "id"}
+
+	recipientTypes = []string{"user", "role", "group", "attribute"}
+	operationWords = []string{"create", "update", "delete"}
+	statusWords    = []string{string(workflow.Draft), string(workflow.Active), string(workflow.Inactive)}
 )
 
 // keys refuses what n has beside these keys, and returns false if it is no mapping.
@@ -204,8 +206,8 @@ func (r *reader) workflow(root *node, draft bool) {
 		tenant := r.text(root, "tenant_id", "")
 		w.TenantID = &tenant
 	}
-	w.Status = workflow.Status(r.word(root, "status", string(workflow.Draft), string(workflow.Active), string(workflow.Inactive)))
-	w.Settings = r.object(root, "settings")
+	w.Status = workflow.Status(r.word(root, "status", statusWords...))
+	w.Settings = r.settings(root, draft)
 	r.doc.base = r.number(root, "base", 0)
 	r.doc.by = r.text(root, "by", "")
 	ids := map[string]*node{}
@@ -241,13 +243,13 @@ func (r *reader) workflow(root *node, draft bool) {
 	each("triggers", "trigger", triggerKeys, func(n *node) {
 		w.Triggers = append(w.Triggers, workflow.Trigger{
 			ID: id(n), EntityType: r.needed(n, "entity_type", "the name of a table, as orders"),
-			Operation:       r.neededWord(n, "operation", "create", "update", "delete"),
+			Operation:       r.neededWord(n, "operation", operationWords...),
 			FieldConditions: r.object(n, "field_conditions"), Priority: r.number(n, "priority", 100),
 		})
 	})
 	each("conditions", "condition", conditionKeys, func(n *node) {
 		w.Conditions = append(w.Conditions, workflow.Condition{
-			ID: id(n), Type: r.neededWord(n, "condition_type", "field_value", "time_based", "role_based", "expression"), Config: r.object(n, "condition_config"),
+			ID: id(n), Type: r.neededWord(n, "condition_type", condition.Types()...), Config: r.object(n, "condition_config"),
 		})
 	})
 	actions := map[string]bool{}
@@ -258,7 +260,7 @@ func (r *reader) workflow(root *node, draft bool) {
 	})
 	each("recipients", "recipient", recipientKeys, func(n *node) {
 		to := workflow.Recipient{
-			ID: id(n), Type: r.neededWord(n, "recipient_type", "user", "role", "group", "attribute"),
+			ID: id(n), Type: r.neededWord(n, "recipient_type", recipientTypes...),
 			Value: r.needed(n, "recipient_id", "a user, role or group, or the name of a column"),
 		}
 		if action := r.id(n, "action_id"); action != "" {
@@ -271,6 +273,92 @@ func (r *reader) workflow(root *node, draft bool) {
 		w.Recipients = append(w.Recipients, to)
 	})
 }
+
+// settings reads the settings, and the tests into them.
+func (r *reader) settings(root *node, draft bool) json.RawMessage {
+	settings, tests := root.get("settings"), root.get("tests")
+	if settings == nil || settings.kind == null {
+		settings = &node{kind: mapping}
+	}
+	if settings.kind != mapping {
+		r.fail(settings.line, settings.column, "settings is a mapping, not %s", settings.kind)
+		return json.RawMessage("{}")
+	}
+	inside := settings.get(workflow.TestsKey)
+	if inside != nil && draft && inside.kind == text {
+		// As a text, so that its columns aren't taken for secrets: see draftSettings.
+		inner, err := parseJSON(r.name, []byte(inside.value))
+		if err != nil {
+			r.fail(inside.line, inside.column, "tests can't be read: %v", err)
+			return json.RawMessage("{}")
+		}
+		whole := &node{kind: mapping}
+		for _, m := range settings.members {
+			if m.key == workflow.TestsKey {
+				m.value = inner
+			}
+			whole.members = append(whole.members, m)
+		}
+		settings, inside = whole, inner
+	}
+	if tests != nil && tests.kind != null {
+		if inside != nil {
+			r.fail(inside.line, inside.column, "tests stand here and in the document itself; leave these out")
+			return settings.raw()
+		}
+		whole := &node{kind: mapping, members: slices.Clone(settings.members)}
+		whole.members = append(whole.members, member{key: workflow.TestsKey, value: tests, line: tests.line, column: tests.column})
+		settings, inside = whole, tests
+	}
+	if inside != nil && inside.kind != null {
+		r.doc.places["tests"] = inside
+		r.tests(inside)
+	}
+	return settings.raw()
+}
+
+// tests judges saved tests. Their keys are looked at here, where their places are known.
+func (r *reader) tests(of *node) {
+	if of.kind != list {
+		r.fail(of.line, of.column, "tests is a list of tests, not %s", of.kind)
+		return
+	}
+	names := make(map[string]bool)
+	for _, n := range of.items {
+		r.doc.parts["tests"] = append(r.doc.parts["tests"], n)
+		before := len(r.problems)
+		if !r.keys(n, "a test", testKeys) {
+			continue
+		}
+		for _, inner := range []struct {
+			key, what string
+			keys      []string
+		}{{"change", "the change of a test", testChangeKeys}, {"event", "the event of a test", testEventKeys}, {"expect", "what a test expects", testExpectKeys}} {
+			if v := n.get(inner.key); v != nil && v.kind != null {
+				r.keys(v, inner.what, inner.keys)
+			}
+		}
+		if len(r.problems) > before {
+			continue
+		}
+		t, err := workflow.ParseTest(n.raw())
+		switch {
+		case err != nil:
+			r.fail(n.line, n.column, "a test: %v", err)
+		case names[t.Name]:
+			r.fail(n.line, n.column, "there is another test called %q; a test is known by its name", t.Name)
+		}
+		names[t.Name] = true
+	}
+}
+
+// The keys of a test, in the order in which people are told of them.
+var (
+	testKeys       = []string{"name", "change", "event", "fired_before", "expect"}
+	testChangeKeys = []string{"entity_type", "operation", "tenant_id", "new", "old", "actor", "at"}
+	testEventKeys  = []string{"id", "entity_type", "operation", "tenant_id", "row_key", "committed_at", "data"}
+	testExpectKeys = []string{"fires", "stopped_by", "recipients", "texts"}
+)
 
 func article(noun string) string {
 	if strings.ContainsAny(noun[:1], "aeiou") {

@@ -15,6 +15,7 @@ import (
 	"github.com/rowbell/rowbell/actions"
 	"github.com/rowbell/rowbell/engine/match"
 	"github.com/rowbell/rowbell/engine/sentence"
+	"github.com/rowbell/rowbell/engine/trial"
 	"github.com/rowbell/rowbell/pkg/change"
 	"github.com/rowbell/rowbell/pkg/store"
 	"github.com/rowbell/rowbell/pkg/workflow"
@@ -71,6 +72,9 @@ type Service struct {
 	Judge match.Judge
 	// Describe looks a table up in the catalog; nil if there is none.
 	Describe func(ctx context.Context, schema, name string) (*change.Relation, error)
+	// Secret opens a stored secret of a tenant, to see whether a file has the same; nil if
+	// that can't be done.
+	Secret func(ctx context.Context, tenantID, name string) (string, error)
 }
 
 // Shown is one workflow.
@@ -339,6 +343,10 @@ func (s *Service) edit(d store.Definition, action, actor string, detail map[stri
 
 // draftJSON is what workflow_definition.draft holds.
 func draftJSON(w *workflow.Workflow, base int32, by string) (json.RawMessage, error) {
+	settings, err := draftSettings(w.Settings)
+	if err != nil {
+		return nil, err
+	}
 	return json.Marshal(struct {
 		Base        int32                `json:"base"`
 		By          string               `json:"by,omitempty"`
@@ -349,7 +357,7 @@ func draftJSON(w *workflow.Workflow, base int32, by string) (json.RawMessage, er
 		Conditions  []workflow.Condition `json:"conditions"`
 		Actions     []workflow.Action    `json:"actions"`
 		Recipients  []workflow.Recipient `json:"recipients"`
-	}{base, by, w.Name, w.Description, w.Settings, some(w.Triggers), some(w.Conditions), some(w.Actions), some(w.Recipients)})
+	}{base, by, w.Name, w.Description, settings, some(w.Triggers), some(w.Conditions), some(w.Actions), some(w.Recipients)})
 }
 
 func some[P any](list []P) []P {
@@ -500,11 +508,14 @@ type Activated struct {
 	Draft   bool         `json:"draft"` // a draft was published
 	Same    bool         `json:"same"`  // it was active already, and had no draft
 	Report  match.Report `json:"-"`     // warnings, which don't block
+	// Tests are its saved ones, as they came out. Those that fail were overridden.
+	Tests []trial.Tested `json:"tests,omitempty"`
 }
 
 // Activate publishes the draft, if there is one, and makes the workflow active: one
 // version. Returns a *BlockedError if the worker would find it broken, and, unless force,
-// workflow.ErrConflict if the live workflow has changed since the draft was made.
+// workflow.ErrConflict if the live workflow has changed since the draft was made and a
+// *TestsError if saved tests fail.
 func (s *Service) Activate(ctx context.Context, id, actor string, force bool) (*Activated, error) {
 	show, err := s.Show(ctx, id)
 	if err != nil {
@@ -517,7 +528,11 @@ func (s *Service) Activate(ctx context.Context, id, actor string, force bool) (*
 			return nil, err
 		}
 	}
-	report, err := s.Check(ctx, w)
+	c, err := s.catalog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	report, err := c.check(ctx, w)
 	if err != nil {
 		return nil, err
 	}
@@ -528,6 +543,12 @@ func (s *Service) Activate(ctx context.Context, id, actor string, force bool) (*
 	if !draft && show.Status == workflow.Active {
 		result.Same = true
 		return result, nil
+	}
+	if result.Tests, err = c.test(ctx, w); err != nil {
+		return nil, err
+	}
+	if bad := failed(result.Tests); len(bad) > 0 && !force {
+		return nil, &TestsError{id, bad}
 	}
 	e := s.edit(show.Definition, "workflow.activate", actor, map[string]any{"draft": draft})
 	if draft {

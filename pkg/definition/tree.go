@@ -263,6 +263,19 @@ func (p *jsonParser) value(depth int) (*node, error) {
 
 // parseYAML reads YAML into a tree. Returns a *Problem.
 func parseYAML(file string, data []byte) (*node, error) {
+	roots, err := parseAllYAML(file, data)
+	if err != nil {
+		return nil, err
+	}
+	if len(roots) > 1 {
+		return nil, &Problem{file, roots[1].line, roots[1].column, "there is a second document; a file holds one workflow"}
+	}
+	return roots[0], nil
+}
+
+// parseAllYAML reads the documents of a YAML file, of which there is at least one, into
+// trees. Returns a *Problem.
+func parseAllYAML(file string, data []byte) ([]*node, error) {
 	tokens := lexer.Tokenize(string(data))
 	if len(tokens) > maxTokens {
 		at := tokens[maxTokens].Position
@@ -281,20 +294,21 @@ func parseYAML(file string, data []byte) (*node, error) {
 		return nil, p
 	}
 	y := yamlParser{file}
-	var root ast.Node
+	var roots []*node
 	for _, d := range doc.Docs {
 		if d.Body == nil || d.Body.Type() == ast.CommentType {
 			continue
 		}
-		if root != nil {
-			return nil, y.problem(d.Body, "there is a second document; a file holds one workflow")
+		root, err := y.value(d.Body, 0)
+		if err != nil {
+			return nil, err
 		}
-		root = d.Body
+		roots = append(roots, root)
 	}
-	if root == nil {
+	if len(roots) == 0 {
 		return nil, &Problem{File: file, Message: "it is empty"}
 	}
-	return y.value(root, 0)
+	return roots, nil
 }
 
 // numeric is a number in JSON.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -60,7 +61,11 @@ func YAML(w *workflow.Workflow) ([]byte, error) {
 		set(root, "tenant_id", *w.TenantID)
 	}
 	set(root, "id", w.ID)
-	object(root, "settings", w.Settings)
+	settings, tests, err := splitTests(w.Settings)
+	if err != nil {
+		return nil, fmt.Errorf("write workflow %s as YAML: %w", w.ID, err)
+	}
+	object(root, "settings", settings)
 	part("triggers", len(w.Triggers), func(i int, n *node) {
 		t := w.Triggers[i]
 		set(n, "entity_type", t.EntityType)
@@ -94,12 +99,56 @@ func YAML(w *workflow.Workflow) ([]byte, error) {
 	if problem != nil {
 		return nil, problem
 	}
+	if tests != nil {
+		root.members = append(root.members, member{key: "tests", value: tests})
+	}
+	return writeTree(root), nil
+}
+
+func writeTree(root *node) []byte {
 	var b bytes.Buffer
 	if len(root.members) == 0 {
-		return []byte("{}\n"), nil
+		return []byte("{}\n")
 	}
 	writeMembers(&b, root, "", "")
-	return b.Bytes(), nil
+	return b.Bytes()
+}
+
+// splitTests takes the tests out of the settings; nil if there are none.
+func splitTests(raw json.RawMessage) (settings json.RawMessage, tests *node, err error) {
+	if !bytes.Contains(raw, []byte(`"`+workflow.TestsKey+`"`)) {
+		return raw, nil, nil
+	}
+	root, err := parseJSON("settings", raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	tests = root.get(workflow.TestsKey)
+	if tests == nil || tests.kind != list || len(tests.items) == 0 {
+		return raw, nil, nil
+	}
+	root.members = slices.DeleteFunc(root.members, func(m member) bool { return m.key == workflow.TestsKey })
+	for _, t := range tests.items {
+		inOrder(t, testKeys)
+		for key, keys := range map[string][]string{"change": testChangeKeys, "event": testEventKeys, "expect": testExpectKeys} {
+			if of := t.get(key); of != nil {
+				inOrder(of, keys)
+			}
+		}
+	}
+	return root.raw(), tests, nil
+}
+
+// inOrder puts the members of a mapping into an order that people like, as far as keys
+// says: jsonb has its own.
+func inOrder(n *node, keys []string) {
+	place := func(m member) int {
+		if i := slices.Index(keys, m.key); i >= 0 {
+			return i
+		}
+		return len(keys)
+	}
+	slices.SortStableFunc(n.members, func(a, b member) int { return place(a) - place(b) })
 }
 
 // writeMembers writes a mapping: the first line behind what stands there, the others

@@ -228,7 +228,7 @@ func TestReadRefuses(t *testing.T) {
 		"infinity":       {"w.yaml", "settings: {a: .inf}\n", []string{"w.yaml:1:15: .inf is no number in JSON; put it in quotes"}},
 		"alias":          {"w.yaml", "settings: &a {b: 1}\n", []string{"w.yaml:1:11: anchor is not understood in a workflow"}},
 		"tag":            {"w.yaml", "settings: {a: !!str 1}\n", []string{"w.yaml:1:15: tag is not understood in a workflow"}},
-		"two documents":  {"w.yaml", "name: a\n---\nname: b\n", []string{"w.yaml:3:5: there is a second document; a file holds one workflow"}},
+		"two documents":  {"w.yaml", "name: a\n---\nname: b\n", []string{"w.yaml:3:1: there is a second document; a file holds one workflow"}},
 		"no YAML":        {"w.yaml", "name: a\n  b: [\n", []string{"w.yaml:1:7: this is not YAML"}},
 		"empty":          {"w.yaml", "# nothing\n", []string{"w.yaml: it is empty"}},
 		"a list":         {"w.yaml", "- a\n", []string{"w.yaml:1:1: a workflow is a mapping of keys"}},

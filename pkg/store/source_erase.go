@@ -115,7 +115,7 @@ func (s *Source) DeleteWorkflows(ctx context.Context, tenantID string) (n int64,
 // EraseTenant deletes what the source has of a tenant whose workflows are deleted, once no
 // worker has their versions applied, and what audit_log says of it, but for that it was
 // deleted. It may be repeated.
-func (s *Source) EraseTenant(ctx context.Context, t Tenant) (Erased, error) {
+func (s *Source) EraseTenant(ctx context.Context, t TenantSweep) (Erased, error) {
 	var e Erased
 	names, conditions, err := ownedTables(ctx, s.pool)
 	if err != nil {

@@ -180,23 +180,10 @@ type edited struct {
 // edit does f in a transaction that holds the workflow. What f changes is one version.
 func (s *Source) edit(ctx context.Context, e Edit, f func(tx pgx.Tx, tenantID string) error) (version int32, err error) {
 	what := fmt.Sprintf("%s of workflow %s", e.Action, e.WorkflowID)
-	err = pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `set local lock_timeout = '2s'`); err != nil {
-			return err
-		}
-		if err := sayWho(ctx, tx, e.Actor); err != nil {
-			return err
-		}
-		var tenant string
-		var same bool
-		var before, after edited
-		err := tx.QueryRow(ctx, `select coalesce(tenant_id, ''), version = $2 and draft is not distinct from $3::jsonb, status, version, draft
-from rowbell.workflow_definition where id = $1 for no key update`, e.WorkflowID, e.Version, e.Draft).Scan(&tenant, &same, &before.Status, &before.Version, &before.Draft)
+	err = s.edits(ctx, e.Actor, func(tx pgx.Tx) error {
+		tenant, before, err := s.hold(ctx, tx, e)
 		if err != nil {
 			return err
-		}
-		if !same {
-			return conflict("somebody else has changed it just now; look at it again")
 		}
 		if err := f(tx, tenant); err != nil {
 			return err
@@ -205,6 +192,7 @@ from rowbell.workflow_definition where id = $1 for no key update`, e.WorkflowID,
 		if _, err := tx.Exec(ctx, `set constraints all immediate`); err != nil {
 			return err
 		}
+		var after edited
 		err = tx.QueryRow(ctx, `select status, version, draft from rowbell.workflow_definition where id = $1`, e.WorkflowID).Scan(&after.Status, &after.Version, &after.Draft)
 		if err != nil {
 			return err
@@ -244,61 +232,68 @@ func (s *Source) SetStatus(ctx context.Context, e Edit, status workflow.Status) 
 // their ids. Returns ErrConflict if an id is one of another workflow's parts.
 func (s *Source) Publish(ctx context.Context, e Edit, w *workflow.Workflow) (int32, error) {
 	return s.edit(ctx, e, func(tx pgx.Tx, _ string) error {
-		var b pgx.Batch
-		b.Queue(`update rowbell.workflow_definition set name = $2, description = $3, status = $4, settings = $5, draft = null where id = $1`,
-			e.WorkflowID, w.Name, w.Description, w.Status, object(w.Settings))
-		// Recipients go first and come last, since they refer to actions.
-		remove := func(table string, ids []string) {
-			b.Queue(`delete from rowbell.`+table+` where workflow_id = $1 and id <> all ($2)`, e.WorkflowID, ids)
-		}
-		remove("workflow_recipient", ids(w.Recipients, func(r workflow.Recipient) string { return r.ID }))
-		remove("workflow_trigger", ids(w.Triggers, func(t workflow.Trigger) string { return t.ID }))
-		remove("workflow_condition", ids(w.Conditions, func(c workflow.Condition) string { return c.ID }))
-		remove("workflow_action", ids(w.Actions, func(a workflow.Action) string { return a.ID }))
-		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+		if _, err := tx.Exec(ctx, `update rowbell.workflow_definition set name = $2, description = $3, status = $4, settings = $5, draft = null where id = $1`,
+			e.WorkflowID, w.Name, w.Description, w.Status, object(w.Settings)); err != nil {
 			return err
 		}
-		put := func(what, id, sql string, args ...any) error {
-			tag, err := tx.Exec(ctx, sql, append([]any{id, e.WorkflowID}, args...)...)
-			if err == nil && tag.RowsAffected() == 0 {
-				err = conflict("%s %s is a part of another workflow; leave its id out, then it gets one of its own", what, id)
-			}
-			return err
+		return putParts(ctx, tx, e.WorkflowID, w)
+	})
+}
+
+// putParts makes w's parts those of the workflow.
+func putParts(ctx context.Context, tx pgx.Tx, workflowID string, w *workflow.Workflow) error {
+	var b pgx.Batch
+	// Recipients go first and come last, since they refer to actions.
+	remove := func(table string, ids []string) {
+		b.Queue(`delete from rowbell.`+table+` where workflow_id = $1 and id <> all ($2)`, workflowID, ids)
+	}
+	remove("workflow_recipient", ids(w.Recipients, func(r workflow.Recipient) string { return r.ID }))
+	remove("workflow_trigger", ids(w.Triggers, func(t workflow.Trigger) string { return t.ID }))
+	remove("workflow_condition", ids(w.Conditions, func(c workflow.Condition) string { return c.ID }))
+	remove("workflow_action", ids(w.Actions, func(a workflow.Action) string { return a.ID }))
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+		return err
+	}
+	put := func(what, id, sql string, args ...any) error {
+		tag, err := tx.Exec(ctx, sql, append([]any{id, workflowID}, args...)...)
+		if err == nil && tag.RowsAffected() == 0 {
+			err = conflict("%s %s is a part of another workflow; leave its id out, then it gets one of its own", what, id)
 		}
-		for _, t := range w.Triggers {
-			if err := put("trigger", t.ID, `insert into rowbell.workflow_trigger as p (id, workflow_id, entity_type, operation, field_conditions, priority)
+		return err
+	}
+	for _, t := range w.Triggers {
+		if err := put("trigger", t.ID, `insert into rowbell.workflow_trigger as p (id, workflow_id, entity_type, operation, field_conditions, priority)
 values ($1, $2, $3, $4, $5, $6) on conflict (id) do update
 set entity_type = excluded.entity_type, operation = excluded.operation, field_conditions = excluded.field_conditions, priority = excluded.priority
 where p.workflow_id = excluded.workflow_id`, t.EntityType, t.Operation, object(t.FieldConditions), t.Priority); err != nil {
-				return err
-			}
+			return err
 		}
-		for _, c := range w.Conditions {
-			if err := put("condition", c.ID, `insert into rowbell.workflow_condition as p (id, workflow_id, condition_type, condition_config)
+	}
+	for _, c := range w.Conditions {
+		if err := put("condition", c.ID, `insert into rowbell.workflow_condition as p (id, workflow_id, condition_type, condition_config)
 values ($1, $2, $3, $4) on conflict (id) do update
 set condition_type = excluded.condition_type, condition_config = excluded.condition_config
 where p.workflow_id = excluded.workflow_id`, c.Type, object(c.Config)); err != nil {
-				return err
-			}
+			return err
 		}
-		for _, a := range w.Actions {
-			if err := put("action", a.ID, `insert into rowbell.workflow_action as p (id, workflow_id, action_type, action_config, "order")
+	}
+	for _, a := range w.Actions {
+		if err := put("action", a.ID, `insert into rowbell.workflow_action as p (id, workflow_id, action_type, action_config, "order")
 values ($1, $2, $3, $4, $5) on conflict (id) do update
 set action_type = excluded.action_type, action_config = excluded.action_config, "order" = excluded."order"
 where p.workflow_id = excluded.workflow_id`, a.Type, object(a.Config), a.Order); err != nil {
-				return err
-			}
+			return err
 		}
-		for _, r := range w.Recipients {
-			if err := put("recipient", r.ID, `insert into rowbell.workflow_recipient as p (id, workflow_id, action_id, recipient_type, recipient_id)
+	}
+	for _, r := range w.Recipients {
+		if err := put("recipient", r.ID, `insert into rowbell.workflow_recipient as p (id, workflow_id, action_id, recipient_type, recipient_id)
 values ($1, $2, $3, $4, $5) on conflict (id) do update
 set action_id = excluded.action_id, recipient_type = excluded.recipient_type, recipient_id = excluded.recipient_id
 where p.workflow_id = excluded.workflow_id`, r.ActionID, r.Type, r.Value); err != nil {
-				return err
-			}
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 func ids[P any](parts []P, id func(P) string) []string {

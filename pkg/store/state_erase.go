@@ -630,7 +630,7 @@ func (e *Eraser) personLeft(ctx context.Context, p Person) error {
 }
 
 // Tenant is a tenant that is to be deleted.
-type Tenant struct {
+type TenantSweep struct {
 	ID string
 	// Workflows are the ids of its workflows that no other tenant has or had.
 	Workflows []string
@@ -683,8 +683,8 @@ type TenantCount struct {
 	Anything     bool `json:"-"` // some table has a row of the tenant
 }
 
-// mostCounted is how many executions are counted.
-const mostCounted = 100_000
+// mostTenantCounted is how many executions are counted.
+const mostTenantCounted = 100_000
 
 // CountTenant counts what state has of a tenant, not very far.
 func (s *State) CountTenant(ctx context.Context, tenantID string) (TenantCount, error) {
@@ -693,12 +693,12 @@ func (s *State) CountTenant(ctx context.Context, tenantID string) (TenantCount, 
 	err := s.db.QueryRow(ctx, fmt.Sprintf(`with mine as materialized (select ref from rowbell.surrogate where kind = 'workflow' and tenant_id = $1)
 select (select count(*)::int4 from (select 1 from mine join rowbell.execution x on x.version_ref = mine.ref limit %d) l),
 	(select count(*)::int4 from rowbell.queue where version_ref in (select ref from mine)),
-	(select count(*)::int4 from rowbell.destination where tenant_id = $1)`, mostCounted+1), tenantID).Scan(&c.Executions, &c.Pending, &c.Destinations)
+	(select count(*)::int4 from rowbell.destination where tenant_id = $1)`, mostTenantCounted+1), tenantID).Scan(&c.Executions, &c.Pending, &c.Destinations)
 	if err != nil {
 		return c, stateError(what, err)
 	}
-	if c.Executions > mostCounted {
-		c.Executions, c.More = mostCounted, true
+	if c.Executions > mostTenantCounted {
+		c.Executions, c.More = mostTenantCounted, true
 	}
 	c.Anything = c != TenantCount{}
 	if !c.Anything {
@@ -756,7 +756,7 @@ func (s *State) TenantDestinations(ctx context.Context) (map[string]int, error) 
 }
 
 // EraseTenant deletes what state has of a tenant, once no worker has its workflows applied.
-func (e *Eraser) EraseTenant(ctx context.Context, t Tenant) error {
+func (e *Eraser) EraseTenant(ctx context.Context, t TenantSweep) error {
 	const refs = `select ref from rowbell.surrogate where kind = 'workflow' and tenant_id = $1`
 	const mine = `version_ref in (` + refs + `)`
 	if err := e.exec(ctx, "replay_item", false, `delete from rowbell.replay_item where `+mine, t.ID); err != nil {
@@ -838,7 +838,7 @@ func (e *Eraser) tenantsExecutions(ctx context.Context, tenantID string) error {
 
 // tenantsEvents erases the events of a tenant's rows. Executions that they have yet are of
 // operators' workflows.
-func (e *Eraser) tenantsEvents(ctx context.Context, t Tenant) error {
+func (e *Eraser) tenantsEvents(ctx context.Context, t TenantSweep) error {
 	list, err := e.partitions(ctx, "event")
 	if err != nil {
 		return err
@@ -898,7 +898,7 @@ type querier interface {
 
 // rest deletes from all tables whose rows say that they are the tenant's, whoever has made
 // these tables, and last what its versions' numbers stand for.
-func (e *Eraser) rest(ctx context.Context, t Tenant) error {
+func (e *Eraser) rest(ctx context.Context, t TenantSweep) error {
 	names, conditions, err := ownedTables(ctx, e.conn)
 	if err != nil {
 		return stateError("list the tables that have tenants", err)
@@ -919,7 +919,7 @@ func (e *Eraser) rest(ctx context.Context, t Tenant) error {
 // ForgetTenant deletes what the numbers of a tenant's versions stand for, once nothing has
 // them any more. The greatest number of all stays given out: workers give out the one behind
 // it next.
-func (e *Eraser) ForgetTenant(ctx context.Context, t Tenant) error {
+func (e *Eraser) ForgetTenant(ctx context.Context, t TenantSweep) error {
 	err := e.exec(ctx, "surrogate", true, `update rowbell.surrogate set id = '`+erasedText+`', name = '', tenant_id = null
 where tenant_id = $1 and ref = (select max(ref) from rowbell.surrogate)`, t.ID)
 	if err != nil {
@@ -930,7 +930,7 @@ where tenant_id = $1 and ref = (select max(ref) from rowbell.surrogate)`, t.ID)
 
 // TenantLeft looks whether anything of a tenant is left. It is to come before ForgetTenant,
 // since executions are known by their versions' numbers.
-func (e *Eraser) TenantLeft(ctx context.Context, t Tenant) error {
+func (e *Eraser) TenantLeft(ctx context.Context, t TenantSweep) error {
 	e.tell("looking whether anything is left")
 	const mine = `version_ref in (select ref from rowbell.surrogate where kind = 'workflow' and tenant_id = $1)`
 	for _, table := range []string{"execution", "execution_open", "queue", "delivery_ended"} {

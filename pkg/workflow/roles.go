@@ -34,6 +34,9 @@ const (
 
 var rolesKeys = []string{"roles", "all_roles", "not_roles", "actors", "not_actors", "attributes", "by"}
 
+// RolesKeys are the keys that a role_based condition_config may have.
+func RolesKeys() []string { return slices.Clone(rolesKeys) }
+
 // ParseRoles reads a role_based condition_config. The error names the key that is wrong.
 func ParseRoles(config json.RawMessage) (Roles, error) {
 	var r Roles
