@@ -327,13 +327,13 @@ func TestWorkflowCalledWrongly(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
 		"rowbell: \"lst\" is not a command of rowbell workflow. Did you mean list?\nSee rowbell workflow --help\n":                 {"lst"},
-		"rowbell: a command must stand before --json.\nSee rowbell workflow --help\n":                                              {"--json", "list"},
+		"rowbell: a command must stand before --yaml.\nSee rowbell workflow --help\n":                                              {"--yaml", "list"},
 		"rowbell: ID is missing. Write: rowbell workflow show ID\nSee rowbell workflow show --help\n":                              {"show"},
 		"rowbell: VERSION is missing. Write: rowbell workflow restore ID VERSION\nSee rowbell workflow restore --help\n":           {"restore", "a"},
 		"rowbell: \"4\" is one argument too many. Write: rowbell workflow diff ID [FROM [TO]]\nSee rowbell workflow diff --help\n": {"diff", "a", "1", "2", "4"},
 		"rowbell: \"x\" is no version; give its number, live, or draft\nSee rowbell workflow diff --help\n":                        {"diff", "a", "x"},
 		"rowbell: \"0\" is not the number of a version\nSee rowbell workflow restore --help\n":                                     {"restore", "a", "0"},
-		"rowbell: either --yaml or --json, not both\nSee rowbell workflow show --help\n":                                           {"show", "a", "--yaml", "--json"},
+		"{\n  \"error\": \"either --yaml or --output, not both\",\n  \"mend\": \"See rowbell workflow show --help\"\n}\n":              {"show", "a", "--yaml", "--json"},
 		"rowbell: unknown option --forse. Did you mean --force?\nSee rowbell workflow restore --help\n":                            {"restore", "a", "1", "--forse"},
 	} {
 		if r := rowbell(t, nil, append([]string{"workflow"}, args...)...); r.code != 2 || r.stderr != want {
