@@ -262,7 +262,7 @@ key, stays: a receiver that keeps keys and has seen it does nothing twice. Its e
 pending again. Actions that were cancelled because it had given up come back with it.`,
 	examples: []example{
 		{"rowbell delivery retry 01M8ACT0GY00003H4CB0000000-7_0", ""},
-		{"rowbell delivery list --workflow large-order --json | jq -r '.[].id' | xargs rowbell delivery retry", "all of a workflow that gave up"},
+		{"rowbell delivery list --json | jq -r '.[].id' | xargs rowbell delivery retry", "all that gave up"},
 	},
 	run: func(ctx context.Context, c *call) error {
 		return c.operate(func(o *app.Operator) error {
