@@ -159,8 +159,8 @@ var createKeyCommand = command{
 			if err != nil {
 				return c.invalid(err)
 			}
-			if c.has("json") {
-				return c.writeJSON(struct {
+			if c.asData() {
+				return c.writeData(struct {
 					Key string `json:"key"`
 					store.APIKey
 				}{text, k})
@@ -188,8 +188,8 @@ var listKeysCommand = command{
 			if err != nil {
 				return err
 			}
-			if c.has("json") {
-				return c.writeJSON(append([]store.APIKey{}, list...))
+			if c.asData() {
+				return c.writeData(append([]store.APIKey{}, list...))
 			}
 			if len(list) == 0 {
 				fmt.Fprintln(c.stdout, "There are no such keys. Make one: rowbell key create --role admin")
@@ -327,8 +327,8 @@ var listLinkKeysCommand = command{
 			if err != nil {
 				return err
 			}
-			if c.has("json") {
-				return c.writeJSON(append([]store.LinkKey{}, list...))
+			if c.asData() {
+				return c.writeData(append([]store.LinkKey{}, list...))
 			}
 			if len(list) == 0 {
 				fmt.Fprintln(c.stdout, "There are no such link keys. Add one: rowbell link add-key --role viewer")
@@ -452,8 +452,8 @@ var addMemberCommand = command{
 			if err != nil {
 				return c.invalid(err)
 			}
-			if c.has("json") {
-				return c.writeJSON(m)
+			if c.asData() {
+				return c.writeData(m)
 			}
 			fmt.Fprintf(c.stdout, "%s is %s in tenant %s. Take it back by: rowbell member remove %s\n", cmp.Or(m.Name, m.Subject), given(m.Roles, m.Rights), reaches(m.TenantID), m.ID)
 			return nil
@@ -472,8 +472,8 @@ var listMembersCommand = command{
 			if err != nil {
 				return err
 			}
-			if c.has("json") {
-				return c.writeJSON(append([]store.Member{}, list...))
+			if c.asData() {
+				return c.writeData(append([]store.Member{}, list...))
 			}
 			if len(list) == 0 {
 				fmt.Fprintln(c.stdout, "There are no such members.")

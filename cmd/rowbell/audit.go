@@ -42,7 +42,8 @@ var auditListCommand = command{
 		{"text", "TEXT", "Only where this stands in the action, the object, before, after or detail"},
 		{"limit", "N", "At most so many, up to 1000 (100 if not given)"},
 		{"after", "PLACE", "Go on there: what the list before said at its end"},
-		{"output", "FORMAT", "table (if not given), json or csv"},
+		{"csv", "", "Write CSV"},
+		jsonOption,
 	},
 	run: func(ctx context.Context, c *call) error {
 		f := store.AuditFilter{Tenant: c.chosenTenant(), Actor: c.own["actor"], Action: c.own["action"], Text: c.own["text"]}
@@ -58,23 +59,17 @@ var auditListCommand = command{
 		if err != nil {
 			return err
 		}
-		format := c.own["output"]
-		switch format {
-		case "", "table", "json", "csv":
-		default:
-			return usage{fmt.Sprintf("--output is table, json or csv, not %q", format), auditListHelp}
-		}
 		return c.workflows(func(s *definition.Service) error {
 			list, next, err := s.Audit(ctx, f, c.own["after"], limit)
 			if err != nil {
 				return err
 			}
 			switch {
-			case format == "json":
-				if err := c.writeJSON(list); err != nil {
+			case c.asData():
+				if err := c.writeData(list); err != nil {
 					return err
 				}
-			case format == "csv":
+			case c.has("csv"):
 				if err := writeAuditCSV(c.stdout, list); err != nil {
 					return err
 				}
@@ -145,8 +140,8 @@ var auditShowCommand = command{
 			if err != nil {
 				return err
 			}
-			if c.has("json") {
-				return c.writeJSON(e)
+			if c.asData() {
+				return c.writeData(e)
 			}
 			writeAudited(c.stdout, &e)
 			return nil

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/rowbell/rowbell/pkg/app"
@@ -11,11 +10,17 @@ import (
 
 var captureCommand = command{
 	name:  "capture",
-	args:  "TABLE",
-	short: "Let workflows see a table, or change what they see of it",
-	long: `Adds the table to the publication and says so in rowbell.captured_table. What isn't given
+	args:  "TABLE…",
+	short: "Let workflows see tables, or change what they see of them",
+	long: `Adds each table to the publication and says so in rowbell.captured_table. What isn't given
 stays as it is. The role must be a member of the table's owner and of the publication's.
 In SQL: CALL rowbell.capture('orders');`,
+	group: groupWorkflows,
+	examples: []example{
+		{"rowbell capture orders order_items", ""},
+		{"rowbell capture customers --hidden iban --redacted email,phone", ""},
+		{"rowbell capture settings --tenant-column none", "a table without tenants"},
+	},
 	options: []option{
 		{"tenant-column", "COLUMN", "Column that holds the row's tenant; none: the table has no tenants"},
 		{"key", "COLUMNS", "Columns that name a row in the log, comma-separated; the primary key if not given"},
@@ -34,12 +39,22 @@ In SQL: CALL rowbell.capture('orders');`,
 			}
 			options.TenantColumn = &column
 		}
+		if options.Label != "" && len(c.args) > 1 {
+			return usage{"--label is the name of one table; capture it by itself", "rowbell capture --help"}
+		}
 		return c.operate(func(o *app.Operator) error {
-			if err := o.Capture(ctx, c.args[0], options); err != nil {
+			p := c.progress("Capturing", len(c.args))
+			defer p.end()
+			done := 0
+			return c.each(func(table string) error {
+				err := o.Capture(ctx, table, options)
+				if err == nil {
+					p.line("%s is captured.\n", table)
+				}
+				done++
+				p.set(done)
 				return err
-			}
-			_, err := fmt.Fprintf(c.stdout, "%s is captured.\n", c.args[0])
-			return err
+			})
 		})
 	},
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"os"
 
 	"github.com/rowbell/rowbell/pkg/app"
@@ -13,7 +12,12 @@ var checkCommand = command{
 	short: "Examine everything that Rowbell needs, and say how to mend what is missing",
 	long: `Changes nothing. Exits with 1 if something keeps Rowbell from running as it is
 configured; warnings don't count.`,
-	options: []option{{"json", "", "Print the findings as JSON"}},
+	group: groupRun,
+	examples: []example{
+		{"rowbell check", ""},
+		{`rowbell check --output json | jq -r '.findings[] | select(.level == \"failed\") | .mend[]'`, "only what is to be done first"},
+	},
+	options: []option{jsonOption},
 	run: func(ctx context.Context, c *call) error {
 		cfg, err := c.config()
 		if err != nil {
@@ -23,13 +27,10 @@ configured; warnings don't count.`,
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if c.has("json") {
-			enc := json.NewEncoder(c.stdout)
-			enc.SetIndent("", "  ")
-			enc.SetEscapeHTML(false)
-			err = enc.Encode(report)
+		if c.asData() {
+			err = c.writeData(report)
 		} else {
-			err = report.Write(c.stdout, app.Style{Marks: isTerminal(os.Stdout), Colour: colours(os.Stdout)})
+			err = report.Write(c.stdout, app.Style{Marks: isTerminal(os.Stdout), Colour: c.colour.in(os.Stdout)})
 		}
 		if err == nil && report.Count(app.LevelFailed) > 0 {
 			return errShown

@@ -23,6 +23,11 @@ func deliveryCommand() command {
 		short: "List, show, retry or cancel deliveries",
 		long: `A delivery is dead when it gave up: its receiver refused it for good, or all its attempts
 failed. To run many again, or with another version of their workflow: rowbell replay.`,
+		group: groupDeliveries,
+		examples: []example{
+			{"rowbell delivery list", "what gave up"},
+			{"rowbell delivery list --status retrying", ""},
+		},
 		sub: []command{deliveryListCommand, deliveryShowCommand, deliveryRetryCommand, deliveryCancelCommand},
 	}
 }
@@ -82,9 +87,12 @@ var deliveryListCommand = command{
 	name:  "list",
 	args:  "[KEY]",
 	short: "List dead deliveries, or others, those of the newest changes first",
-	long: `  rowbell delivery list --workflow large-order --since 24h
-  rowbell delivery list --status retrying --cause 'connection refused'
-  rowbell delivery list --status all --row orders 42`,
+	examples: []example{
+		{"rowbell delivery list --workflow large-order --since 24h", ""},
+		{"rowbell delivery list --status retrying --cause 'connection refused'", ""},
+		{"rowbell delivery list --status all --row orders 42", ""},
+	},
+	values: map[string][]string{"status": {"dead", "cancelled", "retrying", "pending", "succeeded", "all"}, "kind": kinds},
 	options: []option{
 		{"workflow", "ID", "Only of this workflow"},
 		{"tenant", "ID", "Only of this tenant's workflows; none for operators' workflows"},
@@ -96,7 +104,7 @@ var deliveryListCommand = command{
 		{"cause", "TEXT", "Only those whose reason has this text in it"},
 		{"limit", "N", "At most so many, up to 1000 (100 if not given)"},
 		{"before", "ID", "Go on behind this delivery, the last one of the list before"},
-		{"json", "", "Write JSON"},
+		jsonOption,
 	},
 	run: func(ctx context.Context, c *call) error {
 		f, err := c.deliveryFilter()
@@ -108,11 +116,8 @@ var deliveryListCommand = command{
 			if err != nil {
 				return err
 			}
-			if c.has("json") {
-				if list == nil {
-					list = []store.ListedDelivery{}
-				}
-				return c.writeJSON(list)
+			if c.asData() {
+				return c.writeData(list)
 			}
 			if len(list) == 0 {
 				_, err := fmt.Fprintln(c.stdout, "There are no such deliveries.")
@@ -171,18 +176,21 @@ func (c *call) deliveryFilter() (store.DeliveryFilter, error) {
 }
 
 var deliveryShowCommand = command{
-	name:    "show",
-	args:    "ID",
-	short:   "Show a delivery: its attempts, what was answered, and the change that it is about",
-	options: []option{{"json", "", "Write JSON"}},
+	name:  "show",
+	args:  "ID",
+	short: "Show a delivery: its attempts, what was answered, and the change that it is about",
+	examples: []example{
+		{"rowbell delivery show 01M8ACT0GY00003H4CB0000000-7_0", ""},
+	},
+	options: []option{jsonOption},
 	run: func(ctx context.Context, c *call) error {
 		return c.operate(func(o *app.Operator) error {
 			d, err := o.Delivery(ctx, c.args[0])
 			if err != nil {
 				return err
 			}
-			if c.has("json") {
-				return c.writeJSON(d)
+			if c.asData() {
+				return c.writeData(d)
 			}
 			writeDelivery(c.stdout, &d)
 			return nil
@@ -225,9 +233,9 @@ func writeDelivery(w io.Writer, d *store.ShownDelivery) {
 			shown = append(shown, []string{r[0], strings.ReplaceAll(r[1], "\n", "\n  ")})
 		}
 	}
-	writeTable(w, shown)
+	writeFields(w, shown)
 	for _, a := range d.Tries {
-		_, _ = fmt.Fprintf(w, "\nattempt %d, %s, %s", a.Attempt, when(a.StartedAt), a.Duration.Round(time.Millisecond))
+		_, _ = fmt.Fprintf(w, "\nattempt %d, %s, %s", a.Attempt, when(a.StartedAt), time.Duration(a.DurationMS)*time.Millisecond)
 		if a.Code != 0 {
 			_, _ = fmt.Fprintf(w, ", code %d", a.Code)
 		}
@@ -253,6 +261,10 @@ var deliveryRetryCommand = command{
 key, stays: a receiver that keeps keys and has seen it does nothing twice. Its execution is
 pending again. Actions that were cancelled because it had given up come back with it.`,
 	options: []option{actorOption},
+	examples: []example{
+		{"rowbell delivery retry 01M8ACT0GY00003H4CB0000000-7_0", ""},
+		{"rowbell delivery list --json | jq -r '.[].id' | xargs rowbell delivery retry", "all that gave up"},
+	},
 	run: func(ctx context.Context, c *call) error {
 		return c.operate(func(o *app.Operator) error {
 			return c.each(func(id string) error {
@@ -286,6 +298,9 @@ var deliveryCancelCommand = command{
 	short: "End deliveries that are in the queue",
 	long: `They become cancelled, and can be retried. An attempt that runs just now may still arrive.
 Actions that come after it go on, as if it had ended otherwise.`,
+	examples: []example{
+		{"rowbell delivery cancel 01M8ACT0GY00003H4CB0000000-7_0", ""},
+	},
 	options: []option{actorOption},
 	run: func(ctx context.Context, c *call) error {
 		return c.operate(func(o *app.Operator) error {

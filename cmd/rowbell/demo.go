@@ -15,6 +15,11 @@ with a shop of two tenants in steady traffic, seven workflows, a mail server tha
 gets, a receiver of webhooks that fails now and then, and a partner's that is away for half of
 the time, and shows each change that matched and what was delivered: webhooks, with their
 retries and breakers, e-mails and notifications. Ctrl-C ends it and leaves nothing behind.`,
+	group: groupRun,
+	examples: []example{
+		{"rowbell demo", ""},
+		{"rowbell demo --once", "one change, from the row to the receiver"},
+	},
 	options: []option{
 		{"once", "", "Run one change through to the receiver, the inbox and the log, show them, and exit"},
 	},
@@ -22,7 +27,7 @@ retries and breakers, e-mails and notifications. Ctrl-C ends it and leaves nothi
 	run: func(ctx context.Context, c *call) error {
 		version, revision := buildInfo()
 		return demo.Run(ctx, demo.Options{
-			Once: c.has("once"), Out: os.Stdout, Terminal: isTerminal(os.Stdout), Colour: colours(os.Stdout),
+			Once: c.has("once"), Out: os.Stdout, Terminal: isTerminal(os.Stdout), Colour: c.colour.in(os.Stdout),
 			Version: version, Revision: revision,
 		})
 	},

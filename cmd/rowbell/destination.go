@@ -19,6 +19,10 @@ func destinationCommand() command {
 		short: "List destinations, turn them off and on, and change their signing secrets",
 		long: `A destination is where deliveries of one tenant go: a URL without its query. It is named by
 its id, or by the URL as rowbell destination list has it.`,
+		group: groupDeliveries,
+		examples: []example{
+			{"rowbell destination list --state open", ""},
+		},
 		sub: []command{listDestinationsCommand, showDestinationCommand, enableDestinationCommand, disableDestinationCommand, rotateSecretCommand},
 	}
 }
@@ -42,6 +46,11 @@ var listDestinationsCommand = command{
 	short: "List destinations, those first to which nothing is sent",
 	long: `At most 1000 are listed. closed: deliveries are tried; open: none is, since attempts failed;
 half_open: one is, to see; disabled: none is, and they are cancelled.`,
+	examples: []example{
+		{"rowbell destination list", ""},
+		{"rowbell destination list --state disabled --tenant acme", ""},
+	},
+	values: map[string][]string{"state": {"closed", "open", "half_open", "disabled"}, "kind": kinds},
 	options: []option{
 		tenantOption,
 		{"state", "STATE", "Only those that are closed, open, half_open or disabled"},
@@ -60,12 +69,12 @@ half_open: one is, to see; disabled: none is, and they are cancelled.`,
 			if err != nil {
 				return err
 			}
-			if c.has("json") {
+			if c.asData() {
 				shown := make([]shownDestination, len(list))
 				for i, d := range list {
 					shown[i] = show(d)
 				}
-				return c.writeJSON(shown)
+				return c.writeData(shown)
 			}
 			if len(list) == 0 {
 				fmt.Fprintln(c.stdout, "There are no such destinations.")
@@ -126,9 +135,12 @@ func show(d workflow.Destination) shownDestination {
 }
 
 var showDestinationCommand = command{
-	name:    "show",
-	args:    "ID|URL",
-	short:   "Show how a destination stands, and why",
+	name:  "show",
+	args:  "ID|URL",
+	short: "Show how a destination stands, and why",
+	examples: []example{
+		{"rowbell destination show https://example.com/hook", ""},
+	},
 	options: []option{tenantOption, jsonOption},
 	run: func(ctx context.Context, c *call) error {
 		return c.operate(func(o *app.Operator) error {
@@ -136,10 +148,10 @@ var showDestinationCommand = command{
 			if err != nil {
 				return err
 			}
-			if c.has("json") {
+			if c.asData() {
 				shown := show(d)
 				shown.Waiting = &waiting
-				return c.writeJSON(shown)
+				return c.writeData(shown)
 			}
 			writeDestination(c.stdout, d, waiting)
 			return nil
@@ -184,7 +196,7 @@ func writeDestination(w io.Writer, d workflow.Destination, waiting int64) {
 	if d.Concurrency > 0 {
 		rows = append(rows, []string{"At once", fmt.Sprint(d.Concurrency)})
 	}
-	writeTable(w, rows)
+	writeFields(w, rows)
 }
 
 var enableDestinationCommand = command{
@@ -193,6 +205,9 @@ var enableDestinationCommand = command{
 	short: "Try deliveries to a destination again, at once",
 	long: `It closes a breaker too. What was cancelled while the destination was disabled stays so: it can
 be replayed.`,
+	examples: []example{
+		{"rowbell destination enable https://example.com/hook --tenant acme", ""},
+	},
 	options: []option{tenantOption, actorOption},
 	run: func(ctx context.Context, c *call) error {
 		return c.operate(func(o *app.Operator) error {
@@ -207,9 +222,12 @@ be replayed.`,
 }
 
 var disableDestinationCommand = command{
-	name:    "disable",
-	args:    "ID|URL",
-	short:   "Send nothing to a destination: what waits for it is cancelled, and what comes",
+	name:  "disable",
+	args:  "ID|URL",
+	short: "Send nothing to a destination: what waits for it is cancelled, and what comes",
+	examples: []example{
+		{"rowbell destination disable https://example.com/hook --reason 'moves house until Monday'", ""},
+	},
 	options: []option{{"reason", "TEXT", "Why, for those who wonder"}, tenantOption, actorOption},
 	run: func(ctx context.Context, c *call) error {
 		reason := c.own["reason"]
@@ -244,6 +262,9 @@ var rotateSecretCommand = command{
 either, so that the receiver can move to the new one when it likes. It changes the secret that
 the webhooks name in action_config, and says which workflows that concerns. It needs
 ROWBELL_SECRET_KEY where secrets are sealed.`,
+	examples: []example{
+		{"rowbell destination rotate-secret https://example.com/hook --keep 48h", ""},
+	},
 	options: []option{{"keep", "DURATION", "How long the old one signs too: 0s to 2160h [24h]"}, tenantOption, actorOption, jsonOption},
 	run: func(ctx context.Context, c *call) error {
 		keep := rotateKeep
@@ -256,8 +277,8 @@ ROWBELL_SECRET_KEY where secrets are sealed.`,
 		return c.operate(func(o *app.Operator) error {
 			// What was changed is shown, whatever failed then: nobody can look it up.
 			list, err := o.RotateSecret(ctx, c.args[0], c.tenant(), keep, c.actor())
-			if c.has("json") && len(list) > 0 {
-				if writeErr := c.writeJSON(list); writeErr != nil {
+			if c.asData() && len(list) > 0 {
+				if writeErr := c.writeData(list); writeErr != nil {
 					return writeErr
 				}
 				return err

@@ -25,7 +25,7 @@ and run again. It is for the role that owns schema rowbell.`,
 
 var erasureOptions = []option{
 	{"tenant", "ID", "Only of this tenant; none for rows and workflows without one"},
-	{"yes", "", "Don't ask"},
+	yesOption,
 	actorOption, jsonOption,
 }
 
@@ -45,7 +45,7 @@ and the last errors of the tenant's destinations.`,
 	run: func(ctx context.Context, c *call) error {
 		table, key := c.args[0], c.args[1]
 		return c.erase("row", fmt.Sprintf("Erase what the log has of %s %s?", table, key), func(o *app.Operator) (*app.Erasure, error) {
-			return o.EraseRow(ctx, table, key, c.chosenTenant(), c.progress())
+			return o.EraseRow(ctx, table, key, c.chosenTenant(), c.tells())
 		})
 	},
 }
@@ -66,7 +66,7 @@ workflow) is kept.`,
 	options: erasureOptions,
 	run: func(ctx context.Context, c *call) error {
 		return c.erase("person", fmt.Sprintf("Erase what there is of %s?", strings.Join(c.args, ", ")), func(o *app.Operator) (*app.Erasure, error) {
-			return o.ErasePerson(ctx, c.args, c.chosenTenant(), c.progress())
+			return o.ErasePerson(ctx, c.args, c.chosenTenant(), c.tells())
 		})
 	},
 }
@@ -89,7 +89,7 @@ func (c *call) erase(what, question string, do func(*app.Operator) (*app.Erasure
 		if writeErr := c.writeErased(done, &done.Erased); writeErr != nil {
 			return writeErr
 		}
-		if c.has("json") {
+		if c.asData() {
 			return err
 		}
 		if len(done.Mentions) > 0 {

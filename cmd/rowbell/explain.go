@@ -13,13 +13,14 @@ var explainCommand = command{
 	short: "Say of a recorded event which workflows fired, and why the others did not",
 	long: `Of each workflow that has or had a trigger on the event's table: that it fired, with its
 execution, or the first condition that stopped it with its values, or the other reason. The
-version that applied then counts, not the present one.
-
-  rowbell workflow explain 01ARZ3NDEKTSV4RRFFQ69G5FAV
-  rowbell workflow explain orders 42      the last recorded events of that row`,
+version that applied then counts, not the present one.`,
+	examples: []example{
+		{"rowbell workflow explain 01ARZ3NDEKTSV4RRFFQ69G5FAV", ""},
+		{"rowbell workflow explain orders 42", "the last recorded events of that row"},
+	},
 	options: []option{
 		{"all", "", "Show all conditions, not the first that stopped a workflow alone"},
-		{"json", "", "Write JSON"},
+		jsonOption,
 	},
 	run: func(ctx context.Context, c *call) error {
 		return c.operate(func(o *app.Operator) error {
@@ -28,8 +29,8 @@ version that applied then counts, not the present one.
 				if err != nil {
 					return err
 				}
-				if c.has("json") {
-					return writeJSON(c.stdout, x)
+				if c.asData() {
+					return c.writeData(x)
 				}
 				return app.WriteExplanation(c.stdout, &x, c.has("all"))
 			}
@@ -37,8 +38,8 @@ version that applied then counts, not the present one.
 			if err != nil {
 				return err
 			}
-			if c.has("json") {
-				return writeJSON(c.stdout, list)
+			if c.asData() {
+				return c.writeData(list)
 			}
 			for i := range list {
 				if i > 0 {

@@ -3,28 +3,93 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/rowbell/rowbell/pkg/app"
 )
 
+// group is a heading in the list of commands.
+type group string
+
+const (
+	groupRun        group = "Run"
+	groupWorkflows  group = "Workflows"
+	groupDeliveries group = "Deliveries"
+	groupOperate    group = "Operate"
+	groupAccess     group = "Access"
+	groupMore       group = "More"
+)
+
+// groups are in the order of the help text. A command without one is in the last.
+var groups = []group{groupRun, groupWorkflows, groupDeliveries, groupOperate, groupAccess, groupMore}
+
+func (c command) isIn(g group) bool { return c.group == g || c.group == "" && g == groupMore }
+
+// exitCodes says what each code means, for people and for the manual.
+var exitCodes = []struct {
+	code int
+	says string
+}{
+	{exitOK, "done, or stopped in order by SIGTERM or Ctrl-C"},
+	{exitError, "an error; check or workflow check found something that must be mended; or the answer to a question was no"},
+	{exitUsage, "called wrongly: an unknown command or option, a setting that can't be, or a question that nobody was there to answer. Nothing was done"},
+}
+
+// topic is a help text that is not about one command.
+type topic struct {
+	name, short string
+	text        func(b *strings.Builder)
+}
+
+// topics are in the order of the help text.
+func topics() []topic {
+	return []topic{
+		{"settings", "All settings, and where they are read from", writeSettingsTopic},
+		{"output", "Tables, JSON and YAML; colours; how programs read errors", writeOutputTopic},
+		{"exit-codes", "What rowbell's exit codes mean", writeExitCodes},
+	}
+}
+
+func topicNamed(name string) (topic, bool) {
+	list := topics()
+	if i := slices.IndexFunc(list, func(t topic) bool { return t.name == name }); i >= 0 {
+		return list[i], true
+	}
+	return topic{}, false
+}
+
+func (t topic) write(w io.Writer) {
+	var b strings.Builder
+	t.text(&b)
+	_, _ = io.WriteString(w, b.String())
+}
+
 // writeHelp is what rowbell says without arguments.
 func writeHelp(w io.Writer) {
 	var b strings.Builder
 	b.WriteString("Rowbell rings when a row changes: it reads a PostgreSQL database's changes, matches\nthem against workflows written as SQL rows, and records each execution exactly once.\n\n")
-	b.WriteString("Usage: rowbell COMMAND [OPTIONS]\n\nCommands:\n")
-	for _, c := range commands() {
-		fmt.Fprintf(&b, "  %-20s %s\n", strings.TrimSpace(c.name+" "+c.args), c.short)
+	b.WriteString("Usage: rowbell COMMAND [OPTIONS]\n")
+	for _, g := range groups {
+		heading := "\n" + string(g) + ":\n"
+		for _, c := range commands() {
+			if c.isIn(g) {
+				fmt.Fprintf(&b, "%s  %-20s %s\n", heading, strings.TrimSpace(c.name+" "+c.args), c.short)
+				heading = ""
+			}
+		}
+	}
+	b.WriteString("\nHelp:\n")
+	for _, t := range topics() {
+		fmt.Fprintf(&b, "  %-20s %s\n", "help "+t.name, t.short)
 	}
 	b.WriteString("\nrowbell COMMAND --help tells more. New here? Try: rowbell demo\n")
-	b.WriteString("\nSettings, as an option, in the environment (ROWBELL_SOURCE_URL), or in the YAML file that\n--config or ROWBELL_CONFIG names (source_url); the first that has one counts:\n")
-	writeSettings(&b)
-	b.WriteString("\nA password on a command line is seen by everyone on the machine: give URLs and keys in the\nenvironment or in the file.\n\n")
-	b.WriteString("Exit codes: 0 done, or stopped in order; 1 an error; 2 called wrongly.\n")
+	b.WriteString("\nThe database is named by ROWBELL_SOURCE_URL, or --source-url:\n  export ROWBELL_SOURCE_URL=postgres://rowbell:password@db.example.com:5432/shop\n")
 	_, _ = io.WriteString(w, b.String())
 }
 
-func writeSettings(b *strings.Builder) {
+func writeSettingsTopic(b *strings.Builder) {
+	b.WriteString("Settings, as an option of any command, in the environment (ROWBELL_SOURCE_URL), or in the YAML\nfile that --config or ROWBELL_CONFIG names (source_url); the first that has one counts:\n")
 	for _, s := range app.Settings() {
 		name := "--" + s.Flag
 		if s.Placeholder != "" {
@@ -36,19 +101,57 @@ func writeSettings(b *strings.Builder) {
 		}
 		writeEntry(b, name, help)
 	}
+	b.WriteString("\nA password on a command line is seen by everyone on the machine: give URLs and keys in the\nenvironment or in the file.\n")
 }
 
-// writeEntry aligns the help of an option, and breaks it at 94 columns.
+func writeOutputTopic(b *strings.Builder) {
+	b.WriteString(`Every command that lists or shows something has --output:
+  table   for people (if not given). It may change at any time, and on a terminal rows are cut to
+          its width; in a file or a pipe everything is there.
+  json    for programs; --json is the same. A list is an array, [] if there is nothing.
+  yaml    the same as YAML.
+
+Fields of JSON and YAML are called as the columns in SQL (docs/cli.md), and stay so: new ones may
+come. Ids are texts, times are RFC 3339; what there is none of is null or left out.
+  rowbell delivery list --output json | jq -r '.[] | select(.attempts > 5) | .id'
+
+Errors go to standard error. With --output json they are an object, too:
+  {"error": "unknown option --statsu. Did you mean --status?",
+   "mend": "See rowbell delivery list --help"}
+
+Colours are used on terminals, but not if NO_COLOR is set or TERM is dumb. --color always and
+--color never say otherwise.
+`)
+}
+
+func writeExitCodes(b *strings.Builder) {
+	b.WriteString("Exit codes:\n")
+	for _, c := range exitCodes {
+		writeWrapped(b, fmt.Sprintf("  %d  ", c.code), c.says)
+	}
+	b.WriteString("\nA second SIGTERM or Ctrl-C ends rowbell at once; the shell then shows 143 or 130.\n")
+}
+
+const helpWidth = 94
+
+// writeEntry aligns the help of an option, and breaks it at helpWidth.
 func writeEntry(b *strings.Builder, name, help string) {
-	const indent, width = 32, 94
-	line := fmt.Sprintf("  %-*s", indent-2, name)
+	const indent = 32
 	if len(name) > indent-3 {
 		b.WriteString("  " + name + "\n")
-		line = strings.Repeat(" ", indent)
+		writeWrapped(b, strings.Repeat(" ", indent), help)
+		return
 	}
+	writeWrapped(b, fmt.Sprintf("  %-*s", indent-2, name), help)
+}
+
+// writeWrapped writes a text behind what begins its first line, and the other lines below it.
+func writeWrapped(b *strings.Builder, first, text string) {
+	line, indent := first, columns.StringWidth(first)
 	used := indent
-	for i, word := range strings.Fields(help) {
-		if i > 0 && used+1+len(word) > width {
+	for i, word := range strings.Fields(text) {
+		width := columns.StringWidth(word)
+		if i > 0 && used+1+width > helpWidth {
 			b.WriteString(line + "\n")
 			line, used = strings.Repeat(" ", indent), indent
 		} else if i > 0 {
@@ -56,7 +159,7 @@ func writeEntry(b *strings.Builder, name, help string) {
 			used++
 		}
 		line += word
-		used += len(word)
+		used += width
 	}
 	b.WriteString(line + "\n")
 }
@@ -74,6 +177,15 @@ func (c command) writeHelp(w io.Writer) {
 	if c.long != "" {
 		b.WriteString("\n" + c.long + "\n")
 	}
+	if len(c.examples) > 0 {
+		b.WriteString("\nExamples:\n")
+		for _, e := range c.examples {
+			if e.says != "" {
+				b.WriteString("  # " + e.says + "\n")
+			}
+			b.WriteString("  " + e.line + "\n")
+		}
+	}
 	if c.sub != nil {
 		b.WriteString("\nCommands:\n")
 		for _, s := range c.sub {
@@ -81,14 +193,14 @@ func (c command) writeHelp(w io.Writer) {
 		}
 		fmt.Fprintf(&b, "\nrowbell %s COMMAND --help tells more.\n", c.name)
 	}
-	if len(c.options) > 0 {
+	if list := c.ownOptions(); len(list) > 0 {
 		b.WriteString("\nOptions:\n")
-		for _, o := range c.options {
+		for _, o := range list {
 			writeEntry(&b, strings.TrimSpace("--"+o.name+" "+o.placeholder), o.help)
 		}
 	}
 	if !c.noSettings {
-		b.WriteString("\nAll settings count here too; see rowbell --help.\n")
+		b.WriteString("\nAll settings count here too; see rowbell help settings.\n")
 	}
 	_, _ = io.WriteString(w, b.String())
 }

@@ -4,8 +4,6 @@ import (
 	"log/slog"
 	"os"
 
-	"golang.org/x/term"
-
 	"github.com/rowbell/rowbell/pkg/app"
 )
 
@@ -29,11 +27,4 @@ func shortTime(groups []string, a slog.Attr) slog.Attr {
 		return slog.String(slog.TimeKey, a.Value.Time().Format("15:04:05.000"))
 	}
 	return a
-}
-
-func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
-
-// colours says that the terminal may be given colours. (https://no-color.org)
-func colours(f *os.File) bool {
-	return isTerminal(f) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }

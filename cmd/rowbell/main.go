@@ -4,7 +4,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -16,7 +15,7 @@ import (
 	"github.com/rowbell/rowbell/pkg/store"
 )
 
-// Exit codes. Zero is kept for an orderly end.
+// Exit codes; exitCodes says what they mean.
 const (
 	exitOK    = 0
 	exitError = 1
@@ -30,10 +29,19 @@ type command struct {
 	args       string // what follows the name, as "ID [FILE]"; "" for nothing
 	short      string // one line, for the list
 	long       string // for rowbell NAME --help
+	group      group  // in which it is listed; a command of another one has none
+	examples   []example
 	options    []option
-	noSettings bool // works without a database of the user's
+	values     map[string][]string // what an option or an argument may be, by its name, for completion; those of fixed words only
+	noSettings bool                // works without a database of the user's
 	run        func(ctx context.Context, c *call) error
 	sub        []command // its own commands, as in rowbell workflow list; a word that is none of them is run's, if there is one
+}
+
+// example is a way to call a command, as one would type it.
+type example struct {
+	line string // rowbell delivery list --since 24h
+	says string // what it is good for; "" where the line tells
 }
 
 // call is one invocation of a command.
@@ -49,7 +57,7 @@ type call struct {
 func (c *call) config() (app.Config, error) {
 	cfg, err := app.Load(c.settings, os.LookupEnv)
 	if err != nil {
-		return cfg, usage{app.Message(err), "rowbell --help"}
+		return cfg, usage{app.Message(err), "rowbell help settings"}
 	}
 	return cfg, nil
 }
@@ -60,9 +68,12 @@ func (c *call) has(name string) bool { _, ok := c.own[name]; return ok }
 // commands are in the order of the help text.
 func commands() []command {
 	return []command{
-		runCommand, migrateCommand, checkCommand, captureCommand, workflowCommand(), templateCommand(), preferenceCommand(), destinationCommand(),
-		deliveryCommand(), pauseCommand(), resumeCommand, replayCommand(), stormCommand(), secretCommand(), keyCommand(), linkCommand(), memberCommand(),
-		auditCommand(), tenantCommand(), eraseCommand(), demoCommand, resyncCommand, adoptCommand, uninstallCommand, versionCommand,
+		runCommand, demoCommand, checkCommand, migrateCommand,
+		captureCommand, workflowCommand(), templateCommand(), preferenceCommand(),
+		deliveryCommand(), destinationCommand(), pauseCommand(), resumeCommand, replayCommand(), stormCommand(),
+		keyCommand(), linkCommand(), memberCommand(), auditCommand(), tenantCommand(), eraseCommand(),
+		secretCommand(), resyncCommand, adoptCommand, uninstallCommand,
+		completionCommand, versionCommand,
 	}
 }
 
@@ -81,22 +92,29 @@ func start(ctx context.Context, args []string) int {
 		writeHelp(os.Stdout)
 		return exitUsage
 	}
+	as := wantedOutput(args)
 	switch args[0] {
 	case "--help", "-h":
 		writeHelp(os.Stdout)
 		return exitOK
 	case "--version":
 		args[0] = versionCommand.name
+	case completeWord:
+		return complete(ctx, os.Stdout, args[1:])
 	case "help":
 		if len(args) == 1 {
 			writeHelp(os.Stdout)
+			return exitOK
+		}
+		if t, ok := topicNamed(args[1]); ok && len(args) == 2 {
+			t.write(os.Stdout)
 			return exitOK
 		}
 		args = append(args[1:], "--help")
 	}
 	cmd, err := find(commands(), "", args[0])
 	if err != nil {
-		return fail(os.Stderr, err)
+		return fail(os.Stderr, err, as)
 	}
 	args = args[1:]
 	if cmd.sub != nil {
@@ -109,26 +127,29 @@ func start(ctx context.Context, args []string) int {
 		}
 		if cmd.run == nil || !strings.HasPrefix(args[0], "-") {
 			if cmd, err = find(cmd.sub, cmd.name, args[0]); err != nil {
-				return fail(os.Stderr, err)
+				return fail(os.Stderr, err, as)
 			}
 			args = args[1:]
 		}
 	}
 	p, err := cmd.parse(args)
 	if err != nil {
-		return fail(os.Stderr, err)
+		return fail(os.Stderr, err, as)
 	}
 	if p.help {
 		cmd.writeHelp(os.Stdout)
 		return exitOK
 	}
-	c := &call{name: cmd.name, parsed: p, stdout: printer(os.Stdout), stderr: printer(os.Stderr)}
+	c := &call{
+		name: cmd.name, parsed: p,
+		stdout: printer(os.Stdout, p.colour.in(os.Stdout)), stderr: printer(os.Stderr, p.colour.in(os.Stderr)),
+	}
 	ctx = store.WithOrigin(ctx, store.Origin{Actor: c.actor(), Via: store.ViaCLI})
 	if err := cmd.run(ctx, c); err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			err = errors.New("stopped by a signal before it was done")
 		}
-		return fail(c.stderr, err)
+		return fail(c.stderr, err, p.output)
 	}
 	return exitOK
 }
@@ -143,16 +164,3 @@ func (u usage) Error() string { return u.message }
 
 // errShown stands for an error that has been shown already.
 var errShown = errors.New("failed")
-
-// fail shows an error as one message and returns the exit code for it.
-func fail(w io.Writer, err error) int {
-	if errors.Is(err, errShown) {
-		return exitError
-	}
-	if u, ok := errors.AsType[usage](err); ok {
-		_, _ = fmt.Fprintf(w, "rowbell: %s\nSee %s\n", u.message, u.help)
-		return exitUsage
-	}
-	_, _ = fmt.Fprintf(w, "rowbell: %s\n", app.Message(err))
-	return exitError
-}

@@ -138,27 +138,27 @@ func TestCalledWrongly(t *testing.T) {
 		"argument missing": {
 			nil,
 			[]string{"capture"},
-			"rowbell: TABLE is missing. Write: rowbell capture TABLE\nSee rowbell capture --help\n",
+			"rowbell: TABLE is missing. Write: rowbell capture TABLE…\nSee rowbell capture --help\n",
 		},
 		"argument too many": {
 			nil,
-			[]string{"capture", "orders", "customers"},
-			"rowbell: \"customers\" is one argument too many. Write: rowbell capture TABLE\nSee rowbell capture --help\n",
+			[]string{"delivery", "show", "a", "b"},
+			"rowbell: \"b\" is one argument too many. Write: rowbell delivery show ID\nSee rowbell delivery show --help\n",
 		},
 		"not another's option": {nil, []string{"run", "--print"}, "rowbell: unknown option --print.\nSee rowbell run --help\n"},
 		"no settings": {
 			nil,
 			[]string{"run"},
-			"rowbell: ROWBELL_SOURCE_URL (--source-url): not set. Give the URL of the application's database, as postgres://rowbell:password@db.example.com:5432/shop\nSee rowbell --help\n",
+			"rowbell: ROWBELL_SOURCE_URL (--source-url): not set. Give the URL of the application's database, as postgres://rowbell:password@db.example.com:5432/shop\nSee rowbell help settings\n",
 		},
 		"several settings": {
 			[]string{url},
 			[]string{"run", "--slot", "A", "--capture", "b"},
 			"rowbell: several things are wrong:\n" +
 				"  - ROWBELL_SLOT (--slot): \"A\" can't be a slot's name. Use 1 to 63 lower-case letters, digits and underscores\n" +
-				"  - ROWBELL_CAPTURE (--capture): \"b\" is not a mode. Use auto or manual\nSee rowbell --help\n",
+				"  - ROWBELL_CAPTURE (--capture): \"b\" is not a mode. Use auto or manual\nSee rowbell help settings\n",
 		},
-		"nothing to retry":    {nil, []string{"delivery", "retry"}, "rowbell: ID… is missing. Write: rowbell delivery retry ID…\nSee rowbell delivery retry --help\n"},
+		"nothing to retry":    {nil, []string{"delivery", "retry"}, "rowbell: ID is missing. Write: rowbell delivery retry ID…\nSee rowbell delivery retry --help\n"},
 		"no such status":      {nil, []string{"delivery", "list", "--status", "ded"}, "rowbell: there is no status \"ded\"; it is dead, cancelled, retrying, pending, succeeded or all\nSee rowbell delivery list --help\n"},
 		"row without key":     {nil, []string{"delivery", "list", "--row", "orders"}, "rowbell: the row's key is missing. Write: --row orders KEY\nSee rowbell delivery list --help\n"},
 		"strange time":        {nil, []string{"delivery", "list", "--since", "yesterday"}, "rowbell: --since wants a time as 2026-01-31T10:00:00Z, or how long ago, as 90m, 12h or 7d, not \"yesterday\"\nSee rowbell delivery list --help\n"},

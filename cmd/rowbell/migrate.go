@@ -12,6 +12,11 @@ var migrateCommand = command{
 	short: "Make or update Rowbell's tables, or print the SQL that does",
 	long: `Everything is in schema rowbell, in the source and in the state database. The role needs
 CREATE on the database, or to own the schema. Several processes may migrate at once.`,
+	group: groupRun,
+	examples: []example{
+		{"rowbell migrate", ""},
+		{"rowbell migrate --print > rowbell.sql", "for somebody who may run it"},
+	},
 	options: []option{{"print", "", "Print the SQL for empty databases and change nothing; needs no settings"}},
 	run: func(ctx context.Context, c *call) error {
 		if c.has("print") {

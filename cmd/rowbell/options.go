@@ -15,12 +15,41 @@ type option struct {
 	help        string
 }
 
+// ownOptions are the options that only this command and some others have.
+func (c command) ownOptions() []option {
+	var list []option
+	for _, o := range c.options {
+		if o.name == jsonOption.name {
+			list = append(list, outputOption)
+			o = jsonOption
+		}
+		list = append(list, o)
+	}
+	return list
+}
+
 // parsed is a command line, taken apart.
 type parsed struct {
 	args     []string          // what isn't an option
 	own      map[string]string // the command's options; "" for those without value
 	settings map[string]string // settings by flag name
+	general  map[string]string // outputOption and colourOption
 	help     bool
+	output   outputFormat
+	colour   colourMode
+}
+
+// jsonOption marks a command that shows something: it has outputOption too.
+var jsonOption = option{"json", "", "The same as --output json"}
+
+var (
+	outputOption = option{"output", "FORMAT", "How it is shown: table (if not given), json or yaml"}
+	colourOption = option{"color", "WHEN", "Colours: always, never or auto (if not given), which is on terminals"}
+)
+
+// shows says that the command shows something, and so has --output.
+func (c command) shows() bool {
+	return slices.ContainsFunc(c.options, func(o option) bool { return o.name == jsonOption.name })
 }
 
 // find finds a command by its name: one of list, which are commands of another one if of
@@ -49,8 +78,14 @@ func find(list []command, of, name string) (command, error) {
 
 // parse reads options in any order with arguments between them: --name value or
 // --name=value, and after -- nothing is an option.
+//
+// It is our own and not a library's (cobra and kong were looked at): each setting is an option
+// of each command, a command's option may hide one, every message says how the command is
+// written, and an option given twice is an error. With a library each of these is a hook
+// that is longer than what it saves. What writing scripts for four shells takes is cobra's
+// (completion.go).
 func (c command) parse(words []string) (parsed, error) {
-	p := parsed{own: map[string]string{}, settings: map[string]string{}}
+	p := parsed{own: map[string]string{}, settings: map[string]string{}, general: map[string]string{}}
 	bad := func(format string, args ...any) (parsed, error) {
 		return p, usage{fmt.Sprintf(format, args...), "rowbell " + c.name + " --help"}
 	}
@@ -101,6 +136,9 @@ func (c command) parse(words []string) (parsed, error) {
 	if p.help {
 		return p, nil
 	}
+	if message := p.readGeneral(); message != "" {
+		return bad("%s", message)
+	}
 	most, least := strings.Fields(c.args), 0
 	for _, arg := range most {
 		if !strings.HasPrefix(arg, "[") { // those in brackets come last, and may be left out
@@ -111,9 +149,30 @@ func (c command) parse(words []string) (parsed, error) {
 	if len(p.args) > len(most) && !endless {
 		return bad("%q is one argument too many. Write: rowbell %s", p.args[len(most)], strings.TrimSpace(c.name+" "+c.args))
 	} else if len(p.args) < least {
-		return bad("%s is missing. Write: rowbell %s %s", most[len(p.args)], c.name, c.args)
+		return bad("%s is missing. Write: rowbell %s %s", strings.TrimSuffix(most[len(p.args)], "…"), c.name, c.args)
 	}
 	return p, nil
+}
+
+// readGeneral reads --output and --color, and returns what is wrong with them.
+func (p *parsed) readGeneral() (problem string) {
+	output, given := p.general[outputOption.name]
+	_, asJSON := p.own[jsonOption.name]
+	switch {
+	case given && !slices.Contains(outputFormats, output):
+		return fmt.Sprintf("there is no output %q; it is table, json or yaml", output)
+	case given && asJSON && output != string(outputJSON):
+		return "either --json or --output " + output + ", not both"
+	case asJSON:
+		output = string(outputJSON)
+	}
+	p.output = outputFormat(output)
+	colour, given := p.general[colourOption.name]
+	if given && !slices.Contains(colourModes, colour) {
+		return fmt.Sprintf("--color is always, never or auto, not %q", colour)
+	}
+	p.colour = colourMode(colour)
+	return ""
 }
 
 // arg is an argument by its place, "" if it was left out.
@@ -129,6 +188,12 @@ func (p parsed) arg(i int) string {
 func (c command) lookup(name string, p *parsed) (into map[string]string, o option, ok bool) {
 	if i := slices.IndexFunc(c.options, func(o option) bool { return o.name == name }); i >= 0 {
 		return p.own, c.options[i], true
+	}
+	switch {
+	case name == outputOption.name && c.shows():
+		return p.general, outputOption, true
+	case name == colourOption.name:
+		return p.general, colourOption, true
 	}
 	if s, found := settingNamed(name); found && !c.noSettings {
 		return p.settings, option{name, s.Placeholder, s.Help}, true
@@ -146,8 +211,8 @@ func settingNamed(name string) (app.Setting, bool) {
 }
 
 func (c command) optionNames() []string {
-	names := []string{"help"}
-	for _, o := range c.options {
+	names := []string{"help", colourOption.name}
+	for _, o := range c.ownOptions() {
 		names = append(names, o.name)
 	}
 	if !c.noSettings {

@@ -145,8 +145,8 @@ var listPausesCommand = command{
 			switch {
 			case err != nil:
 				return err
-			case c.has("json"):
-				return c.writeJSON(showPauses(list))
+			case c.asData():
+				return c.writeData(showPauses(list))
 			case len(list) == 0:
 				fmt.Fprintln(c.stdout, "Nothing is paused.")
 				return nil

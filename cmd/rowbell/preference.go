@@ -21,6 +21,10 @@ func preferenceCommand() command {
 		short: "List and set what people want to be told, and their quiet hours",
 		long: `The application does the same by SQL: rowbell.set_preference and rowbell.set_quiet_hours.
 People are named by their id in the application, and by --tenant.`,
+		group: groupWorkflows,
+		examples: []example{
+			{"rowbell preference list --recipient ann", ""},
+		},
 		sub: []command{listPreferencesCommand, setPreferenceCommand, quietCommand},
 	}
 }
@@ -34,6 +38,9 @@ var listPreferencesCommand = command{
 	short: "List preferences and quiet hours",
 	long: `Of somebody's preferences the most specific one counts: workflow and channel, else
 workflow, else channel, else all. At most 1000 of each are listed.`,
+	examples: []example{
+		{"rowbell preference list --tenant acme --recipient ann", ""},
+	},
 	options: []option{
 		{"tenant", "ID", "Only people of this tenant; none for those of no tenant"},
 		{"recipient", "ID", "Only this person's"},
@@ -55,12 +62,12 @@ workflow, else channel, else all. At most 1000 of each are listed.`,
 			if err != nil {
 				return err
 			}
-			if c.has("json") {
+			if c.asData() {
 				out := make([]listedPreference, len(list))
 				for i, p := range list {
 					out[i] = listed(p)
 				}
-				return c.writeJSON(out)
+				return c.writeData(out)
 			}
 			if len(list) == 0 {
 				fmt.Fprintln(c.stdout, "Nobody has said anything: everything is wanted, at any time.")
@@ -146,6 +153,11 @@ var setPreferenceCommand = command{
 	short: "Say in somebody's name whether they want something",
 	long: `Without --workflow and --channel it is about all. default takes back what was said. Critical
 workflows reach people all the same.`,
+	examples: []example{
+		{"rowbell preference set ann off --channel email --tenant acme", ""},
+		{"rowbell preference set ann default", "takes that back"},
+	},
+	values: map[string][]string{"channel": {"email", "notification"}},
 	options: []option{
 		peopleOption,
 		{"workflow", "ID", "Only what this workflow tells"},
@@ -193,6 +205,10 @@ var quietCommand = command{
 	short: "Add quiet hours, or take all of them away",
 	long: `What comes in quiet hours waits for their end. They end the next day if TO isn't later than
 FROM: rowbell preference quiet ann 22:00-07:00. A whole day is 00:00-24:00.`,
+	examples: []example{
+		{"rowbell preference quiet ann 22:00-07:00 --zone Europe/Vienna", ""},
+		{"rowbell preference quiet ann none", ""},
+	},
 	options: []option{
 		peopleOption,
 		{"days", "DAYS", "Days on which they begin, comma-separated: mon to sun; all if not given"},

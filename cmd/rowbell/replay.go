@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"fmt"
@@ -21,10 +20,8 @@ func replayCommand() command {
 	return command{
 		name:  "replay",
 		short: "Run ended executions again, chosen by workflow, time and outcome",
-		long: `  rowbell replay --workflow large-order --since 24h --dry-run
-  rowbell replay --workflow large-order --since 24h --as current --rate 10/s
-
-Each execution is made anew, with an id and idempotency keys of its own: receivers take it
+		group: groupDeliveries,
+		long: `Each execution is made anew, with an id and idempotency keys of its own: receivers take it
 for something new. To try the same deliveries again, with the keys that they had: rowbell
 delivery retry. What is chosen stands when it is asked for; workers make the executions,
 at the rate, also when this command has ended. Of an event and a workflow only the last
@@ -33,6 +30,12 @@ run is chosen.
 --as recorded runs the version of the workflow that applied to the change. --as current runs
 the version that applies now, evaluates its conditions on the recorded change, and leaves
 out what doesn't match any more.`,
+		examples: []example{
+			{"rowbell replay --workflow large-order --since 24h --dry-run", "only look"},
+			{"rowbell replay --workflow large-order --since 24h --as current --rate 10/s", ""},
+			{"rowbell replay --tenant acme --since 2026-01-31T10:00:00Z --yes --wait", "until all have been made"},
+		},
+		values: map[string][]string{"status": {"failure", "cancelled", "success", "all"}, "as": {"recorded", "current"}},
 		options: []option{
 			{"workflow", "ID,…", "Of these workflows"},
 			{"tenant", "ID", "Of this tenant's workflows; none for operators' workflows"},
@@ -43,9 +46,9 @@ out what doesn't match any more.`,
 			{"rate", "N/s", "At most so many executions per second, or N/m per minute (50/s if not given)"},
 			{"limit", "N", "At most so many, the oldest ones (100000 if not given)"},
 			{"dry-run", "", "Say what would be run again, and do nothing"},
-			{"yes", "", "Don't ask"},
+			waitOption, yesOption,
 			actorOption,
-			{"json", "", "Write JSON"},
+			jsonOption,
 		},
 		run: startReplay,
 		sub: []command{replayListCommand, replayShowCommand, replayCancelCommand},
@@ -128,10 +131,14 @@ func startReplay(ctx context.Context, c *call) error {
 			if err != nil {
 				return err
 			}
-			if dry && c.has("json") {
-				return c.writeJSON(p)
+			if dry && c.asData() {
+				return c.writeData(p)
 			}
-			writePlan(c.stdout, &p, &q)
+			out := c.stdout
+			if c.asData() {
+				out = c.stderr
+			}
+			writePlan(out, &p, &q)
 			if dry || p.Total == 0 {
 				return nil
 			}
@@ -141,24 +148,32 @@ func startReplay(ctx context.Context, c *call) error {
 			if !isTerminal(os.Stdin) {
 				return usage{"it is not known whether that is wanted. Give --yes, or --dry-run to look only", replayHelp}
 			}
-			_, _ = fmt.Fprintf(c.stdout, "Run %s again? [y/N] ", several(p.Total, "execution"))
-			answer, _ := bufio.NewReader(os.Stdin).ReadString('\n') // no answer is no
-			if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
-				_, _ = fmt.Fprintln(c.stdout, "Nothing was done.")
-				return nil
+			if err := c.ask(fmt.Sprintf("Run %s again?", several(p.Total, "execution"))); err != nil {
+				return err
 			}
 		}
 		r, err := o.StartReplay(ctx, q)
 		if err != nil {
 			return err
 		}
-		if c.has("json") {
-			return c.writeJSON(r)
+		if c.has(waitOption.name) {
+			return c.waitFor(ctx, o, r.ID)
+		}
+		if c.asData() {
+			return c.writeData(inData(r))
 		}
 		_, err = fmt.Fprintf(c.stdout, "Replay %d runs %s again, at %s. See how it goes: rowbell replay show %d\n", r.ID, several(r.Total, "execution"), rateText(r.Rate), r.ID)
 		return err
 	})
 }
+
+// shownReplay is a replay for programs, to whom all ids are texts.
+type shownReplay struct {
+	store.Replay
+	ID string `json:"id"`
+}
+
+func inData(r store.Replay) shownReplay { return shownReplay{r, strconv.Itoa(int(r.ID))} }
 
 func rateText(perSecond float64) string {
 	if perSecond < 1 {
@@ -194,20 +209,24 @@ func writePlan(w io.Writer, p *app.ReplayPlan, q *app.ReplayRequest) {
 }
 
 var replayListCommand = command{
-	name:    "list",
-	short:   "List replays, the newest first",
-	options: []option{{"json", "", "Write JSON"}},
+	name:  "list",
+	short: "List replays, the newest first",
+	examples: []example{
+		{"rowbell replay list", ""},
+	},
+	options: []option{jsonOption},
 	run: func(ctx context.Context, c *call) error {
 		return c.operate(func(o *app.Operator) error {
 			list, err := o.Replays(ctx)
 			if err != nil {
 				return err
 			}
-			if c.has("json") {
-				if list == nil {
-					list = []store.Replay{}
+			if c.asData() {
+				shown := make([]shownReplay, len(list))
+				for i, r := range list {
+					shown[i] = inData(r)
 				}
-				return c.writeJSON(list)
+				return c.writeData(shown)
 			}
 			if len(list) == 0 {
 				_, err := fmt.Fprintln(c.stdout, "There are no replays.")
@@ -244,16 +263,23 @@ func (c *call) replayNumber() (int32, error) {
 }
 
 var replayShowCommand = command{
-	name:    "show",
-	args:    "NUMBER",
-	short:   "Show how far a replay has come",
-	options: []option{{"json", "", "Write JSON"}},
+	name:  "show",
+	args:  "NUMBER",
+	short: "Show how far a replay has come",
+	examples: []example{
+		{"rowbell replay show 3", ""},
+		{"rowbell replay show 3 --wait", "until it has ended"},
+	},
+	options: []option{waitOption, jsonOption},
 	run: func(ctx context.Context, c *call) error {
 		id, err := c.replayNumber()
 		if err != nil {
 			return err
 		}
 		return c.operate(func(o *app.Operator) error {
+			if c.has(waitOption.name) {
+				return c.waitFor(ctx, o, id)
+			}
 			r, err := o.Replay(ctx, id)
 			if err != nil {
 				return err
@@ -263,9 +289,44 @@ var replayShowCommand = command{
 	},
 }
 
+var waitOption = option{"wait", "", "Wait until the replay has ended, and show how it went"}
+
+// replayEach is how often it is looked how far a replay has come.
+const replayEach = 500 * time.Millisecond
+
+// waitFor tells how far a replay has come until it has ended, and shows it. The replay goes
+// on without: workers do it.
+func (c *call) waitFor(ctx context.Context, o *app.Operator, id int32) error {
+	r, err := o.Replay(ctx, id)
+	if err != nil {
+		return err
+	}
+	p := c.progress(fmt.Sprintf("Replay %d", id), r.Total)
+	defer p.end()
+	for r.Status == store.ReplayRunning {
+		p.set(r.Total - r.Left())
+		select {
+		case <-time.After(replayEach):
+		case <-ctx.Done():
+			return fmt.Errorf("replay %d goes on, at %d of %d; see rowbell replay show %d", id, r.Total-r.Left(), r.Total, id)
+		}
+		if r, err = o.Replay(ctx, id); err != nil {
+			return err
+		}
+	}
+	p.end()
+	if err := c.showReplay(&r); err != nil {
+		return err
+	}
+	if r.Status != store.ReplayDone {
+		return errShown // somebody has cancelled it
+	}
+	return nil
+}
+
 func (c *call) showReplay(r *store.Replay) error {
-	if c.has("json") {
-		return c.writeJSON(r)
+	if c.asData() {
+		return c.writeData(inData(*r))
 	}
 	rows := [][]string{
 		{"replay", fmt.Sprint(r.ID)},
@@ -299,14 +360,17 @@ func (c *call) showReplay(r *store.Replay) error {
 	if r.Error != "" {
 		rows = append(rows, []string{"last", r.Error})
 	}
-	writeTable(c.stdout, rows)
+	writeFields(c.stdout, rows)
 	return nil
 }
 
 var replayCancelCommand = command{
-	name:    "cancel",
-	args:    "NUMBER",
-	short:   "End a replay; what it has made goes on",
+	name:  "cancel",
+	args:  "NUMBER",
+	short: "End a replay; what it has made goes on",
+	examples: []example{
+		{"rowbell replay cancel 3", ""},
+	},
 	options: []option{actorOption},
 	run: func(ctx context.Context, c *call) error {
 		id, err := c.replayNumber()

@@ -14,9 +14,16 @@ var resyncCommand = command{
 	long: `Makes a new slot, reads the definitions again and starts there. What was recorded stays;
 the stretch that was given up stands in rowbell.stream_gap. Refuses while a worker holds
 the slot. Workers that wait go on by themselves.`,
-	options: []option{actorOption},
+	group: groupOperate,
+	examples: []example{
+		{"rowbell resync", ""},
+	},
+	options: []option{actorOption, yesOption},
 	run: func(ctx context.Context, c *call) error {
-		return c.operate(func(o *app.Operator) error {
+		if err := c.warned("give up all changes that have not been read yet"); err != nil {
+			return err
+		}
+		return c.operateInSteps(func(o *app.Operator) error {
 			r, err := o.Resync(ctx)
 			if err != nil {
 				return err
@@ -38,6 +45,16 @@ func (c *call) operate(f func(*app.Operator) error) error {
 	}
 	defer o.Close()
 	return f(o)
+}
+
+// operateInSteps is operate for what may take long: it tells what is being done.
+func (c *call) operateInSteps(f func(*app.Operator) error) error {
+	return c.operate(func(o *app.Operator) error {
+		p := c.progress("", 0)
+		defer p.end()
+		o.Step = p.step
+		return f(o)
+	})
 }
 
 // tell says what a resync did.

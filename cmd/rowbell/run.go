@@ -15,6 +15,11 @@ executions. Any number of processes may run: one holds the replication slot, the
 wait to take over. Migrates first, unless --no-migrate is given.
 
 SIGTERM or Ctrl-C: stops reading, records what was read, tells the slot, and leaves.`,
+	group: groupRun,
+	examples: []example{
+		{"rowbell run", "settings come from the environment"},
+		{"rowbell run --config /etc/rowbell.yaml --log-format json", ""},
+	},
 	run: func(ctx context.Context, c *call) error {
 		cfg, err := c.config()
 		if err != nil {

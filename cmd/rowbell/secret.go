@@ -15,22 +15,29 @@ func secretCommand() command {
 		short: "Say which keys secrets are sealed with, and seal them with the present one",
 		long: `ROWBELL_SECRET_KEY may hold several keys with commas between: the first one seals, and all
 open. A key is named by its id, which tells nothing of it.`,
+		group: groupOperate,
+		examples: []example{
+			{"rowbell secret status", ""},
+		},
 		sub: []command{secretStatusCommand, secretRotateCommand},
 	}
 }
 
 var secretStatusCommand = command{
-	name:    "status",
-	short:   "Count the secrets by the key that they are sealed with",
-	options: []option{{"json", "", "Write JSON"}},
+	name:  "status",
+	short: "Count the secrets by the key that they are sealed with",
+	examples: []example{
+		{"rowbell secret status", ""},
+	},
+	options: []option{jsonOption},
 	run: func(ctx context.Context, c *call) error {
 		return c.operate(func(o *app.Operator) error {
 			k, err := o.SecretStatus(ctx)
 			if err != nil {
 				return err
 			}
-			if c.has("json") {
-				return c.writeJSON(k)
+			if c.asData() {
+				return c.writeData(k)
 			}
 			return c.showKeys(&k)
 		})
@@ -66,15 +73,23 @@ var secretRotateCommand = command{
 	long: `Workers do so by themselves within seconds; this does it at once, and says what is left.
 Give it the keys as the workers have them.`,
 	options: []option{actorOption},
+	examples: []example{
+		{"rowbell secret rotate", ""},
+	},
 	run: func(ctx context.Context, c *call) error {
 		return c.operate(func(o *app.Operator) error {
-			n, err := o.RotateSecrets(ctx)
+			k, err := o.SecretStatus(ctx)
+			if err != nil {
+				return err
+			}
+			p := c.progress("Sealing anew", k.Older())
+			n, err := o.RotateSecrets(ctx, p.set)
+			p.end()
 			if err != nil {
 				return err
 			}
 			_, _ = fmt.Fprintf(c.stdout, "%s sealed anew.\n", several(n, "secret"))
-			k, err := o.SecretStatus(ctx)
-			if err != nil {
+			if k, err = o.SecretStatus(ctx); err != nil {
 				return err
 			}
 			return c.showKeys(&k)

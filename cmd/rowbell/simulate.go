@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"io"
 	"strconv"
 	"time"
 
@@ -19,11 +17,13 @@ var simulateCommand = command{
 	long: `Says what the workflow would do, whatever its status: each part of its conditions with the
 values on both sides, and the actions that would run. It reads and sends nothing.
 
-  rowbell workflow simulate w1 --event 01ARZ3NDEKTSV4RRFFQ69G5FAV
-  rowbell workflow simulate w1 --row orders 42 --as update --new '{"status": "approved"}'
-  rowbell workflow simulate draft.yaml --row orders 42 --as create --actor '{"roles": ["x"]}'
-
 A row is taken as it is now; --new and --old say what is different after and before.`,
+	examples: []example{
+		{"rowbell workflow simulate w1 --event 01ARZ3NDEKTSV4RRFFQ69G5FAV", ""},
+		{`rowbell workflow simulate w1 --row orders 42 --as update --new '{"status": "approved"}'`, ""},
+		{`rowbell workflow simulate draft.yaml --row orders 42 --as create --actor '{"roles": ["x"]}'`, ""},
+	},
+	values: map[string][]string{"as": operations},
 	options: []option{
 		{"event", "EVENT_ID", "A recorded event"},
 		{"row", "TABLE", "A row of this table, with the key KEY; several key columns are separated by commas"},
@@ -36,7 +36,7 @@ A row is taken as it is now; --new and --old say what is different after and bef
 		{"at", "TIME", "When it commits, as 2026-01-31T10:00:00Z; as recorded, or now, if not given"},
 		{"version", "NUMBER", "A version of the workflow; the latest if not given"},
 		{"draft", "", "What is in the workflow's draft"},
-		{"json", "", "Write JSON"},
+		jsonOption,
 	},
 	run: func(ctx context.Context, c *call) error {
 		s, err := c.simulation()
@@ -48,8 +48,8 @@ A row is taken as it is now; --new and --old say what is different after and bef
 			if err != nil {
 				return err
 			}
-			if c.has("json") {
-				return writeJSON(c.stdout, r)
+			if c.asData() {
+				return c.writeData(r)
 			}
 			return app.WriteSimulation(c.stdout, &r)
 		})
@@ -135,11 +135,4 @@ func readTime(s string) (time.Time, error) {
 		}
 	}
 	return time.Time{}, errors.New("no time")
-}
-
-func writeJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/store"
@@ -17,6 +18,10 @@ func stormCommand() command {
 		long: `When a workflow matches more changes of one transaction, or in one minute, than it may
 (ROWBELL_STORM_TRANSACTION, ROWBELL_STORM_MINUTE; storm in its settings), the first ones are
 delivered, and the rest is recorded and held. Other workflows go on.`,
+		group: groupDeliveries,
+		examples: []example{
+			{"rowbell storm list", ""},
+		},
 		sub: []command{stormListCommand, stormReleaseCommand, stormDiscardCommand},
 	}
 }
@@ -24,9 +29,12 @@ delivered, and the rest is recorded and held. Other workflows go on.`,
 var stormListCommand = command{
 	name:  "list",
 	short: "List what is held, the newest first",
+	examples: []example{
+		{"rowbell storm list --all", ""},
+	},
 	options: []option{
 		{"all", "", "What was released or discarded, too"},
-		{"json", "", "Write JSON"},
+		jsonOption,
 	},
 	run: func(ctx context.Context, c *call) error {
 		return c.operate(func(o *app.Operator) error {
@@ -34,11 +42,8 @@ var stormListCommand = command{
 			if err != nil {
 				return err
 			}
-			if c.has("json") {
-				if list == nil {
-					list = []store.Storm{}
-				}
-				return c.writeJSON(list)
+			if c.asData() {
+				return c.writeData(list)
 			}
 			if len(list) == 0 {
 				_, err := fmt.Fprintln(c.stdout, "The storm guard holds nothing.")
@@ -70,9 +75,12 @@ func (c *call) decide(word string, do func(o *app.Operator, name string) ([]stor
 }
 
 var stormReleaseCommand = command{
-	name:    "release",
-	args:    "STORM|WORKFLOW…",
-	short:   "Deliver what is held of a storm, or of a workflow",
+	name:  "release",
+	args:  "STORM|WORKFLOW…",
+	short: "Deliver what is held of a storm, or of a workflow",
+	examples: []example{
+		{"rowbell storm release restocked", ""},
+	},
 	options: []option{actorOption},
 	run: func(ctx context.Context, c *call) error {
 		return c.decide("released", func(o *app.Operator, name string) ([]store.Storm, error) { return o.ReleaseStorm(ctx, name, c.actor()) })
@@ -80,12 +88,18 @@ var stormReleaseCommand = command{
 }
 
 var stormDiscardCommand = command{
-	name:    "discard",
-	args:    "STORM|WORKFLOW…",
-	short:   "Cancel what is held of a storm, or of a workflow",
-	long:    `Its executions become cancelled. To run them after all: rowbell replay --status cancelled.`,
-	options: []option{actorOption},
+	name:  "discard",
+	args:  "STORM|WORKFLOW…",
+	short: "Cancel what is held of a storm, or of a workflow",
+	long:  `Its executions become cancelled. To run them after all: rowbell replay --status cancelled.`,
+	examples: []example{
+		{"rowbell storm discard restocked", ""},
+	},
+	options: []option{yesOption, actorOption},
 	run: func(ctx context.Context, c *call) error {
+		if err := c.confirm("cancel all that is held of " + strings.Join(c.args, ", ")); err != nil {
+			return err
+		}
 		return c.decide("discarded", func(o *app.Operator, name string) ([]store.Storm, error) { return o.DiscardStorm(ctx, name, c.actor()) })
 	},
 }

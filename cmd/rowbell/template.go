@@ -27,6 +27,11 @@ func templateCommand() command {
 		long: `A stored template is rendered by the texts of actions: {% render 'footer' %}. One of a tenant
 goes before the operators' of the same name. What changes is one transaction with the new
 versions of the workflows that render it, in the name of --actor.`,
+		group: groupWorkflows,
+		examples: []example{
+			{"rowbell template list", ""},
+			{"rowbell template set footer footer.liquid", ""},
+		},
 		sub: []command{listTemplatesCommand, showTemplateCommand, setTemplateCommand, deleteTemplateCommand, previewCommand},
 	}
 }
@@ -47,6 +52,9 @@ func (c *call) owner() string {
 var listTemplatesCommand = command{
 	name:  "list",
 	short: "List stored templates",
+	examples: []example{
+		{"rowbell template list --tenant acme", ""},
+	},
 	options: []option{
 		{"tenant", "ID", "Only this tenant's; none for the operators'"},
 		jsonOption,
@@ -62,11 +70,8 @@ var listTemplatesCommand = command{
 			if err != nil {
 				return err
 			}
-			if c.has("json") {
-				if list == nil {
-					list = []store.Template{}
-				}
-				return c.writeJSON(list)
+			if c.asData() {
+				return c.writeData(list)
 			}
 			if len(list) == 0 {
 				fmt.Fprintln(c.stdout, "There are no such templates.")
@@ -86,6 +91,10 @@ var showTemplateCommand = command{
 	name:  "show",
 	args:  "NAME",
 	short: "Show a template in its languages, and who renders it",
+	examples: []example{
+		{"rowbell template show footer", ""},
+		{"rowbell template show footer --locale de > footer.de.liquid", ""},
+	},
 	options: []option{
 		ownerOption,
 		{"locale", "LOCALE", "Only the text of this language, as it is stored; '' for everybody's"},
@@ -110,11 +119,11 @@ var showTemplateCommand = command{
 			if err != nil {
 				return err
 			}
-			if c.has("json") {
-				return c.writeJSON(struct {
+			if c.asData() {
+				return c.writeData(struct {
 					Templates  []store.Template `json:"templates"`
 					RenderedBy []string         `json:"rendered_by"`
-				}{list, append([]string{}, users...)})
+				}{list, users})
 			}
 			by := "no workflow"
 			if len(users) > 0 {
@@ -127,7 +136,7 @@ var showTemplateCommand = command{
 					break
 				}
 			}
-			writeTable(c.stdout, rows)
+			writeFields(c.stdout, rows)
 			for _, t := range list {
 				fmt.Fprintf(c.stdout, "\n--- %s, changed %s, made by %s\n%s", localeName(t.Locale), when(t.UpdatedAt), t.CreatedBy, t.Source)
 				if !strings.HasSuffix(t.Source, "\n") {
@@ -137,6 +146,14 @@ var showTemplateCommand = command{
 			return nil
 		})
 	},
+}
+
+// localeWords is localeName in a sentence.
+func localeWords(locale string) string {
+	if locale == "" {
+		return "for everybody"
+	}
+	return "for " + locale
 }
 
 func localeName(locale string) string {
@@ -177,6 +194,10 @@ var setTemplateCommand = command{
 	long: `FILE holds the template in Liquid; - is standard input. One that can't be compiled, or names
 another one that isn't there, is not stored. Active workflows that render it get a new version
 at once: what is recorded afterwards has the new text, what was recorded before the old one.`,
+	examples: []example{
+		{"rowbell template set footer footer.liquid", ""},
+		{"rowbell template set footer footer.de.liquid --locale de", ""},
+	},
 	options: []option{
 		ownerOption, localeOption,
 		{"description", "TEXT", "What it is for; as it was if not given"},
@@ -216,15 +237,25 @@ var deleteTemplateCommand = command{
 	name:  "delete",
 	args:  "NAME",
 	short: "Delete a template that no workflow renders",
+	examples: []example{
+		{"rowbell template delete footer --locale de", ""},
+	},
 	options: []option{
 		ownerOption,
 		{"locale", "LOCALE", "Only the text of this language, '' for everybody's; all if not given"},
-		actorOption,
+		yesOption, actorOption,
 	},
 	run: func(ctx context.Context, c *call) error {
 		var locale *string
 		if l, given := c.own["locale"]; given {
 			locale = &l
+		}
+		what := "all languages"
+		if locale != nil {
+			what = "its text " + localeWords(*locale)
+		}
+		if err := c.confirm("delete template " + c.args[0] + ", " + what); err != nil {
+			return err
 		}
 		return c.operate(func(o *app.Operator) error {
 			if err := o.DeleteTemplate(ctx, c.owner(), c.args[0], locale, c.actor()); err != nil {
@@ -241,11 +272,13 @@ var previewCommand = command{
 	args:  "[FILE] [KEY]",
 	short: "Render a template, or an action's texts, as a reader would get them; sends nothing",
 	long: `Renders what is in FILE (- is standard input), or the texts of a workflow's action, for a
-recorded event or for a row as it is now.
-
-  rowbell template preview mail.liquid --channel markdown --row orders 42 --locale de-AT
-  rowbell template preview --workflow w1 --action 2 --event 01ARZ3NDEKTSV4RRFFQ69G5FAV
-  rowbell template preview --workflow w1 --row orders 42 --person '{"name": "Ann", "locale": "fr"}'`,
+recorded event or for a row as it is now.`,
+	examples: []example{
+		{"rowbell template preview mail.liquid --channel markdown --row orders 42 --locale de-AT", ""},
+		{"rowbell template preview --workflow w1 --action 2 --event 01ARZ3NDEKTSV4RRFFQ69G5FAV", ""},
+		{`rowbell template preview --workflow w1 --row orders 42 --person '{"name": "Ann", "locale": "fr"}'`, ""},
+	},
+	values: map[string][]string{"as": operations, "channel": {"plain", "markdown", "html", "chat"}},
 	options: []option{
 		{"workflow", "ID|FILE", "A workflow instead of a template"},
 		{"action", "NUMBER", "Which of its actions, from 1 (if not given)"},
@@ -276,8 +309,8 @@ recorded event or for a row as it is now.
 			if err != nil {
 				return err
 			}
-			if c.has("json") {
-				if err := c.writeJSON(out); err != nil {
+			if c.asData() {
+				if err := c.writeData(out); err != nil {
 					return err
 				}
 			} else {

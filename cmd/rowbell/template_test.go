@@ -43,7 +43,7 @@ func TestTemplates(t *testing.T) {
 	wants(t, run("show", "sum", "--locale", ""), 0, "{{ new.total | money: 'EUR' }}")
 	wants(t, run("show", "sum", "--locale", "fr"), 1, `no text for locale "fr"`)
 	wants(t, run("show", "som"), 1, `the operators have no template som; did you mean "sum"?`)
-	wants(t, run("delete", "sum"), 1, "template sum is still used by workflow big", "Take {% render 'sum' %} out")
+	wants(t, run("delete", "sum", "--yes"), 1, "template sum is still used by workflow big", "Take {% render 'sum' %} out")
 	wants(t, run("set", "sum", file("{{ new.totle | money: 'EUR' }}")), 0, "These active workflows have a new version by it: big\nbig:\n  warning: action 1 (notification), body, line 2, template \"footer\", line 1, template \"sum\", line 1: table orders has no column totle; did you mean \"total\"?")
 	wants(t, run("set", "sum", file("{{ new.total | money: 'EUR' }}!")), 0, "new version by it: big\n")
 	wants(t, workflows("versions", "big"), 0, "template “sum” changed", "3 more")
@@ -66,7 +66,7 @@ func TestTemplates(t *testing.T) {
 	wants(t, workflows("activate", "big", "--actor", "ann"), 0, "big is active: its draft is version 6.")
 	wants(t, workflows("restore", "big", "2", "--actor", "ann"), 0)
 	wants(t, workflows("simulate", "big", "--draft", "--row", "orders", "42", "--old", `{"status": "new"}`), 0, "title      Order 42", "Sum: €1,234.50")
-	wants(t, workflows("discard", "big"), 0)
+	wants(t, workflows("discard", "big", "--yes"), 0)
 
 	// Previews.
 	mail := file("**{{ new.note }}**{% for c in changed %} {{ c }}{% endfor %}, {{ event.committed_at | date: 'long time' }}{% render 'footer' %} {{ new.nte }}{{ recepient.name }}")
@@ -110,7 +110,7 @@ func TestTemplates(t *testing.T) {
 	}
 
 	db.Exec(t, `delete from rowbell.workflow_definition`)
-	wants(t, run("delete", "footer", "--locale", "de"), 0, "Template footer is deleted.")
-	wants(t, run("delete", "footer"), 0)
-	wants(t, run("delete", "footer"), 1, "the operators have no template footer")
+	wants(t, run("delete", "footer", "--locale", "de", "--yes"), 0, "Template footer is deleted.")
+	wants(t, run("delete", "footer", "--yes"), 0)
+	wants(t, run("delete", "footer", "--yes"), 1, "the operators have no template footer")
 }

@@ -33,8 +33,8 @@ var tenantListCommand = command{
 			if err != nil {
 				return err
 			}
-			if c.has("json") {
-				return c.writeJSON(list)
+			if c.asData() {
+				return c.writeData(list)
 			}
 			if len(list) == 0 {
 				fmt.Fprintln(c.stdout, "There are no tenants.")
@@ -70,7 +70,7 @@ interrupted and run again. What was deleted from each table is printed, and a lo
 afterwards; the audit log keeps these numbers. The application's own tables are not touched.
 It is for the role that owns schema rowbell.`,
 	options: []option{
-		{"yes", "", "Don't ask"},
+		yesOption,
 		{"wait", "DURATION", "How long a worker may take to read that the workflows are deleted [1m]"},
 		actorOption, jsonOption,
 	},
@@ -101,11 +101,11 @@ It is for the role that owns schema rowbell.`,
 					return nil
 				}
 			}
-			done, err := o.DeleteTenant(ctx, id, wait, c.progress())
+			done, err := o.DeleteTenant(ctx, id, wait, c.tells())
 			if writeErr := c.writeErased(done, done); writeErr != nil {
 				return writeErr
 			}
-			if err == nil && !c.has("json") {
+			if err == nil && !c.asData() {
 				fmt.Fprintf(c.stdout, "Nothing of tenant %s is left.\n", id)
 			}
 			return err
@@ -129,8 +129,8 @@ func writeTenantPlan(w io.Writer, p *app.TenantPlan) {
 	})
 }
 
-// progress says on a terminal how far something is.
-func (c *call) progress() func(string) {
+// tells says on a terminal how far something is.
+func (c *call) tells() func(string) {
 	return func(line string) {
 		if isTerminal(os.Stderr) {
 			fmt.Fprintln(c.stderr, line+" …")
@@ -140,8 +140,8 @@ func (c *call) progress() func(string) {
 
 // writeErased prints the proof of what was erased; with --json that is all.
 func (c *call) writeErased(all any, e *store.Erased) error {
-	if c.has("json") {
-		return c.writeJSON(all)
+	if c.asData() {
+		return c.writeData(all)
 	}
 	rows := [][]string{{"TABLE", "DELETED", "EMPTIED", "LEFT"}}
 	for _, t := range e.Tables {

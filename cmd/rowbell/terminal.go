@@ -7,15 +7,55 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/term"
 )
+
+// colourMode is what --color says. "" is colourAuto.
+type colourMode string
+
+const (
+	colourAuto   colourMode = "auto" // on terminals
+	colourAlways colourMode = "always"
+	colourNever  colourMode = "never"
+)
+
+var colourModes = []string{string(colourAuto), string(colourAlways), string(colourNever)}
+
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+// colours says that what is written to f may have colours if nobody has said otherwise: it
+// is a terminal that has them. (https://no-color.org)
+func colours(f *os.File) bool {
+	return isTerminal(f) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// in says whether what is written to f has colours.
+func (m colourMode) in(f *os.File) bool {
+	return m == colourAlways || m != colourNever && colours(f)
+}
+
+// screen is what a command writes to where the width of lines or colours count.
+type screen struct {
+	io.Writer
+	width  int // of the terminal in columns; 0 if it is none, or nobody knows
+	colour bool
+}
 
 // printer is what a command may write to f: on a terminal without what the terminal would
 // obey. Names, texts and answers are written by tenants and receivers, and one of them could
 // rename the window, fill the clipboard, or paint over what stands there. Files and pipes
 // get everything as it is.
-func printer(f *os.File) io.Writer {
-	if isTerminal(f) {
-		return tame{f}
+func printer(f *os.File, colour bool) io.Writer {
+	switch {
+	case isTerminal(f):
+		s := screen{Writer: tame{f}, colour: colour}
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil {
+			s.width = width
+		}
+		return s
+	case colour:
+		return screen{Writer: f, colour: true}
 	}
 	return f
 }

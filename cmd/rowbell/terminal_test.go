@@ -36,7 +36,7 @@ func TestTame(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = pipe.Close() })
-	if w := printer(pipe); w != pipe {
+	if w := printer(pipe, false); w != pipe {
 		t.Errorf("a pipe is written to through %T", w)
 	}
 }

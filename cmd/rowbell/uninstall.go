@@ -13,17 +13,22 @@ var uninstallCommand = command{
 	short: "Remove everything of Rowbell's from the databases",
 	long: `Drops the replication slot, both publications and schema rowbell with all workflows and the
 whole log. The application's tables stay as they are. Stop the workers first.`,
-	options: []option{{"yes", "", "Do it; without this nothing happens"}},
+	group: groupOperate,
+	examples: []example{
+		{"rowbell uninstall", ""},
+	},
+	options: []option{yesOption},
 	run: func(ctx context.Context, c *call) error {
 		cfg, err := c.config()
 		if err != nil {
 			return err
 		}
-		if !c.has("yes") {
-			return usage{fmt.Sprintf("this would drop slot %s, publications %s and %s, and schema rowbell with all workflows and the log, in %s. Add --yes to do it",
-				cfg.Slot, cfg.Publication, cfg.InsertPublication(), app.Target(cfg.SourceURL)), "rowbell uninstall --help"}
+		err = c.confirm(fmt.Sprintf("drop slot %s, publications %s and %s, and schema rowbell with all workflows and the log, in %s",
+			cfg.Slot, cfg.Publication, cfg.InsertPublication(), app.Target(cfg.SourceURL)))
+		if err != nil {
+			return err
 		}
-		return c.operate(func(o *app.Operator) error {
+		return c.operateInSteps(func(o *app.Operator) error {
 			left, err := o.Uninstall(ctx)
 			if err != nil {
 				return err

@@ -12,11 +12,23 @@ import (
 var version string
 
 var versionCommand = command{
-	name:       "version",
-	short:      "Print the version",
+	name:  "version",
+	short: "Print the version",
+	group: groupMore,
+	examples: []example{
+		{"rowbell version", ""},
+	},
+	options:    []option{jsonOption},
 	noSettings: true,
 	run: func(_ context.Context, c *call) error {
 		version, revision := buildInfo()
+		if c.asData() {
+			return c.writeData(struct {
+				Version  string `json:"version"`
+				Revision string `json:"revision"` // "" = the build doesn't know
+				Go       string `json:"go_version"`
+			}{version, revision, runtime.Version()})
+		}
 		_, err := fmt.Fprintf(c.stdout, "rowbell %s (%s, %s)\n", version, cmp.Or(revision, "unknown revision"), runtime.Version())
 		return err
 	},

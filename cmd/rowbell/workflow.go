@@ -9,7 +9,6 @@ import (
 	"os/user"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/rowbell/rowbell/engine/sentence"
 	"github.com/rowbell/rowbell/pkg/app"
@@ -26,6 +25,11 @@ func workflowCommand() command {
 		short: "List, check, compare, change and turn on or off workflows",
 		long: `What it changes is one transaction, in the name of --actor, and stands in rowbell.audit_log.
 The role of ROWBELL_SOURCE_URL must be one that may edit the tables of workflows.`,
+		group: groupWorkflows,
+		examples: []example{
+			{"rowbell workflow list --status active", ""},
+			{"rowbell workflow check", ""},
+		},
 		sub: []command{
 			listCommand, showCommand, checkWorkflowCommand, versionsCommand, diffCommand, restoreCommand, draftCommand,
 			activateCommand, deactivateCommand, discardCommand, dependsCommand, simulateCommand, explainCommand,
@@ -33,10 +37,7 @@ The role of ROWBELL_SOURCE_URL must be one that may edit the tables of workflows
 	}
 }
 
-var (
-	jsonOption  = option{"json", "", "Print it as JSON"}
-	actorOption = option{"actor", "NAME", "In whose name it is done; the user of this system if not given"}
-)
+var actorOption = option{"actor", "NAME", "In whose name it is done; the user of this system if not given"}
 
 // workflows opens the service for the length of f.
 func (c *call) workflows(f func(*definition.Service) error) error {
@@ -80,45 +81,16 @@ func (c *call) filter() (store.WorkflowFilter, error) {
 	return f, nil
 }
 
-func (c *call) writeJSON(v any) error { return writeJSON(c.stdout, v) }
-
-// writeTable aligns columns. What stands in the last one may be as long as it likes.
-func writeTable(w io.Writer, rows [][]string) {
-	var widths []int
-	for _, row := range rows {
-		for i, cell := range row {
-			if i == len(widths) {
-				widths = append(widths, 0)
-			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
-		}
-	}
-	var b strings.Builder
-	for _, row := range rows {
-		var line strings.Builder
-		for i, cell := range row {
-			line.WriteString(cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
-		}
-		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
-	}
-	_, _ = io.WriteString(w, b.String())
-}
-
-func when(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }
-
-// firstLine is for a table: what it leaves out is marked.
-func firstLine(s string) string {
-	if line, _, more := strings.Cut(s, "\n"); more {
-		return line + " …"
-	}
-	return s
-}
-
 var listCommand = command{
 	name:  "list",
 	short: "List workflows, and whether they are in order",
 	long: `Health is what the worker that reads the slot last said; it says nothing of workflows that
 are not active. rowbell workflow check judges anew.`,
+	examples: []example{
+		{"rowbell workflow list --tenant acme", ""},
+		{`rowbell workflow list --output json | jq -r '.[] | select(.verdict == \"broken\") | .id'`, "those that are broken"},
+	},
+	values: statusValues,
 	options: []option{
 		{"tenant", "ID", "Only this tenant's; none for operators' workflows"},
 		{"status", "STATUS", "Only those that are draft, active or inactive"},
@@ -134,11 +106,8 @@ are not active. rowbell workflow check judges anew.`,
 			if err != nil {
 				return err
 			}
-			if c.has("json") {
-				if list == nil {
-					list = []store.ListedWorkflow{}
-				}
-				return c.writeJSON(list)
+			if c.asData() {
+				return c.writeData(list)
 			}
 			if len(list) == 0 {
 				fmt.Fprintln(c.stdout, "There are no such workflows.")
@@ -157,13 +126,6 @@ are not active. rowbell workflow check judges anew.`,
 	},
 }
 
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return firstLine(s)
-}
-
 // health is a verdict in one line.
 func health(w store.ListedWorkflow) string {
 	switch {
@@ -179,26 +141,23 @@ func health(w store.ListedWorkflow) string {
 	return string(w.Verdict)
 }
 
-func several(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
 var showCommand = command{
 	name:  "show",
 	args:  "ID",
 	short: "Show a workflow with its parts, its health and its draft",
 	long:  `Secrets stand in rowbell.secret; what is shown has references to them.`,
+	examples: []example{
+		{"rowbell workflow show large-order", ""},
+		{"rowbell workflow show large-order --yaml > large-order.yaml", ""},
+	},
 	options: []option{
 		{"yaml", "", "Only the workflow, as YAML that draft and check read"},
 		{"draft", "", "The workflow as its draft would make it"},
 		jsonOption,
 	},
 	run: func(ctx context.Context, c *call) error {
-		if c.has("yaml") && c.has("json") {
-			return usage{"either --yaml or --json, not both", "rowbell workflow show --help"}
+		if c.has("yaml") && c.asData() {
+			return usage{"either --yaml or --output, not both", "rowbell workflow show --help"}
 		}
 		return c.workflows(func(s *definition.Service) error {
 			show, err := s.Show(ctx, c.args[0])
@@ -212,8 +171,8 @@ var showCommand = command{
 				}
 				w = show.Next
 			}
-			if c.has("json") {
-				return c.writeJSON(struct {
+			if c.asData() {
+				return c.writeData(struct {
 					store.ListedWorkflow
 					CreatedBy string             `json:"created_by"`
 					CreatedAt time.Time          `json:"created_at"`
@@ -277,13 +236,16 @@ func writeShown(w io.Writer, show *definition.Shown, draftErr error) {
 		}
 		draft += "; see rowbell workflow diff " + show.ID
 	}
-	writeTable(w, append(rows, []string{"Draft", draft}))
+	writeFields(w, append(rows, []string{"Draft", draft}))
 }
 
 var versionsCommand = command{
 	name:  "versions",
 	args:  "ID",
 	short: "List the versions of a workflow: when, who, and what changed",
+	examples: []example{
+		{"rowbell workflow versions large-order", ""},
+	},
 	options: []option{
 		jsonOption,
 	},
@@ -293,8 +255,8 @@ var versionsCommand = command{
 			if err != nil {
 				return err
 			}
-			if c.has("json") {
-				return c.writeJSON(list)
+			if c.asData() {
+				return c.writeData(list)
 			}
 			rows := [][]string{{"VERSION", "STATUS", "WHEN", "WHO", "WHAT CHANGED"}}
 			for _, v := range list {
@@ -317,6 +279,10 @@ var diffCommand = command{
 	long: `FROM and TO are numbers of versions, live (the latest one) or draft. Without them the last
 two are compared: live and draft if there is a draft, else the last two versions. Without
 TO it is live.`,
+	examples: []example{
+		{"rowbell workflow diff large-order", "what the draft would change"},
+		{"rowbell workflow diff large-order 3 live", ""},
+	},
 	options: []option{
 		{"yaml", "", "Only the difference of their YAML, as diff -u has it"},
 		jsonOption,
@@ -336,8 +302,8 @@ TO it is live.`,
 				return err
 			}
 			switch {
-			case c.has("json"):
-				return c.writeJSON(d)
+			case c.asData():
+				return c.writeData(d)
 			case c.has("yaml"):
 				_, err = io.WriteString(c.stdout, d.YAML)
 				return err
@@ -362,6 +328,9 @@ var restoreCommand = command{
 	args:  "ID VERSION",
 	short: "Make an earlier version the draft",
 	long:  `Nothing changes of what runs until the draft is activated.`,
+	examples: []example{
+		{"rowbell workflow restore large-order 3", ""},
+	},
 	options: []option{
 		{"force", "", "Overwrite the draft that is there"},
 		actorOption,
@@ -394,6 +363,9 @@ var draftCommand = command{
 standard input, as YAML. What the file leaves out, the draft doesn't have. Parts without an
 id stand for the live ones like them. Nothing changes of what runs until the draft is
 activated, and it may be unfinished: what is wrong with it is told.`,
+	examples: []example{
+		{"rowbell workflow draft large-order large-order.yaml", ""},
+	},
 	options: []option{
 		{"force", "", "Overwrite a draft that somebody else made"},
 		actorOption,
@@ -428,6 +400,9 @@ var activateCommand = command{
 	short: "Publish the draft, if there is one, and turn the workflow on",
 	long: `One transaction, and one version. It is refused if the worker would find the workflow
 broken, or if the live workflow has changed since the draft was made. Warnings don't block.`,
+	examples: []example{
+		{"rowbell workflow activate large-order", ""},
+	},
 	options: []option{
 		{"force", "", "Publish the draft though the live workflow has changed since"},
 		actorOption,
@@ -458,10 +433,13 @@ broken, or if the live workflow has changed since the draft was made. Warnings d
 }
 
 var deactivateCommand = command{
-	name:    "deactivate",
-	args:    "ID",
-	short:   "Turn a workflow off",
-	long:    `It stops within a second or two; what of its deliveries has not ended is cancelled.`,
+	name:  "deactivate",
+	args:  "ID",
+	short: "Turn a workflow off",
+	long:  `It stops within a second or two; what of its deliveries has not ended is cancelled.`,
+	examples: []example{
+		{"rowbell workflow deactivate large-order", ""},
+	},
 	options: []option{actorOption},
 	run: func(ctx context.Context, c *call) error {
 		return c.workflows(func(s *definition.Service) error {
@@ -480,11 +458,17 @@ var deactivateCommand = command{
 }
 
 var discardCommand = command{
-	name:    "discard",
-	args:    "ID",
-	short:   "Throw the draft away",
-	options: []option{actorOption},
+	name:  "discard",
+	args:  "ID",
+	short: "Throw the draft away",
+	examples: []example{
+		{"rowbell workflow discard large-order", ""},
+	},
+	options: []option{yesOption, actorOption},
 	run: func(ctx context.Context, c *call) error {
+		if err := c.confirm("throw the draft of " + c.args[0] + " away"); err != nil {
+			return err
+		}
 		return c.workflows(func(s *definition.Service) error {
 			if err := s.Discard(ctx, c.args[0], c.actor()); err != nil {
 				return err

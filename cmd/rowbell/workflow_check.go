@@ -19,6 +19,12 @@ var checkWorkflowCommand = command{
 or .json file (- is standard input, as YAML) what stands in there. They are judged as if
 they were active, by the tables as they are now. Exits with 1 if any has an error; warnings
 don't count.`,
+	examples: []example{
+		{"rowbell workflow check", ""},
+		{"rowbell workflow check large-order", ""},
+		{"rowbell workflow check large-order.yaml", "before anything is changed"},
+	},
+	values: statusValues,
 	options: []option{
 		{"tenant", "ID", "Only this tenant's; none for operators' workflows"},
 		{"status", "STATUS", "Only those that are draft, active or inactive"},
@@ -69,8 +75,8 @@ func (c *call) tellChecked(list []definition.Checked, doc *definition.Document) 
 		}
 	}
 	var err error
-	if c.has("json") {
-		err = c.writeJSON(checkedJSON(list))
+	if c.asData() {
+		err = c.writeData(checkedJSON(list))
 	} else {
 		for _, w := range list {
 			verdict := string(w.Report.Verdict)

@@ -14,6 +14,9 @@ var dependsCommand = command{
 	short: "Say which workflows depend on a table or a column, and how",
 	long: `Before a migration: rowbell workflow depends orders.status. Workflows of any status are
 looked at, and drafts. What can't be judged, as something is wrong with it, is listed too.`,
+	examples: []example{
+		{"rowbell workflow depends orders.status", "before a migration"},
+	},
 	options: []option{jsonOption},
 	run: func(ctx context.Context, c *call) error {
 		return c.workflows(func(s *definition.Service) error {
@@ -21,8 +24,8 @@ looked at, and drafts. What can't be judged, as something is wrong with it, is l
 			if err != nil {
 				return err
 			}
-			if c.has("json") {
-				return c.writeJSON(d)
+			if c.asData() {
+				return c.writeData(d)
 			}
 			what := strings.TrimSuffix(d.Table+"."+d.Column, ".")
 			if len(d.Workflows) == 0 {
@@ -49,7 +52,7 @@ looked at, and drafts. What can't be judged, as something is wrong with it, is l
 					}
 					rows = append(rows, []string{"  " + u.How, u.Where, read})
 				}
-				writeTable(c.stdout, rows)
+				writeFields(c.stdout, rows)
 				for _, why := range w.Unjudged {
 					fmt.Fprintf(c.stdout, "  can't be judged: %s\n", strings.ReplaceAll(why, "\n", "\n  "))
 				}

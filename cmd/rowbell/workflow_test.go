@@ -78,7 +78,7 @@ func TestWorkflowDraft(t *testing.T) {
 	edited = strings.Replace(edited, "recipients:\n", "  - action_type: webhook\n    action_config:\n      url: https://example.com/hook\n      secret: whsec_cm93YmVsbC1leGFtcGxlLXNlY3JldC0zMi1ieXRlcyE=\nrecipients:\n", 1)
 	file := write(t, "big.yaml", edited)
 
-	wants(t, run("discard", "big"), 1, "workflow big has no draft")
+	wants(t, run("discard", "big", "--yes"), 1, "workflow big has no draft")
 	wants(t, run("draft", "big", file, "--actor", "ben"), 0, "big has a draft. See what it would change: rowbell workflow diff big\n")
 	wants(t, run("draft", "big", file, "--actor", "cid"), 1, "workflow big has a draft of ben, which this would overwrite")
 	wants(t, run("draft", "big", file, "--actor", "ben"), 0)
@@ -115,7 +115,7 @@ func TestWorkflowDraft(t *testing.T) {
 	wants(t, run("restore", "big", "1"), 0, "The draft of big is what version 1 was already.")
 	wants(t, run("restore", "big", "2"), 1, "workflow big has a draft of eve, which this would overwrite", "--force")
 	wants(t, run("restore", "big", "2", "--force"), 0)
-	wants(t, run("discard", "big"), 0, "big has no draft any more.")
+	wants(t, run("discard", "big", "--yes"), 0, "big has no draft any more.")
 	wants(t, run("restore", "big", "1"), 0)
 	wants(t, run("activate", "big"), 0, "its draft is version 3.")
 	if got := db.QueryString(t, `select string_agg(distinct (document - 'status')::text, ' ') from rowbell.workflow_version where version in (1, 3)`); strings.Count(got, `"name"`) != 1 {
@@ -158,7 +158,7 @@ func TestWorkflowConflict(t *testing.T) {
 	wants(t, run("draft", "big", write(t, "d.yaml", "tenant_id: zeta\n")), 1, `d.yaml:1:12: the tenant of workflow big is "acme" and can't be changed`)
 	wants(t, run("draft", "big", write(t, "d.yaml", "nmae: x\n")), 1, `d.yaml:1:1: unknown key "nmae" in a workflow; did you mean "name"?`)
 	wants(t, run("draft", "big", "/nowhere.yaml"), 1, "can't read /nowhere.yaml: no such file or directory")
-	for _, args := range [][]string{{"show", "none"}, {"versions", "none"}, {"diff", "none"}, {"restore", "none", "1"}, {"activate", "none"}, {"deactivate", "none"}, {"discard", "none"}, {"check", "none"}} {
+	for _, args := range [][]string{{"show", "none"}, {"versions", "none"}, {"diff", "none"}, {"restore", "none", "1"}, {"activate", "none"}, {"deactivate", "none"}, {"discard", "none", "--yes"}, {"check", "none"}} {
 		wants(t, run(args...), 1, "there is no workflow none")
 	}
 	wants(t, run("diff", "big", "1", "99"), 1, "workflow big has no version 99; it has 1 to 5")
@@ -238,7 +238,7 @@ recipients:
 	wants(t, run("check", "big"), 1, "big draft: broken", `unknown key "nmae"`)
 	wants(t, run("show", "big"), 0, `can't be read: the draft of workflow big:1:2: unknown key "nmae" in a workflow`)
 	wants(t, run("activate", "big"), 1, `unknown key "nmae"`)
-	wants(t, run("discard", "big"), 0)
+	wants(t, run("discard", "big", "--yes"), 0)
 	db.Exec(t, `update rowbell.workflow_definition set draft = '{"name": "Short"}'`)
 	wants(t, run("diff", "big"), 0, "renamed from “Wrong” to “Short”")
 }
@@ -327,13 +327,13 @@ func TestWorkflowCalledWrongly(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
 		"rowbell: \"lst\" is not a command of rowbell workflow. Did you mean list?\nSee rowbell workflow --help\n":                 {"lst"},
-		"rowbell: a command must stand before --json.\nSee rowbell workflow --help\n":                                              {"--json", "list"},
+		"rowbell: a command must stand before --yaml.\nSee rowbell workflow --help\n":                                              {"--yaml", "list"},
 		"rowbell: ID is missing. Write: rowbell workflow show ID\nSee rowbell workflow show --help\n":                              {"show"},
 		"rowbell: VERSION is missing. Write: rowbell workflow restore ID VERSION\nSee rowbell workflow restore --help\n":           {"restore", "a"},
 		"rowbell: \"4\" is one argument too many. Write: rowbell workflow diff ID [FROM [TO]]\nSee rowbell workflow diff --help\n": {"diff", "a", "1", "2", "4"},
 		"rowbell: \"x\" is no version; give its number, live, or draft\nSee rowbell workflow diff --help\n":                        {"diff", "a", "x"},
 		"rowbell: \"0\" is not the number of a version\nSee rowbell workflow restore --help\n":                                     {"restore", "a", "0"},
-		"rowbell: either --yaml or --json, not both\nSee rowbell workflow show --help\n":                                           {"show", "a", "--yaml", "--json"},
+		"{\n  \"error\": \"either --yaml or --output, not both\",\n  \"mend\": \"See rowbell workflow show --help\"\n}\n":          {"show", "a", "--yaml", "--json"},
 		"rowbell: unknown option --forse. Did you mean --force?\nSee rowbell workflow restore --help\n":                            {"restore", "a", "1", "--forse"},
 	} {
 		if r := rowbell(t, nil, append([]string{"workflow"}, args...)...); r.code != 2 || r.stderr != want {

@@ -29,6 +29,15 @@ func Message(err error) string {
 	return "several things are wrong:\n  - " + strings.Join(list, "\n  - ")
 }
 
+// Explain says one error as Message does, but with the mend apart where that isn't part of
+// the text. Of several errors it is Message.
+func Explain(err error) (text, mend string) {
+	if _, several := err.(interface{ Unwrap() []error }); several {
+		return Message(err), ""
+	}
+	return explain(err)
+}
+
 func flatten(err error, list *[]string) {
 	// Only errors.Join makes a list of equals; fmt.Errorf with several %w is one sentence.
 	if fmt.Sprintf("%T", err) == "*errors.joinError" {

@@ -13,7 +13,17 @@ import (
 )
 
 // Operator does what an operator asks for on the command line, beside the workers.
-type Operator struct{ app *App }
+type Operator struct {
+	app *App
+	// Step, if there is one, is told what long work begins to do now.
+	Step func(what string)
+}
+
+func (o *Operator) step(what string) {
+	if o.Step != nil {
+		o.Step(what)
+	}
+}
 
 // NewOperator opens the pools. Close frees them.
 func NewOperator(cfg Config, log *slog.Logger) (*Operator, error) {
@@ -21,7 +31,7 @@ func NewOperator(cfg Config, log *slog.Logger) (*Operator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Operator{a}, nil
+	return &Operator{app: a}, nil
 }
 
 // Close frees the pools.
@@ -59,7 +69,7 @@ func (o *Operator) Resync(ctx context.Context) (Resynced, error) {
 	if err := o.app.claimInstallation(ctx); err != nil {
 		return Resynced{}, err
 	}
-	r, err := o.app.restart(ctx)
+	r, err := o.restart(ctx)
 	if err != nil {
 		return r, err
 	}
@@ -76,6 +86,11 @@ func (o *Operator) noteStream(ctx context.Context, action string, r Resynced, de
 // next stream on the source as it is now. Pending deliveries are kept, or discarded.
 func (o *Operator) Adopt(ctx context.Context, discardPending bool) (Resynced, error) {
 	a := o.app
+	if discardPending {
+		o.step("Cancelling what was pending")
+	} else {
+		o.step("Taking over what was pending")
+	}
 	here, err := a.here(ctx)
 	if err != nil {
 		return Resynced{}, err
@@ -83,7 +98,7 @@ func (o *Operator) Adopt(ctx context.Context, discardPending bool) (Resynced, er
 	if err := a.state.AdoptInstallation(ctx, here, discardPending); err != nil {
 		return Resynced{}, err
 	}
-	r, err := a.restart(ctx)
+	r, err := o.restart(ctx)
 	if err != nil {
 		return r, err
 	}
@@ -91,9 +106,11 @@ func (o *Operator) Adopt(ctx context.Context, discardPending bool) (Resynced, er
 }
 
 // restart begins the next stream with a new slot.
-func (a *App) restart(ctx context.Context) (Resynced, error) {
+func (o *Operator) restart(ctx context.Context) (Resynced, error) {
 	var r Resynced
+	a := o.app
 	cfg := a.cdcConfig()
+	o.step("Making sure of the publications")
 	if err := a.preparePublications(ctx); err != nil {
 		return r, err
 	}
@@ -103,9 +120,10 @@ func (a *App) restart(ctx context.Context) (Resynced, error) {
 	}
 	// A table's from_xid is of the server that captured it: here xids may be others. This
 	// may fail for want of a right or a lock, so it comes before the slot is dropped.
-	if err := a.recapture(ctx); err != nil {
+	if err := o.recapture(ctx); err != nil {
 		return r, err
 	}
+	o.step("Making the slot anew, when transactions that run now have ended")
 	if err := cdc.DropSlot(ctx, cfg); err != nil && !errors.Is(err, cdc.ErrNoSlot) {
 		return r, err
 	}
@@ -113,6 +131,7 @@ func (a *App) restart(ctx context.Context) (Resynced, error) {
 	if err != nil {
 		return r, err
 	}
+	o.step("Reading the definitions")
 	first, err := a.firstLoad(ctx, known.Position.Stream+1, from)
 	if err != nil {
 		return r, err
@@ -128,12 +147,14 @@ func (a *App) restart(ctx context.Context) (Resynced, error) {
 	return r, nil
 }
 
-func (a *App) recapture(ctx context.Context) error {
+func (o *Operator) recapture(ctx context.Context) error {
+	a := o.app
 	load, err := a.source.FirstLoad(ctx)
 	if err != nil {
 		return err
 	}
-	for _, t := range load.Tables {
+	for i, t := range load.Tables {
+		o.step(fmt.Sprintf("Capturing tables again: %d of %d, %s", i+1, len(load.Tables), t.Label))
 		err := a.source.Capture(ctx, a.cfg.Publication, t.Label, store.CaptureOptions{Renew: true})
 		if errors.Is(err, workflow.ErrNotFound) { // nothing comes of it, until it is made and captured again
 			a.log.WarnContext(ctx, "a captured table is gone", "table", t.Label, "err", err)
@@ -150,9 +171,11 @@ func (a *App) recapture(ctx context.Context) error {
 // cdc.ErrBusy while a worker holds the slot.
 func (o *Operator) Uninstall(ctx context.Context) (store.Uninstalled, error) {
 	a := o.app
+	o.step("Dropping the slot")
 	if err := cdc.DropSlot(ctx, a.cdcConfig()); err != nil && !errors.Is(err, cdc.ErrNoSlot) {
 		return store.Uninstalled{}, err
 	}
+	o.step("Dropping publications and schema, with the log")
 	u, err := store.Uninstall(ctx, a.sourcePool)
 	if err == nil && !a.cfg.stateInSource() {
 		if _, err = store.Uninstall(ctx, a.statePool); err != nil {

@@ -130,7 +130,7 @@ func (a *App) sealSecrets(ctx context.Context) error {
 
 // resealSecrets seals with the present key what older ones have sealed.
 func (a *App) resealSecrets(ctx context.Context) {
-	done, err := a.reseal(ctx)
+	done, err := a.reseal(ctx, func(int) {})
 	if err != nil && ctx.Err() == nil {
 		a.log.WarnContext(ctx, "secrets of an older key could not be sealed with the present one, will try again", "err", err)
 	}
@@ -139,7 +139,8 @@ func (a *App) resealSecrets(ctx context.Context) {
 	}
 }
 
-func (a *App) reseal(ctx context.Context) (done int, err error) {
+// reseal tells how many are done after each lot.
+func (a *App) reseal(ctx context.Context, tell func(done int)) (done int, err error) {
 	if a.key == nil || len(a.key.OlderIDs()) == 0 {
 		return 0, nil
 	}
@@ -156,6 +157,7 @@ func (a *App) reseal(ctx context.Context) (done int, err error) {
 		if err != nil || n < sealMost {
 			return done, err
 		}
+		tell(done)
 	}
 }
 
@@ -212,15 +214,16 @@ func (o *Operator) SecretStatus(ctx context.Context) (KeyStatus, error) {
 }
 
 // RotateSecrets seals with the present key what older ones of ROWBELL_SECRET_KEY have
-// sealed, as workers do by themselves, and returns how many those were.
-func (o *Operator) RotateSecrets(ctx context.Context) (int, error) {
+// sealed, as workers do by themselves, and returns how many those were. Meanwhile it tells
+// how many are done.
+func (o *Operator) RotateSecrets(ctx context.Context, tell func(done int)) (int, error) {
 	if err := o.app.prepareJudging(); err != nil {
 		return 0, err
 	}
 	if o.app.key == nil {
 		return 0, errors.New("there is no ROWBELL_SECRET_KEY here; give the new key, a comma, and the old one")
 	}
-	n, err := o.app.reseal(ctx)
+	n, err := o.app.reseal(ctx, tell)
 	if err != nil {
 		return n, err
 	}

@@ -77,7 +77,7 @@ func TestKeyRotation(t *testing.T) {
 	second.holds(t)
 	// Where both orders were about, the last word is of who is left.
 	status(newer + older)
-	if _, err := o.RotateSecrets(t.Context()); err != nil {
+	if _, err := o.RotateSecrets(t.Context(), func(int) {}); err != nil {
 		t.Fatal(err)
 	}
 	k := status(newer + older)

@@ -38,6 +38,28 @@ func (s Setting) Env() string { return "ROWBELL_" + strings.ToUpper(s.Key()) }
 // Key is the key in the YAML file: source_url.
 func (s Setting) Key() string { return strings.ReplaceAll(s.Flag, "-", "_") }
 
+// Values are the words that a setting may be, or begin with, where those are few: for
+// completion. They are judged by Config.Validate.
+func (s Setting) Values() []string {
+	switch s.Flag {
+	case "capture":
+		return []string{string(CaptureAuto), string(CaptureManual)}
+	case "delivery":
+		return []string{string(DeliveryOn), string(DeliveryHold), "redirect:"}
+	case "critical-workflows":
+		return []string{string(CriticalAll), string(CriticalOperators)}
+	case "read-coalescing":
+		return []string{string(CoalesceAuto), string(CoalesceOn), string(CoalesceOff)}
+	case "log-level":
+		return []string{"debug", "info", "warn", "error"}
+	case "log-format":
+		return []string{string(LogAuto), string(LogText), string(LogJSON)}
+	case "no-migrate":
+		return []string{"true", "false"}
+	}
+	return nil
+}
+
 // settings is every setting, in the order of the help text. set reads a text into
 // the configuration; ranges and relations are judged by Config.Validate.
 var settings = []struct {

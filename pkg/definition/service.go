@@ -150,7 +150,7 @@ func (d *Document) over(live *workflow.Workflow) *workflow.Workflow {
 type Entry struct {
 	Version   int32           `json:"version"`
 	Status    workflow.Status `json:"status"`
-	At        time.Time       `json:"at"`
+	At        time.Time       `json:"created_at"`
 	CreatedBy string          `json:"created_by"`
 	DBUser    string          `json:"db_user"`
 	Changes   []string        `json:"changes"` // against the version before, in words

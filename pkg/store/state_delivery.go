@@ -94,7 +94,7 @@ from `+deliveriesSQL+` d `+deliveryJoins+` where d.execution_id = $1 and d.commi
 	if err != nil {
 		return list, err
 	}
-	rows, err = s.db.Query(ctx, `select action, recipient, attempt, started_at, duration_ms::int8 * 1000000, coalesce(code, 0)::int4, coalesce(error, ''), coalesce(response, '')
+	rows, err = s.db.Query(ctx, `select action, recipient, attempt, started_at, duration_ms::int8, coalesce(code, 0)::int4, coalesce(error, ''), coalesce(response, '')
 from rowbell.attempt where execution_id = $1 and committed_at = $2 order by action, recipient, attempt`, executionID, committedAt)
 	if err != nil {
 		return list, err
@@ -105,7 +105,7 @@ from rowbell.attempt where execution_id = $1 and committed_at = $2 order by acti
 		DeliveryAttempt
 	}
 	tries, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (a attempt, err error) {
-		err = row.Scan(&a.Action, &a.Recipient, &a.Attempt, &a.StartedAt, &a.Duration, &a.Code, &a.Error, &a.Response)
+		err = row.Scan(&a.Action, &a.Recipient, &a.Attempt, &a.StartedAt, &a.DurationMS, &a.Code, &a.Error, &a.Response)
 		return a, err
 	})
 	if err != nil {
@@ -130,7 +130,7 @@ func (d *ShownDelivery) addLastTry(ms *int64) {
 		return
 	}
 	took := time.Duration(*ms) * time.Millisecond
-	d.Tries = append(d.Tries, DeliveryAttempt{d.Attempts, d.EndedAt.Add(-took), took, d.Code, d.Reason, d.Response})
+	d.Tries = append(d.Tries, DeliveryAttempt{d.Attempts, d.EndedAt.Add(-took), *ms, d.Code, d.Reason, d.Response})
 }
 
 func contains[E comparable](list []E, e E) bool { return slices.Contains(list, e) }

@@ -64,13 +64,13 @@ type ListedDelivery struct {
 	Reason       string         `json:"reason,omitempty"` // of the last attempt, or why there is no other
 	Attempts     int16          `json:"attempts"`
 	Code         int            `json:"code,omitempty"`
-	CommittedAt  time.Time      `json:"committed_at"`          // of the change
-	EndedAt      *time.Time     `json:"ended_at,omitempty"`    // nil: it has not ended
-	NextAt       *time.Time     `json:"next_at,omitempty"`     // when it may be tried
-	Table        string         `json:"table,omitempty"`       // "" if the event is gone
-	RowKey       string         `json:"row_key,omitempty"`     // the same
-	RowTenant    string         `json:"row_tenant,omitempty"`  // the same
-	VersionRef   int32          `json:"version_ref,omitempty"` // surrogate of the version
+	CommittedAt  time.Time      `json:"committed_at"`         // of the change
+	EndedAt      *time.Time     `json:"ended_at,omitempty"`   // nil: it has not ended
+	NextAt       *time.Time     `json:"next_at,omitempty"`    // when it may be tried
+	Table        string         `json:"table,omitempty"`      // "" if the event is gone
+	RowKey       string         `json:"row_key,omitempty"`    // the same
+	RowTenant    string         `json:"row_tenant,omitempty"` // the same
+	VersionRef   int32          `json:"-"`                    // surrogate of the version
 }
 
 // The three of deliveriesSQL: what ended of executions with one delivery, what ended of
@@ -214,12 +214,12 @@ order by d.execution_id desc, d.action desc, d.recipient desc limit %d`, limit),
 
 // DeliveryAttempt is one try.
 type DeliveryAttempt struct {
-	Attempt   int16         `json:"attempt"`
-	StartedAt time.Time     `json:"started_at"`
-	Duration  time.Duration `json:"duration_ns"`
-	Code      int           `json:"code,omitempty"`
-	Error     string        `json:"error,omitempty"`
-	Response  string        `json:"response,omitempty"`
+	Attempt    int16     `json:"attempt"`
+	StartedAt  time.Time `json:"started_at"`
+	DurationMS int64     `json:"duration_ms"`
+	Code       int       `json:"code,omitempty"`
+	Error      string    `json:"error,omitempty"`
+	Response   string    `json:"response,omitempty"`
 }
 
 // ShownDelivery is all that is known of one delivery.
@@ -262,7 +262,7 @@ from `+deliveriesSQL+` d `+deliveryJoins+` where d.execution_id = $1 and d.actio
 	if err != nil {
 		return d, stateError(what, err)
 	}
-	rows, err = s.db.Query(ctx, `select attempt, started_at, duration_ms::int8 * 1000000, coalesce(code, 0)::int4, coalesce(error, ''), coalesce(response, '')
+	rows, err = s.db.Query(ctx, `select attempt, started_at, duration_ms::int8, coalesce(code, 0)::int4, coalesce(error, ''), coalesce(response, '')
 from rowbell.attempt where execution_id = $1 and action = $2 and recipient = $3 order by attempt`, executionID, action, recipient)
 	if err != nil {
 		return d, stateError(what, err)

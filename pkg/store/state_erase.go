@@ -629,7 +629,7 @@ func (e *Eraser) personLeft(ctx context.Context, p Person) error {
 	return nil
 }
 
-// Tenant is a tenant that is to be deleted.
+// TenantSweep is a tenant that is to be deleted.
 type TenantSweep struct {
 	ID string
 	// Workflows are the ids of its workflows that no other tenant has or had.

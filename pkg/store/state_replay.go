@@ -73,8 +73,8 @@ func (f *ReplayFilter) args() []any {
 // ReplayPart is what a filter chooses of one version of a workflow.
 type ReplayPart struct {
 	WorkflowID string                   `json:"workflow_id"`
-	Name       string                   `json:"name"`
-	Version    int32                    `json:"version"`
+	Name       string                   `json:"workflow_name"`
+	Version    int32                    `json:"workflow_version"`
 	Status     workflow.ExecutionStatus `json:"status"`
 	Count      int                      `json:"count"`
 	Gone       int                      `json:"gone,omitempty"` // of them, those whose event is no longer in the log

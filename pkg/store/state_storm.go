@@ -68,7 +68,7 @@ type Storm struct {
 	Status       workflow.BigStatus `json:"status"` // held, released or discarded
 	WorkflowID   string             `json:"workflow_id"`
 	WorkflowName string             `json:"workflow_name"`
-	Version      int32              `json:"version"`
+	Version      int32              `json:"workflow_version"`
 	TenantID     string             `json:"tenant_id,omitempty"`
 	CommittedAt  time.Time          `json:"committed_at"` // of the first change that was held
 	Executions   int                `json:"executions"`   // that it still has
