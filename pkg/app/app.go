@@ -23,6 +23,7 @@ import (
 	"github.com/rowbell/rowbell/cdc"
 	"github.com/rowbell/rowbell/engine"
 	"github.com/rowbell/rowbell/engine/executor"
+	"github.com/rowbell/rowbell/pkg/access"
 	"github.com/rowbell/rowbell/pkg/admin"
 	"github.com/rowbell/rowbell/pkg/directory"
 	"github.com/rowbell/rowbell/pkg/egress"
@@ -60,6 +61,7 @@ type App struct {
 	ops                   *admin.Ops
 	public                *admin.Public      // nil: there are no pages
 	signer                *preference.Signer // of unsubscribe links; nil: there are none
+	access                *access.Authenticator
 	inbox                 *inbox
 	alerts                *alerter
 	ready                 atomic.Bool                         // Run has finished its preparations
@@ -90,6 +92,7 @@ func New(cfg Config, log *slog.Logger, version, revision string) (*App, error) {
 	a.metrics = newMetrics(a.reg)
 	a.health = newHealthWriter(a.source, log)
 	a.capturer = newCapturer(a.source, a.cfg, log)
+	a.openAccess()
 	a.lost = make(chan []string, 1)
 	if err := a.prepareDelivery(version); err != nil {
 		a.closePools()
@@ -208,6 +211,8 @@ func (a *App) Run(ctx context.Context) error {
 	a.log.InfoContext(ctx, "rowbell runs", "instance", a.cfg.Instance, "worker", a.id, "slot", a.cfg.Slot,
 		"source", Redact(a.cfg.SourceURL), "ops", a.ops.Addr().String())
 
+	a.showFirstKey(ctx)
+
 	g, ctx := errgroup.WithContext(ctx)
 	// Whatever ends the rest, a stop was asked for or a part has failed.
 	stop := context.AfterFunc(ctx, func() {
@@ -231,6 +236,7 @@ func (a *App) Run(ctx context.Context) error {
 	g.Go(func() error { return a.alerts.run(ctx) })
 	g.Go(func() error { a.tryDirectory(ctx); return nil })
 	g.Go(func() error { return a.replays(ctx) })
+	g.Go(func() error { return a.access.Run(ctx) })
 	err := g.Wait()
 	a.log.InfoContext(ctx, "rowbell has stopped", "err", err)
 	return err

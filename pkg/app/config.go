@@ -18,6 +18,7 @@ import (
 
 	"github.com/rowbell/rowbell/actions"
 	"github.com/rowbell/rowbell/actions/publish"
+	"github.com/rowbell/rowbell/pkg/access"
 	"github.com/rowbell/rowbell/pkg/secret"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
@@ -113,6 +114,18 @@ type Config struct {
 	// SecretKey seals secrets: 32 bytes, and behind them those of older keys, which only open.
 	// Defaults to none: workflows with secrets are broken.
 	SecretKey Secret
+	// OIDCIssuer is the OpenID Connect provider whose tokens the API takes; https. Defaults to
+	// none.
+	OIDCIssuer string
+	// OIDCAudience is what must be in aud of its tokens. Required with OIDCIssuer.
+	OIDCAudience string
+	// OIDCTenantClaim, OIDCRolesClaim and OIDCRoles say what the claims give: see access.OIDC.
+	// They default to none: nothing but what rowbell.member gives.
+	OIDCTenantClaim, OIDCRolesClaim string
+	OIDCRoles                       map[string]access.Role
+	// TrustedProxies are whose X-Forwarded-For says where requests come from. Nil defaults to
+	// this machine; empty is nobody.
+	TrustedProxies []netip.Prefix
 	// ReadCoalescing says whether a backlog is read in fewer, bigger reads.
 	// Defaults to CoalesceAuto.
 	ReadCoalescing CoalesceMode
@@ -240,6 +253,9 @@ func (c Config) WithDefaults() Config {
 	c.MaxDepth = cmp.Or(c.MaxDepth, 3)
 	c.StormTransaction = cmp.Or(c.StormTransaction, 1000)
 	c.StormMinute = cmp.Or(c.StormMinute, 10000)
+	if c.TrustedProxies == nil {
+		c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	}
 	c.ReadCoalescing = cmp.Or(c.ReadCoalescing, CoalesceAuto)
 	c.HeartbeatInterval = cmp.Or(c.HeartbeatInterval, 10*time.Second)
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, 20*time.Second)
@@ -359,6 +375,7 @@ func (c Config) Validate() error {
 	if c.DrainTimeout < time.Second || c.DrainTimeout > maxDrainTimeout {
 		bad("drain-timeout", "%v is out of range. Use 1s to 10m, and less than what your supervisor waits before it kills", c.DrainTimeout)
 	}
+	c.validateOIDC(bad)
 	c.validatePeople(bad)
 	if c.RetentionDays < 1 {
 		bad("retention-days", "%d is too few. Keep at least 1 day", c.RetentionDays)

@@ -18,6 +18,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
+	"github.com/rowbell/rowbell/pkg/access"
 	"github.com/rowbell/rowbell/pkg/secret"
 	"github.com/rowbell/rowbell/pkg/spelling"
 )
@@ -59,7 +60,7 @@ var settings = []struct {
 	{Setting{"delivery-lease", "DURATION", "30s", "How long a delivery stays with a process that is not heard of any more", false}, duration(func(c *Config) *time.Duration { return &c.DeliveryLease })},
 	{Setting{"destination-rate", "RATE", "", "How many attempts to one destination of a tenant there may be, all workers together: 10/s, 600/m, 1000/h", false}, text(func(c *Config) *string { return &c.DestinationRate })},
 	{Setting{"disable-after", "DURATION", "120h", "After how long of nothing but failures a destination is disabled", false}, duration(func(c *Config) *time.Duration { return &c.DisableAfter })},
-	{Setting{"egress-allow", "CIDRS", "", "Private ranges that actions may reach, comma-separated; http is allowed there", false}, setPrefixes},
+	{Setting{"egress-allow", "CIDRS", "", "Private ranges that actions may reach, comma-separated; http is allowed there", false}, prefixes(func(c *Config) *[]netip.Prefix { return &c.EgressAllow })},
 	{Setting{"max-depth", "N", "3", "How many executions may lead to one another (rowbell.set_chain) before a workflow is stopped", false}, number(func(c *Config) *int { return &c.MaxDepth })},
 	{Setting{"storm-transaction", "N", "1000", "How many matches of a workflow in one transaction are delivered before the rest is held, or off", false}, numberOrOff(func(c *Config) *int { return &c.StormTransaction })},
 	{Setting{"storm-minute", "N", "10000", "How many in one minute, or off", false}, numberOrOff(func(c *Config) *int { return &c.StormMinute })},
@@ -79,6 +80,12 @@ var settings = []struct {
 	{Setting{"nats-creds", "FILE", "", "Credentials of a NATS account's user, as nsc writes them", false}, text(func(c *Config) *string { return &c.NATSCreds })},
 	{Setting{"nats-prefix", "SUBJECT", "rowbell.{tenant}", "What the subjects of a tenant's workflows begin with", false}, text(func(c *Config) *string { return &c.NATSPrefix })},
 	{Setting{"secret-key", "BASE64", "", "Key that seals secrets, 32 bytes; older ones, which only open, behind commas; without a key workflows with secrets are broken", true}, setSecretKey},
+	{Setting{"oidc-issuer", "URL", "", "OpenID Connect provider whose tokens the API takes: https://login.example.com/realms/shop", false}, text(func(c *Config) *string { return &c.OIDCIssuer })},
+	{Setting{"oidc-audience", "NAME", "", "What must be in aud of its tokens", false}, text(func(c *Config) *string { return &c.OIDCAudience })},
+	{Setting{"oidc-tenant-claim", "CLAIM", "", "Claim with the tenant of a person, or several; without it their roles count for all tenants", false}, text(func(c *Config) *string { return &c.OIDCTenantClaim })},
+	{Setting{"oidc-roles-claim", "CLAIM", "", "Claim with what oidc-roles makes roles of: groups, realm_access.roles", false}, text(func(c *Config) *string { return &c.OIDCRolesClaim })},
+	{Setting{"oidc-roles", "LIST", "", "Role for each value of that claim, comma-separated: bell-admins=admin,support=operator", false}, setOIDCRoles},
+	{Setting{"trusted-proxies", "CIDRS", "127.0.0.0/8,::1/128", "Proxies whose X-Forwarded-For says where requests come from, comma-separated", false}, prefixes(func(c *Config) *[]netip.Prefix { return &c.TrustedProxies })},
 	{Setting{"read-coalescing", "MODE", "auto", "Fewer, bigger reads of a backlog: auto (when the source is on this machine), on, off", false}, text(func(c *Config) *CoalesceMode { return &c.ReadCoalescing })},
 	{Setting{"heartbeat-interval", "DURATION", "10s", "How often a message goes round through the slot", false}, duration(func(c *Config) *time.Duration { return &c.HeartbeatInterval })},
 	{Setting{"drain-timeout", "DURATION", "20s", "How long an orderly stop may take", false}, duration(func(c *Config) *time.Duration { return &c.DrainTimeout })},
@@ -309,22 +316,50 @@ func boolean(field func(*Config) *bool) func(*Config, string) error {
 	}
 }
 
-func setPrefixes(c *Config, s string) error {
-	c.EgressAllow = nil
+func prefixes(field func(*Config) *[]netip.Prefix) func(*Config, string) error {
+	return func(c *Config, s string) error {
+		list := []netip.Prefix{}
+		for part := range strings.SplitSeq(s, ",") {
+			part = strings.TrimSpace(part)
+			if part == "" {
+				continue
+			}
+			p, err := netip.ParsePrefix(part)
+			if err != nil {
+				ip, ipErr := netip.ParseAddr(part)
+				if ipErr != nil {
+					return fmt.Errorf("%q is not an address range. Write ranges as 10.0.0.0/8,192.168.1.7/32", part)
+				}
+				p = netip.PrefixFrom(ip, ip.BitLen())
+			}
+			list = append(list, p.Masked())
+		}
+		*field(c) = list
+		return nil
+	}
+}
+
+// setOIDCRoles reads what each value of a claim gives: bell-admins=admin,support=operator.
+func setOIDCRoles(c *Config, s string) error {
+	c.OIDCRoles = make(map[string]access.Role)
 	for part := range strings.SplitSeq(s, ",") {
 		part = strings.TrimSpace(part)
 		if part == "" {
 			continue
 		}
-		p, err := netip.ParsePrefix(part)
-		if err != nil {
-			ip, ipErr := netip.ParseAddr(part)
-			if ipErr != nil {
-				return fmt.Errorf("%q is not an address range. Write ranges as 10.0.0.0/8,192.168.1.7/32", part)
-			}
-			p = netip.PrefixFrom(ip, ip.BitLen())
+		i := strings.LastIndexByte(part, '=')
+		if i < 1 {
+			return fmt.Errorf("%q gives no role. Write what the claim has, =, and the role, as bell-admins=admin,support=operator", part)
 		}
-		c.EgressAllow = append(c.EgressAllow, p.Masked())
+		value := strings.TrimSpace(part[:i])
+		role, err := access.ParseRole(strings.TrimSpace(part[i+1:]))
+		if err != nil {
+			return err
+		}
+		if was, twice := c.OIDCRoles[value]; twice && was != role {
+			return fmt.Errorf("%q is given the roles %s and %s. Write it once", value, was, role)
+		}
+		c.OIDCRoles[value] = role
 	}
 	return nil
 }
