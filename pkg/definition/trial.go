@@ -81,6 +81,26 @@ func (s *Service) definition(ctx context.Context, of Simulation) (workflow.Versi
 	return v, err
 }
 
+// TenantOf is whose row or event something is to be tried on, as it is without what is said
+// to be different; "" nobody's.
+func (s *Service) TenantOf(ctx context.Context, of Simulation) (string, error) {
+	c, err := s.change(ctx, of)
+	if err != nil {
+		return "", err
+	}
+	return c.TenantID(), nil
+}
+
+// Resolved is the definition that is to be tried, and what it says.
+func (s *Service) Resolved(ctx context.Context, of Simulation) (workflow.Version, *workflow.Workflow, error) {
+	v, err := s.definition(ctx, of)
+	if err != nil {
+		return v, nil, err
+	}
+	w, err := workflow.Parse(v.Document)
+	return v, w, err
+}
+
 // versionOf is a workflow that is no version yet, with the templates as they are now.
 func (s *Service) versionOf(ctx context.Context, w *workflow.Workflow) (workflow.Version, error) {
 	v := workflow.Version{WorkflowID: w.ID, Status: workflow.Draft}

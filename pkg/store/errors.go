@@ -83,3 +83,10 @@ func reached(err error) error {
 	}
 	return unreachable{err}
 }
+
+// IsDatabaseError says that an error is what a database answered, or that it didn't, and no
+// word for people.
+func IsDatabaseError(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) || errors.Is(err, workflow.ErrUnavailable)
+}

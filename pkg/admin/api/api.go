@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -38,10 +39,9 @@ type Config struct {
 	// many at once. They default to 50 and 100.
 	Rate  float64
 	Burst int
-	// Proxies says how many proxies stand before the listener, each of which adds one address
-	// to X-Forwarded-For.
-	Proxies int
-	Logger  *slog.Logger
+	// TrustedProxies are whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+	Logger         *slog.Logger
 }
 
 // API serves requests. It is an http.Handler for all paths below Prefix.
@@ -70,7 +70,7 @@ func New(cfg Config) *API {
 	config.Security = []map[string][]string{{securityName: {}}}
 	a.huma = humago.NewWithPrefix(mux, Prefix, config)
 	for _, register := range []func(*API){
-		identityRoutes, workflowRoutes, catalogueRoutes, logRoutes, replayRoutes, destinationRoutes, peopleRoutes,
+		identityRoutes, workflowRoutes, catalogueRoutes, logRoutes, replayRoutes, destinationRoutes, peopleRoutes, templateRoutes, accessRoutes, operateRoutes,
 	} {
 		register(a)
 	}

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -492,8 +491,7 @@ func (q *Request) seesReplay(r *store.Replay) bool {
 	if q.Principal.All {
 		return true
 	}
-	var f store.ReplayFilter
-	return json.Unmarshal(r.Filter, &f) == nil && f.TenantID != nil && q.Sees(*f.TenantID)
+	return r.Filter.TenantID != nil && q.Sees(*r.Filter.TenantID)
 }
 
 const mostReplays = 1000

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/rowbell/rowbell/pkg/definition"
@@ -36,13 +35,17 @@ type Operations interface {
 	TestSend(ctx context.Context, p definition.Preview, to *workflow.Person, by string) (TestResult, error)
 
 	// Resolve finds out who recipients are.
-	Resolve(ctx context.Context, q directory.Question) (directory.Answer, error)
+	Resolve(ctx context.Context, q directory.Question) (directory.People, error)
 	// MissingAddresses looks for people whom a tenant's active workflows can't reach.
 	MissingAddresses(ctx context.Context, tenant *string) (MissingReport, error)
 
 	SetPreference(ctx context.Context, who workflow.PersonKey, p workflow.Preference, wanted *bool, by string) error
 	AddQuietHours(ctx context.Context, who workflow.PersonKey, q workflow.QuietHours, by string) error
 	ClearQuietHours(ctx context.Context, who workflow.PersonKey, by string) (int, error)
+
+	Pauses(ctx context.Context) ([]workflow.Pause, error)
+	Pause(ctx context.Context, p workflow.Pause, long time.Duration, by string) (workflow.Pause, error)
+	EndPause(ctx context.Context, id, by string) error
 
 	// Health is what /readyz says.
 	Health(ctx context.Context) StreamHealth
@@ -84,7 +87,6 @@ type TestResult struct {
 	Error     string          `json:"error,omitempty"`
 	Response  string          `json:"response,omitempty" doc:"The start of what was answered"`
 	Recipient string          `json:"recipient,omitempty" doc:"To whom it went"`
-	Detail    json.RawMessage `json:"-"`
 }
 
 // MissingReport is who can't be reached.

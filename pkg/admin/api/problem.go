@@ -15,6 +15,7 @@ import (
 	"github.com/rowbell/rowbell/engine/match"
 	"github.com/rowbell/rowbell/pkg/access"
 	"github.com/rowbell/rowbell/pkg/definition"
+	"github.com/rowbell/rowbell/pkg/store"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
@@ -187,6 +188,8 @@ func (a *API) problem(ctx context.Context, err error) *Problem {
 		p = &Problem{Status: http.StatusNotFound, Detail: err.Error()}
 	case errors.Is(err, workflow.ErrConflict):
 		p = &Problem{Status: http.StatusConflict, Detail: err.Error()}
+	case errors.Is(err, workflow.ErrRefused):
+		p = &Problem{Status: http.StatusUnprocessableEntity, Detail: "the database can't hold this"}
 	case errors.Is(err, workflow.ErrUnavailable):
 		a.cfg.Logger.WarnContext(ctx, "a request failed", "request_id", idOf(ctx), "err", err)
 		p = &Problem{Status: http.StatusServiceUnavailable, Detail: "the database can't be reached", Mend: "try again in a moment; health says more", wait: 2}
@@ -234,4 +237,12 @@ func problemsOf(list []match.Problem) []FieldError {
 		}
 	}
 	return out
+}
+
+func isNotFound(err error) bool { return errors.Is(err, workflow.ErrNotFound) }
+func isConflict(err error) bool { return errors.Is(err, workflow.ErrConflict) }
+
+// isOfDatabase says that an error is no word for whoever asks.
+func isOfDatabase(err error) bool {
+	return errors.Is(err, workflow.ErrUnavailable) || store.IsDatabaseError(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }

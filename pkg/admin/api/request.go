@@ -2,8 +2,8 @@ package api
 
 import (
 	"context"
-	"net"
 	"net/http"
+	"net/netip"
 	"regexp"
 	"strings"
 
@@ -18,6 +18,8 @@ import (
 type Services struct {
 	Definitions *definition.Service
 	Operations  Operations
+	Access      *access.Service
+	Issuer      string // of members' tokens, if they name none; "" none
 	State       *store.State
 	Source      *store.Source
 	// Application reads the application's tables and what the database says of them, as
@@ -83,32 +85,17 @@ func (a *API) identify(next http.Handler) http.Handler {
 		}
 		w.Header().Set("X-Request-Id", id)
 		ctx := context.WithValue(r.Context(), idKey, id)
-		ctx = context.WithValue(ctx, addressKey, clientAddress(r, a.cfg.Proxies))
+		ctx = context.WithValue(ctx, addressKey, clientAddress(r, a.cfg.TrustedProxies))
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
-// clientAddress is the address of who sent a request: that of the connection, or what the
-// outermost of the known proxies has seen. What stands before that in X-Forwarded-For anybody
-// may have written.
-func clientAddress(r *http.Request, proxies int) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
+// clientAddress is where a request came from; "" unknown.
+func clientAddress(r *http.Request, trusted []netip.Prefix) string {
+	if from := access.ClientAddress(r, trusted); from.IsValid() {
+		return from.String()
 	}
-	if proxies == 0 {
-		return host
-	}
-	var seen []string
-	for _, line := range r.Header.Values("X-Forwarded-For") {
-		for part := range strings.SplitSeq(line, ",") {
-			seen = append(seen, strings.TrimSpace(part))
-		}
-	}
-	if n := len(seen) - proxies; n >= 0 && net.ParseIP(seen[n]) != nil {
-		return seen[n]
-	}
-	return host
+	return ""
 }
 
 // open are the paths that anybody may read: they say nothing about anyone.
