@@ -8,6 +8,7 @@ import (
 
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/definition"
 )
 
 var simulateCommand = command{
@@ -59,13 +60,24 @@ A row is taken as it is now; --new and --old say what is different after and bef
 const simulateHelp = "rowbell workflow simulate --help"
 
 // simulation reads what is to be tried.
-func (c *call) simulation() (app.Simulation, error) {
-	wrong := func(message string) (app.Simulation, error) { return app.Simulation{}, usage{message, simulateHelp} }
+func (c *call) simulation() (definition.Simulation, error) {
+	wrong := func(message string) (definition.Simulation, error) {
+		return definition.Simulation{}, usage{message, simulateHelp}
+	}
 	s, err := c.changeToTry(c.args[1:], simulateHelp)
 	if err != nil {
 		return s, err
 	}
 	s.Workflow, s.Draft = c.args[0], c.has("draft")
+	if definition.IsFile(s.Workflow) {
+		if s.Draft || c.has("version") {
+			return wrong(s.Workflow + " is a file, and has neither drafts nor versions")
+		}
+		if s.Document, err = definition.ReadFile(s.Workflow); err != nil {
+			return s, err
+		}
+		s.Workflow = ""
+	}
 	switch {
 	case c.has("tenant") && !c.has("domain"):
 		return wrong(`--tenant goes with --domain; a row's tenant stands in the row, and can be changed by --new`)
@@ -83,9 +95,11 @@ func (c *call) simulation() (app.Simulation, error) {
 }
 
 // changeToTry reads the change: a recorded event, a row with the key in args, or a domain event.
-func (c *call) changeToTry(args []string, help string) (app.Simulation, error) {
-	wrong := func(message string) (app.Simulation, error) { return app.Simulation{}, usage{message, help} }
-	s := app.Simulation{
+func (c *call) changeToTry(args []string, help string) (definition.Simulation, error) {
+	wrong := func(message string) (definition.Simulation, error) {
+		return definition.Simulation{}, usage{message, help}
+	}
+	s := definition.Simulation{
 		Event: c.own["event"], Table: c.own["row"], Domain: c.own["domain"], Tenant: c.own["tenant"],
 		New: []byte(c.own["new"]), Old: []byte(c.own["old"]), Actor: []byte(c.own["actor"]),
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rowbell/rowbell/pkg/app"
+	"github.com/rowbell/rowbell/pkg/definition"
 	"github.com/rowbell/rowbell/pkg/store"
 	"github.com/rowbell/rowbell/pkg/template"
 	"github.com/rowbell/rowbell/pkg/workflow"
@@ -327,11 +328,11 @@ recorded event or for a row as it is now.`,
 const previewHelp = "rowbell template preview --help"
 
 // preview reads what is to be rendered.
-func (c *call) preview() (app.Preview, error) {
-	wrong := func(format string, args ...any) (app.Preview, error) {
-		return app.Preview{}, usage{fmt.Sprintf(format, args...), previewHelp}
+func (c *call) preview() (definition.Preview, error) {
+	wrong := func(format string, args ...any) (definition.Preview, error) {
+		return definition.Preview{}, usage{fmt.Sprintf(format, args...), previewHelp}
 	}
-	p := app.Preview{Action: 1, TenantID: c.owner()}
+	p := definition.Preview{Action: 1, TenantID: c.owner()}
 	file := ""
 	args := c.args
 	if !c.has("workflow") {
@@ -361,6 +362,15 @@ func (c *call) preview() (app.Preview, error) {
 			return wrong("nothing to render it for. Give --event EVENT_ID, --row TABLE KEY, or --domain NAME")
 		}
 		p.On.Workflow, p.On.Draft = c.own["workflow"], c.has("draft")
+		if definition.IsFile(p.On.Workflow) {
+			if p.On.Draft || c.has("version") {
+				return wrong("%s is a file, and has neither drafts nor versions", p.On.Workflow)
+			}
+			if p.On.Document, err = definition.ReadFile(p.On.Workflow); err != nil {
+				return p, err
+			}
+			p.On.Workflow = ""
+		}
 		for name, into := range map[string]func(int){"action": func(n int) { p.Action = n }, "version": func(n int) { p.On.Version = int32(n) }} {
 			if text, given := c.own[name]; given {
 				n, err := strconv.ParseInt(text, 10, 32)
@@ -402,22 +412,22 @@ func (c *call) preview() (app.Preview, error) {
 }
 
 // previewedChange reads what it is rendered for.
-func (c *call) previewedChange(args []string) (app.Simulation, error) {
+func (c *call) previewedChange(args []string) (definition.Simulation, error) {
 	if !c.has("event") && !c.has("row") && !c.has("domain") {
 		for _, name := range []string{"as", "new", "old", "actor", "at"} {
 			if c.has(name) {
-				return app.Simulation{}, usage{"--" + name + " goes with --event, --row or --domain", previewHelp}
+				return definition.Simulation{}, usage{"--" + name + " goes with --event, --row or --domain", previewHelp}
 			}
 		}
 		if len(args) > 0 {
-			return app.Simulation{}, usage{strconv.Quote(args[0]) + " is one argument too many; a key belongs to --row TABLE KEY", previewHelp}
+			return definition.Simulation{}, usage{strconv.Quote(args[0]) + " is one argument too many; a key belongs to --row TABLE KEY", previewHelp}
 		}
-		return app.Simulation{}, nil
+		return definition.Simulation{}, nil
 	}
 	return c.changeToTry(args, previewHelp)
 }
 
-func writePreview(c *call, out app.Previewed) {
+func writePreview(c *call, out definition.Previewed) {
 	for i, t := range out.Texts {
 		if t.Text == "" {
 			continue

@@ -331,6 +331,9 @@ func rowOf(cells []Cell) change.Row {
 	return change.NewRow(b)
 }
 
+// TenantID is the tenant of the row that the change is about; "" without one.
+func (c *Change) TenantID() string { return c.tenant(c.Op) }
+
 // tenant is that of the row which op is about; "" without one.
 func (c *Change) tenant(op change.Op) string {
 	if c.Tenant != nil {

@@ -195,7 +195,7 @@ func (a *App) evaluate(ctx context.Context, c *match.Compiled, recorded *workflo
 	if e.Data, err = a.state.EventData(ctx, &e); err != nil {
 		return "", 0, err
 	}
-	changed, err := a.recordedChange(ctx, &e)
+	changed, err := a.definitions().Recorded(ctx, &e)
 	if err != nil {
 		return "", 0, err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rowbell/rowbell/engine/condition"
 	"github.com/rowbell/rowbell/engine/trial"
+	"github.com/rowbell/rowbell/pkg/definition"
 )
 
 // WriteSimulation writes a simulation for people.
@@ -184,7 +185,7 @@ func values(c *condition.Clause) string {
 
 // WriteExplanation writes for people what became of an event. all says to show clauses of
 // those that did not match, too.
-func WriteExplanation(w io.Writer, x *Explanation, all bool) error {
+func WriteExplanation(w io.Writer, x *definition.Explanation, all bool) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\ncommitted %s at %s\n\n", onWhat(x.Table, x.RowKey, x.Operation, x.TenantID, x.EventID),
 		x.CommittedAt.Format("2006-01-02 15:04:05.999999 UTC"), x.Position)
@@ -222,7 +223,7 @@ func WriteExplanation(w io.Writer, x *Explanation, all bool) error {
 		b.WriteString("No workflow has or had a trigger on it.\n")
 	}
 	if x.More {
-		fmt.Fprintf(&b, "There are more workflows on %s; these are the first %d.\n", x.Table, mostExplained)
+		fmt.Fprintf(&b, "There are more workflows on %s; these are the first %d.\n", x.Table, definition.MostExplained)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -19,7 +19,7 @@ func (o *Operator) Workflows() (*definition.Service, error) {
 
 func (a *App) definitions() *definition.Service {
 	return &definition.Service{
-		Source: a.source, Registry: a.registry,
+		Source: a.source, State: a.state, Holding: a.cfg.Delivery == DeliveryHold, Registry: a.registry,
 		Judge: a.judgeElsewhere,
 		Describe: func(ctx context.Context, schema, name string) (*change.Relation, error) {
 			return cdc.Describe(ctx, a.sourcePool, schema, name)

@@ -94,7 +94,7 @@ func (b *Bundle) twice() []error {
 		id := d.Workflow.ID
 		if other := workflows[id]; id != "" && other != nil {
 			at := d.places["id"]
-			problems = append(problems, &Problem{d.file, at.line, at.column, fmt.Sprintf("workflow %s stands in %s too", id, other.file)})
+			problems = append(problems, &Problem{File: d.file, Line: at.line, Column: at.column, Message: fmt.Sprintf("workflow %s stands in %s too", id, other.file)})
 		}
 		workflows[id] = d
 	}
@@ -103,7 +103,7 @@ func (b *Bundle) twice() []error {
 	for _, d := range b.Templates {
 		key := named{d.TenantID, d.Name}
 		if other := templates[key]; other != nil {
-			problems = append(problems, &Problem{d.file, d.at.line, d.at.column, fmt.Sprintf("template %s stands in %s too; all its languages belong in one document", d.Name, other.file)})
+			problems = append(problems, &Problem{File: d.file, Line: d.at.line, Column: d.at.column, Message: fmt.Sprintf("template %s stands in %s too; all its languages belong in one document", d.Name, other.file)})
 		}
 		templates[key] = d
 	}

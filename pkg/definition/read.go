@@ -1,6 +1,7 @@
 package definition
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,8 +21,9 @@ type Document struct {
 	// Has says which of its keys the file has.
 	Has map[string]bool
 
-	base   int32              // of a draft; 0 without
-	by     string             // of a draft
+	base   int32  // of a draft; 0 without
+	by     string // of a draft
+	root   *node
 	places map[string]*node   // by path: triggers[0].field_conditions
 	parts  map[string][]*node // triggers, conditions, actions, recipients
 	file   string
@@ -34,6 +36,20 @@ var partName = regexp.MustCompile(`(trigger|condition|action|recipient|test) (\d
 // match.Problem's Where names: "trigger 1 (orders update), field_conditions.total.gt". What
 // can't be found stands where that begins which it is a part of; at worst it is the file.
 func (d *Document) Place(where string) string {
+	line, column := d.place(where)
+	if line == 0 {
+		return d.file
+	}
+	return fmt.Sprintf("%s:%d:%d", d.file, line, column)
+}
+
+// Pointer is the same as a JSON pointer in a URI fragment, #/triggers/0/field_conditions;
+// "#" if it can't be found.
+func (d *Document) Pointer(where string) string {
+	return cmp.Or(d.root.pointer(d.place(where)), "#")
+}
+
+func (d *Document) place(where string) (line, column int) {
 	at := member{}
 	rest := ""
 	if found := partName.FindAllStringSubmatchIndex(where, -1); found != nil {
@@ -42,7 +58,7 @@ func (d *Document) Place(where string) string {
 		nodes := d.parts[kind+"s"]
 		n, err := strconv.Atoi(number)
 		if err != nil || n < 1 || n > len(nodes) {
-			return d.file
+			return 0, 0
 		}
 		at = member{value: nodes[n-1], line: nodes[n-1].line, column: nodes[n-1].column}
 		config := map[string]string{"trigger": "field_conditions", "condition": "condition_config"}[kind]
@@ -57,10 +73,10 @@ func (d *Document) Place(where string) string {
 		at = member{value: d.places[key], line: d.places[key].line, column: d.places[key].column}
 	}
 	if at.value == nil {
-		return d.file
+		return 0, 0
 	}
 	at = at.walk(rest)
-	return fmt.Sprintf("%s:%d:%d", d.file, at.line, at.column)
+	return at.line, at.column
 }
 
 // walk follows a path of keys and numbers, ".any[1].total", as far as there is one.
@@ -127,18 +143,18 @@ func read(name string, data []byte, isJSON, draft bool) (*Document, error) {
 	}
 	if root.get(templateKey) != nil && !draft {
 		at := root.get(templateKey)
-		return nil, &Problem{name, at.line, at.column, "it is a stored template, and a workflow belongs here"}
+		return nil, &Problem{File: name, Line: at.line, Column: at.column, Message: "it is a stored template, and a workflow belongs here"}
 	}
 	return readTree(name, root, draft)
 }
 
 // readTree makes a workflow of a tree.
 func readTree(name string, root *node, draft bool) (*Document, error) {
-	d := &Document{Has: make(map[string]bool), places: make(map[string]*node), parts: make(map[string][]*node), file: name}
+	d := &Document{root: root, Has: make(map[string]bool), places: make(map[string]*node), parts: make(map[string][]*node), file: name}
 	r := &reader{doc: d, name: name}
 	r.workflow(root, draft)
-	if len(r.problems) > 0 {
-		return nil, errors.Join(r.problems...)
+	if err := r.err(root); err != nil {
+		return nil, err
 	}
 	return d, nil
 }
@@ -147,11 +163,11 @@ func readTree(name string, root *node, draft bool) (*Document, error) {
 type reader struct {
 	doc      *Document
 	name     string
-	problems []error
+	problems []*Problem
 }
 
 func (r *reader) fail(line, column int, format string, args ...any) {
-	r.problems = append(r.problems, &Problem{r.name, line, column, fmt.Sprintf(format, args...)})
+	r.problems = append(r.problems, &Problem{File: r.name, Line: line, Column: column, Message: fmt.Sprintf(format, args...)})
 }
 
 // The keys of a document, in the order in which they are written.
@@ -166,6 +182,16 @@ var (
 	operationWords = []string{"create", "update", "delete"}
 	statusWords    = []string{string(workflow.Draft), string(workflow.Active), string(workflow.Inactive)}
 )
+
+// err joins what is wrong, with where it stands in root.
+func (r *reader) err(root *node) error {
+	list := make([]error, len(r.problems))
+	for i, p := range r.problems {
+		p.Pointer = root.pointer(p.Line, p.Column)
+		list[i] = p
+	}
+	return errors.Join(list...)
+}
 
 // keys refuses what n has beside these keys, and returns false if it is no mapping.
 func (r *reader) keys(n *node, what string, keys []string) bool {

@@ -66,6 +66,9 @@ func counted(n int, one, several string) string {
 // any goroutine.
 type Service struct {
 	Source *store.Source
+	State  *store.State // for what is tried on recorded events
+	// Holding says that this installation records, and delivers nothing.
+	Holding bool
 	// Registry plans the actions, to find what they read.
 	Registry *actions.Registry
 	// Judge is the worker's, but for what depends on its own environment.
@@ -402,11 +405,11 @@ func (s *Service) PutDraft(ctx context.Context, id string, doc *Document, actor 
 	w := doc.Workflow
 	switch {
 	case w.ID != "" && w.ID != id:
-		return &Problem{doc.file, doc.places["id"].line, doc.places["id"].column, fmt.Sprintf("it is workflow %s, not %s", w.ID, id)}
+		return &Problem{File: doc.file, Line: doc.places["id"].line, Column: doc.places["id"].column, Message: fmt.Sprintf("it is workflow %s, not %s", w.ID, id), Pointer: "#/id"}
 	case doc.Has["tenant_id"] && value(w.TenantID) != d.TenantID:
 		return &Problem{
-			doc.file, doc.places["tenant_id"].line, doc.places["tenant_id"].column,
-			fmt.Sprintf("the tenant of workflow %s is %q and can't be changed; leave tenant_id out, or make another workflow", id, d.TenantID),
+			File: doc.file, Line: doc.places["tenant_id"].line, Column: doc.places["tenant_id"].column, Pointer: "#/tenant_id",
+			Message: fmt.Sprintf("the tenant of workflow %s is %q and can't be changed; leave tenant_id out, or make another workflow", id, d.TenantID),
 		}
 	}
 	if d.DraftText != nil && !force {

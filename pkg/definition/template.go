@@ -54,7 +54,7 @@ func readTemplate(name string, root *node) (*TemplateDocument, error) {
 			r.fail(root.line, root.column, "it has no text: write source, which is for everybody, or locales with a text for each language")
 		}
 	}
-	return d, joined(r.problems)
+	return d, r.err(root)
 }
 
 // locales reads the texts by language.
@@ -136,7 +136,7 @@ func (d *TemplateDocument) compile(library *workflow.Library) []error {
 	for _, locale := range slices.Sorted(maps.Keys(d.Texts)) {
 		if _, err := template.CompileFor(d.Texts[locale], template.Options{Partials: library}); err != nil {
 			at := d.places[locale]
-			problems = append(problems, &Problem{d.file, at.line, at.column, fmt.Sprintf("template %s: %v", d.Name, err)})
+			problems = append(problems, &Problem{File: d.file, Line: at.line, Column: at.column, Message: fmt.Sprintf("template %s: %v", d.Name, err)})
 		}
 	}
 	return problems

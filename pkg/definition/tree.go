@@ -33,6 +33,7 @@ type Problem struct {
 	File         string
 	Line, Column int // from 1; 0 unknown
 	Message      string
+	Pointer      string // a JSON pointer as a URI fragment, #/triggers/0; "" unknown
 }
 
 func (p *Problem) Error() string {
@@ -71,6 +72,37 @@ type member struct {
 	key          string
 	line, column int
 	value        *node
+}
+
+// pointer is where something stands that begins at a place, as a JSON pointer in a URI
+// fragment (RFC 6901); "" if nothing does. Of what begins at the same place it is the
+// outermost.
+func (n *node) pointer(line, column int) string {
+	var find func(n *node, path string) (string, bool)
+	find = func(n *node, path string) (string, bool) {
+		if n.line == line && n.column == column {
+			return path, true
+		}
+		for _, m := range n.members {
+			inner := path + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(m.key)
+			if m.line == line && m.column == column {
+				return inner, true
+			}
+			if found, ok := find(m.value, inner); ok {
+				return found, true
+			}
+		}
+		for i, item := range n.items {
+			if found, ok := find(item, path+"/"+strconv.Itoa(i)); ok {
+				return found, true
+			}
+		}
+		return "", false
+	}
+	if path, ok := find(n, ""); ok && line > 0 {
+		return "#" + path
+	}
+	return ""
 }
 
 func (n *node) get(key string) *node {
@@ -137,7 +169,7 @@ func parseJSON(file string, data []byte) (*node, error) {
 		for i, r := range string(data) { // what is broken comes as one byte
 			if _, size := utf8.DecodeRune(data[i:]); r == utf8.RuneError && size == 1 {
 				p.forward(i)
-				return nil, &Problem{file, p.line, p.column, "this is not JSON: it is no UTF-8"}
+				return nil, &Problem{File: file, Line: p.line, Column: p.column, Message: "this is not JSON: it is no UTF-8"}
 			}
 		}
 	}
@@ -182,7 +214,7 @@ func (p *jsonParser) place() (line, column int) {
 
 func (p *jsonParser) problem(format string, args ...any) error {
 	line, column := p.place()
-	return &Problem{p.file, line, column, fmt.Sprintf(format, args...)}
+	return &Problem{File: p.file, Line: line, Column: column, Message: fmt.Sprintf(format, args...)}
 }
 
 func (p *jsonParser) token() (json.Token, error) {
@@ -194,7 +226,7 @@ func (p *jsonParser) token() (json.Token, error) {
 	case errors.As(err, &syntax):
 		p.at, p.line, p.column = 0, 1, 1 // it may lie behind
 		p.forward(int(syntax.Offset) - 1)
-		return nil, &Problem{p.file, p.line, p.column, "this is not JSON: " + syntax.Error()}
+		return nil, &Problem{File: p.file, Line: p.line, Column: p.column, Message: "this is not JSON: " + syntax.Error()}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, p.problem("this is not JSON: it ends too early")
 	}
@@ -220,7 +252,7 @@ func (p *jsonParser) value(depth int) (*node, error) {
 	case string:
 		n.kind, n.value = text, t
 		if strings.ContainsRune(t, 0) {
-			return nil, &Problem{p.file, n.line, n.column, zeroByte}
+			return nil, &Problem{File: p.file, Line: n.line, Column: n.column, Message: zeroByte}
 		}
 	case json.Delim:
 		n.kind = list
@@ -238,10 +270,10 @@ func (p *jsonParser) value(depth int) (*node, error) {
 				}
 				m.key = key.(string) // the decoder allows nothing else there
 				if seen[m.key] {
-					return nil, &Problem{p.file, m.line, m.column, fmt.Sprintf("key %q stands there twice", m.key)}
+					return nil, &Problem{File: p.file, Line: m.line, Column: m.column, Message: fmt.Sprintf("key %q stands there twice", m.key)}
 				}
 				if strings.ContainsRune(m.key, 0) {
-					return nil, &Problem{p.file, m.line, m.column, zeroByte}
+					return nil, &Problem{File: p.file, Line: m.line, Column: m.column, Message: zeroByte}
 				}
 				seen[m.key] = true
 			}
@@ -268,7 +300,7 @@ func parseYAML(file string, data []byte) (*node, error) {
 		return nil, err
 	}
 	if len(roots) > 1 {
-		return nil, &Problem{file, roots[1].line, roots[1].column, "there is a second document; a file holds one workflow"}
+		return nil, &Problem{File: file, Line: roots[1].line, Column: roots[1].column, Message: "there is a second document; a file holds one workflow"}
 	}
 	return roots[0], nil
 }
@@ -279,7 +311,7 @@ func parseAllYAML(file string, data []byte) ([]*node, error) {
 	tokens := lexer.Tokenize(string(data))
 	if len(tokens) > maxTokens {
 		at := tokens[maxTokens].Position
-		return nil, &Problem{file, at.Line, at.Column, fmt.Sprintf("it is longer than %d words and signs, which is too much to be read as YAML; write it as JSON", maxTokens)}
+		return nil, &Problem{File: file, Line: at.Line, Column: at.Column, Message: fmt.Sprintf("it is longer than %d words and signs, which is too much to be read as YAML; write it as JSON", maxTokens)}
 	}
 	doc, err := parser.Parse(tokens, 0)
 	if err != nil {

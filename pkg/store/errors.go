@@ -1,8 +1,12 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -50,4 +54,39 @@ func notFound(format string, args ...any) error {
 
 func conflict(format string, args ...any) error {
 	return said{fmt.Sprintf(format, args...), workflow.ErrConflict}
+}
+
+// unreachable is an error of a database that could not be reached, or broke off: the text is
+// the error's own.
+type unreachable struct{ error }
+
+func (u unreachable) Unwrap() error { return u.error }
+
+func (u unreachable) Is(target error) bool { return target == workflow.ErrUnavailable }
+
+// reached tells errors of the way to the database from those that it answered with.
+func reached(err error) error {
+	var connect *pgconn.ConnectError
+	var network net.Error
+	var pg *pgconn.PgError
+	switch {
+	case errors.As(err, &pg):
+		// Connection exceptions, too many connections, shutdown.
+		if !strings.HasPrefix(pg.Code, "08") && !strings.HasPrefix(pg.Code, "57P") && pg.Code != "53300" {
+			return err
+		}
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.As(err, &connect), errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	default:
+		return err
+	}
+	return unreachable{err}
+}
+
+// IsDatabaseError says that an error is what a database answered, or that it didn't, and no
+// word for people.
+func IsDatabaseError(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) || errors.Is(err, workflow.ErrUnavailable)
 }

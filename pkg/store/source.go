@@ -344,7 +344,7 @@ func sourceError(what string, err error) error {
 		return fmt.Errorf("%s: %w", what, workflow.ErrNotFound)
 	}
 	if !errors.As(err, &pg) {
-		return fmt.Errorf("%s: %w", what, err)
+		return fmt.Errorf("%s: %w", what, reached(err))
 	}
 	switch pg.Code {
 	case "P0002", "42P01", "42704", "42703", "3F000": // no data, undefined table, object, column, schema
@@ -356,5 +356,5 @@ func sourceError(what string, err error) error {
 	case "42501": // insufficient privilege
 		return fmt.Errorf("%s: %w: %w", what, ErrPrivilege, explain(err))
 	}
-	return fmt.Errorf("%s: %w", what, explain(err))
+	return fmt.Errorf("%s: %w", what, reached(explain(err)))
 }

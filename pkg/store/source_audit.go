@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -381,7 +380,7 @@ func parseAuditCursor(cursor string) (time.Time, string, error) {
 	micros, id, ok := strings.Cut(string(raw), " ")
 	n, numErr := strconv.ParseInt(micros, 36, 64)
 	if err != nil || !ok || numErr != nil {
-		return time.Time{}, "", errors.New("that is no place in the audit log; give what the page before gave, or leave it out for the first page")
+		return time.Time{}, "", fmt.Errorf("%.60q is %w", cursor, ErrCursor)
 	}
 	return time.UnixMicro(n), id, nil
 }

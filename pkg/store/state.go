@@ -388,5 +388,5 @@ func stateError(what string, err error) error {
 	case errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "3F000"):
 		return fmt.Errorf("%s: %w; run: rowbell migrate", what, explain(err))
 	}
-	return fmt.Errorf("%s: %w", what, explain(err))
+	return fmt.Errorf("%s: %w", what, reached(explain(err)))
 }

@@ -16,6 +16,8 @@ var (
 	// ErrRefused says that the database can't hold what was to be written: another try
 	// fails too.
 	ErrRefused = errors.New("refused by the database")
+	// ErrUnavailable says that the database could not be reached, or broke off.
+	ErrUnavailable = errors.New("the database can't be reached")
 	// ErrFenced says that another worker has taken the slot's epoch, or has moved the
 	// checkpoint: nothing was written, and the worker must stop reading.
 	ErrFenced = errors.New("fenced: the checkpoint was moved by another worker")

@@ -1,0 +1,319 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/rowbell/rowbell/actions"
+	"github.com/rowbell/rowbell/engine/executor"
+	"github.com/rowbell/rowbell/pkg/access"
+	"github.com/rowbell/rowbell/pkg/admin"
+	"github.com/rowbell/rowbell/pkg/admin/api"
+	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/definition"
+	"github.com/rowbell/rowbell/pkg/directory"
+	"github.com/rowbell/rowbell/pkg/store"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// apiConnections is how many connections to each database the API has: its own, so that who
+// asks much keeps no worker waiting.
+const apiConnections = 8
+
+// openAPI makes the API.
+func (a *App) openAPI(version string) error {
+	var err error
+	if a.apiSourcePool, err = openPool(a.cfg.SourceURL, a.applicationName()+"/api", apiConnections); err != nil {
+		return err
+	}
+	a.apiStatePool = a.apiSourcePool
+	if !a.cfg.stateInSource() {
+		if a.apiStatePool, err = openPool(a.cfg.StateURL, a.applicationName()+"/api", apiConnections); err != nil {
+			return err
+		}
+	}
+	// Whatever a request asks for, it is over some time.
+	source, state := store.OpenSource(a.apiSourcePool), store.OpenState(a.apiStatePool)
+	a.api = api.New(api.Config{
+		Version: version, Auth: a.access, Keys: source, Services: a.servicesOn(source, state), TrustedProxies: a.cfg.TrustedProxies, Logger: a.log,
+	})
+	return nil
+}
+
+// servicesOn gives what operations work with, for one principal: they see what it may.
+func (a *App) servicesOn(source *store.Source, state *store.State) func(*access.Principal, string, string) api.Services {
+	whole := *a
+	whole.source, whole.state = source, state
+	return func(p *access.Principal, _, _ string) api.Services {
+		mine := whole
+		if !p.All {
+			as := store.Tenant{ID: p.Tenant, Actor: p.ID}
+			mine.source, mine.state = source.As(as), state.As(as)
+		}
+		return api.Services{
+			Definitions: mine.definitions(), Source: mine.source, State: mine.state, Application: source,
+			Operations: operations{&Operator{&whole}}, Access: access.NewService(mine.source), Issuer: a.cfg.OIDCIssuer,
+		}
+	}
+}
+
+// operations are the Operator's, as the API has them.
+type operations struct{ *Operator }
+
+var _ api.Operations = operations{}
+
+func (o operations) PlanReplay(ctx context.Context, r api.ReplayRequest) (api.ReplayPlan, error) {
+	p, err := o.Operator.PlanReplay(ctx, replayRequest(r))
+	return api.ReplayPlan{
+		Total: p.Total, Gone: p.Gone, Full: p.Full, Parts: some(p.Parts), Evaluated: p.Evaluated, Unmatched: p.Unmatched, Undecided: p.Undecided, Problems: some(p.Problems),
+	}, err
+}
+
+// some is a list that isn't null in JSON.
+func some[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+func replayRequest(r api.ReplayRequest) ReplayRequest {
+	return ReplayRequest{ReplayFilter: r.ReplayFilter, Current: r.Current, Rate: r.Rate, By: r.By}
+}
+
+func (o operations) StartReplay(ctx context.Context, r api.ReplayRequest) (store.Replay, error) {
+	return o.Operator.StartReplay(ctx, replayRequest(r))
+}
+
+func (o operations) DecideStorm(ctx context.Context, id string, to workflow.BigStatus, by string) ([]store.Storm, error) {
+	if to == workflow.BigReleased {
+		return o.ReleaseStorm(ctx, id, by)
+	}
+	return o.DiscardStorm(ctx, id, by)
+}
+
+func (o operations) EnableDestination(ctx context.Context, lane int64, by string) error {
+	_, err := o.Operator.EnableDestination(ctx, workflow.LaneID(lane), nil, by)
+	return err
+}
+
+func (o operations) DisableDestination(ctx context.Context, lane int64, by, reason string) error {
+	_, err := o.Operator.DisableDestination(ctx, workflow.LaneID(lane), nil, by, reason)
+	return err
+}
+
+func (o operations) RotateSecret(ctx context.Context, lane int64, keep time.Duration, by string) ([]api.RotatedSecret, error) {
+	done, err := o.Operator.RotateSecret(ctx, workflow.LaneID(lane), nil, keep, by)
+	list := make([]api.RotatedSecret, len(done))
+	for i, r := range done {
+		list[i] = api.RotatedSecret{Name: r.Name, Secret: r.Secret, Until: r.Until, Workflows: some(r.Workflows)}
+	}
+	return list, err
+}
+
+// testTable is what a test event seems to be of.
+const testTable = "rowbell.test"
+
+func (o operations) TestDestination(ctx context.Context, lane int64, by string) (api.TestResult, error) {
+	a := o.app
+	d, err := a.state.Destination(ctx, lane)
+	if err != nil {
+		return api.TestResult{}, err
+	}
+	if err := a.maySend(); err != nil {
+		return api.TestResult{}, err
+	}
+	list, err := a.source.Definitions(ctx, store.WorkflowFilter{Tenant: &d.TenantID, Status: workflow.Active})
+	if err != nil {
+		return api.TestResult{}, err
+	}
+	for _, def := range list {
+		w, err := workflow.Parse(def.Document)
+		if err != nil {
+			continue // it is broken, and sends nothing
+		}
+		plan, err := a.plan(w)
+		if err != nil {
+			continue
+		}
+		i := slices.IndexFunc(plan.Steps, func(s actions.Step) bool { return s.Lane == lane && !s.Kind.Recipients && !s.Kind.InTransaction })
+		if i < 0 {
+			continue
+		}
+		now := time.Now()
+		id := ulid.Make().String()
+		data, _ := json.Marshal(map[string]any{ // never fails
+			"new": map[string]any{"test": true, "by": by}, "old": nil, "changed": nil, "unavailable": []string{}, "actor": nil,
+		})
+		r := a.try(ctx, d.TenantID, &plan.Steps[i], &actions.Delivery{
+			ID: "test_" + id, Attempt: 1,
+			Event:    &workflow.Event{ID: id, Table: testTable, Op: change.Emit, CommittedAt: now, TenantID: d.TenantID, Data: data},
+			Workflow: actions.Workflow{ID: def.ID, Name: w.Name, Version: def.Version, TenantID: d.TenantID},
+		})
+		return r, o.note(ctx, store.Act{
+			Actor: by, TenantID: d.TenantID, Action: "destination.test", ObjectType: "destination", ObjectID: workflow.LaneID(lane),
+			Detail: map[string]any{"destination": d.Destination, "sent": r.Sent, "code": r.Code},
+		})
+	}
+	return api.TestResult{}, said{"no active workflow has an action that goes there and can be tried without a recipient", workflow.ErrConflict}
+}
+
+// maySend refuses tests where nothing is sent.
+func (a *App) maySend() error {
+	if a.cfg.Delivery == DeliveryHold {
+		return said{"this installation records and sends nothing (" + named("delivery") + " is hold)", workflow.ErrConflict}
+	}
+	return nil
+}
+
+// try makes one attempt for people to see.
+func (a *App) try(ctx context.Context, tenantID string, step *actions.Step, d *actions.Delivery) api.TestResult {
+	t := executor.Try(ctx, deliveryStore{store.Definitions{State: a.state, Source: a.source}, newSecrets(a.source, a.key)}, tenantID, step.Runner, d)
+	r := api.TestResult{Sent: t.Err == nil, Code: t.Result.Code, Duration: t.Duration.Milliseconds(), Response: t.Result.Response, Recipient: d.Recipient}
+	if t.Err != nil {
+		r.Error = t.Err.Error()
+	}
+	return r
+}
+
+func (o operations) TestSend(ctx context.Context, p definition.Preview, to *workflow.Person, by string) (api.TestResult, error) {
+	a := o.app
+	if err := a.maySend(); err != nil {
+		return api.TestResult{}, err
+	}
+	c, err := a.definitions().Change(ctx, p.On)
+	if err != nil {
+		return api.TestResult{}, err
+	}
+	v, w, err := a.definitions().Resolved(ctx, p.On)
+	if err != nil {
+		return api.TestResult{}, err
+	}
+	if p.Action < 1 || p.Action > len(w.Actions) {
+		return api.TestResult{}, fmt.Errorf("the workflow has no action %d; it has %d", p.Action, len(w.Actions))
+	}
+	one := *w
+	one.Actions = w.Actions[p.Action-1 : p.Action]
+	plan, err := a.plan(&one)
+	if err != nil {
+		return api.TestResult{}, err
+	}
+	step := &plan.Steps[0]
+	switch {
+	case !step.Kind.Recipients:
+		return api.TestResult{}, fmt.Errorf("action %d is of kind %s, which reaches no people; POST /destinations/{id}/test tries where it goes", p.Action, step.Kind.Name)
+	case !to.Has(step.Kind.Address):
+		return api.TestResult{}, fmt.Errorf("there is no verified %s address of yours in what you have shown", step.Kind.Address)
+	}
+	r := a.try(ctx, v.TenantID, step, &actions.Delivery{
+		ID: "test_" + ulid.Make().String(), Attempt: 1, Event: c.AsEvent(), Recipient: to.ID, Person: to,
+		Workflow: actions.Workflow{ID: v.WorkflowID, Name: w.Name, Version: v.Version, TenantID: v.TenantID},
+	})
+	return r, o.note(ctx, store.Act{
+		Actor: by, TenantID: v.TenantID, Action: "workflow.test-send", ObjectType: "workflow", ObjectID: v.WorkflowID,
+		Detail: map[string]any{"action": p.Action, "kind": step.Kind.Name, "sent": r.Sent, "code": r.Code},
+	})
+}
+
+func (o operations) Resolve(ctx context.Context, q directory.Question) (directory.People, error) {
+	return o.app.directory.Resolve(ctx, q)
+}
+
+// How much a report on missing addresses looks at.
+const (
+	mostReported       = 500 // workflows
+	mostReportProblems = 20
+)
+
+func (o operations) MissingAddresses(ctx context.Context, tenant *string) (api.MissingReport, error) {
+	a := o.app
+	r := api.MissingReport{People: []api.MissingPerson{}, Problems: []string{}}
+	list, err := a.source.Definitions(ctx, store.WorkflowFilter{Tenant: tenant, Status: workflow.Active})
+	if err != nil {
+		return r, err
+	}
+	if len(list) > mostReported {
+		list, r.More = list[:mostReported], true
+	}
+	type missing struct {
+		tenantID, id string
+		address      workflow.Address
+	}
+	found := make(map[missing]int)
+	for _, def := range list {
+		w, err := workflow.Parse(def.Document)
+		if err != nil {
+			continue
+		}
+		plan, err := a.registry.Plan(w)
+		if err != nil {
+			continue
+		}
+		for _, s := range plan.Steps {
+			if !s.Kind.Recipients || s.Kind.Address == workflow.NoAddress {
+				continue
+			}
+			// Who a column names is known only when a row changes.
+			to := slices.DeleteFunc(slices.Clone(s.Recipients), func(r workflow.Recipient) bool { return r.Type == "attribute" })
+			if len(to) == 0 {
+				continue
+			}
+			people, err := a.directory.Resolve(ctx, directory.Question{TenantID: def.TenantID, Recipients: to, What: "a report on workflow " + def.ID})
+			if err != nil {
+				if ctx.Err() != nil {
+					return r, err
+				}
+				if len(r.Problems) < mostReportProblems {
+					r.Problems = append(r.Problems, "workflow "+def.ID+": "+Message(err))
+				}
+				continue
+			}
+			for i := range people.To {
+				p := &people.To[i]
+				if p.Has(s.Kind.Address) {
+					continue
+				}
+				key := missing{def.TenantID, p.ID, s.Kind.Address}
+				n, known := found[key]
+				if !known {
+					n = len(r.People)
+					found[key] = n
+					r.People = append(r.People, api.MissingPerson{ID: p.ID, Name: p.Name, Address: string(s.Kind.Address)})
+				}
+				if !slices.Contains(r.People[n].Workflows, def.ID) {
+					r.People[n].Workflows = append(r.People[n].Workflows, def.ID)
+				}
+			}
+		}
+	}
+	slices.SortFunc(r.People, func(x, y api.MissingPerson) int { return cmp.Compare(x.ID, y.ID) })
+	return r, nil
+}
+
+func (o operations) SetPreference(ctx context.Context, who workflow.PersonKey, p workflow.Preference, wanted *bool, by string) error {
+	return o.Operator.SetPreference(ctx, who, p, wanted, by)
+}
+
+func (o operations) EndPause(ctx context.Context, id, by string) error {
+	_, err := o.Resume(ctx, []string{id}, nil, by)
+	return err
+}
+
+func (o operations) Health(ctx context.Context) api.StreamHealth {
+	h := admin.RunChecks(ctx, o.app.checks())
+	out := api.StreamHealth{Status: h.Status, Checks: make([]api.HealthCheck, len(h.Checks))}
+	for i, c := range h.Checks {
+		out.Checks[i] = api.HealthCheck{Name: c.Name, State: c.State, Message: c.Message, Mend: c.Mend}
+	}
+	if h.Status != "ok" {
+		out.Status = "failing"
+	}
+	return out
+}
+
