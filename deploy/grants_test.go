@@ -92,7 +92,7 @@ const denied = "42501" // insufficient_privilege
 
 func config(sourceURL string) app.Config {
 	return app.Config{
-		SourceURL: sourceURL, Capture: app.CaptureManual, NoMigrate: true, OpsListen: "127.0.0.1:0", HeartbeatInterval: time.Second,
+		SourceURL: sourceURL, Capture: app.CaptureManual, NoMigrate: true, Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", HeartbeatInterval: time.Second,
 	}
 }
 

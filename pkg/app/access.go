@@ -6,6 +6,7 @@ import (
 	"net/url"
 
 	"github.com/rowbell/rowbell/pkg/access"
+	"github.com/rowbell/rowbell/pkg/store"
 )
 
 // validateOIDC judges the settings of the OpenID Connect provider.
@@ -50,7 +51,7 @@ func onThisMachine(host string) bool {
 }
 
 // openAccess makes what finds out who asks.
-func (a *App) openAccess() {
+func (a *App) openAccess(source *store.Source) {
 	cfg := access.Config{
 		Instance: a.cfg.Instance, TrustedProxies: a.cfg.TrustedProxies, Metrics: access.NewMetrics(a.reg), Logger: a.log,
 	}
@@ -60,7 +61,7 @@ func (a *App) openAccess() {
 			RolesClaim: a.cfg.OIDCRolesClaim, Roles: a.cfg.OIDCRoles,
 		}
 	}
-	a.access = access.New(cfg, a.source)
+	a.access = access.New(cfg, source)
 }
 
 // firstKeyBy is who made the first key, in created_by.

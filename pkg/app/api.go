@@ -38,8 +38,8 @@ func (a *App) openAPI(version string) error {
 			return err
 		}
 	}
-	// Whatever a request asks for, it is over some time.
 	source, state := store.OpenSource(a.apiSourcePool), store.OpenState(a.apiStatePool)
+	a.openAccess(source)
 	a.api = api.New(api.Config{
 		Version: version, Auth: a.access, Keys: source, Services: a.servicesOn(source, state), TrustedProxies: a.cfg.TrustedProxies, Logger: a.log,
 	})
@@ -47,28 +47,39 @@ func (a *App) openAPI(version string) error {
 }
 
 // servicesOn gives what operations work with, for one principal: they see what it may.
-func (a *App) servicesOn(source *store.Source, state *store.State) func(*access.Principal, string, string) api.Services {
-	whole := *a
-	whole.source, whole.state = source, state
-	return func(p *access.Principal, _, _ string) api.Services {
+func (a *App) servicesOn(source *store.Source, state *store.State) func(*access.Principal) api.Services {
+	whole := a.on(source, state)
+	return func(p *access.Principal) api.Services {
 		mine := whole
 		if !p.All {
 			as := store.Tenant{ID: p.Tenant, Actor: p.ID}
-			mine.source, mine.state = source.As(as), state.As(as)
+			mine = whole.on(source.As(as), state.As(as))
 		}
 		return api.Services{
 			Definitions: mine.definitions(), Source: mine.source, State: mine.state, Application: source,
-			Operations: operations{&Operator{&whole}}, Access: access.NewService(mine.source), Issuer: a.cfg.OIDCIssuer,
+			Operations: apiOperations{&Operator{app: whole}, a}, Access: access.NewService(mine.source), Issuer: a.cfg.OIDCIssuer,
 		}
 	}
 }
 
-// operations are the Operator's, as the API has them.
-type operations struct{ *Operator }
+// on is what operations need of a worker, with other ways to its databases.
+func (a *App) on(source *store.Source, state *store.State) *App {
+	return &App{
+		cfg: a.cfg, id: a.id, log: a.log, sourcePool: a.apiSourcePool, statePool: a.apiStatePool, apiSourcePool: a.apiSourcePool, apiStatePool: a.apiStatePool,
+		source: source, state: state, directory: a.directory, key: a.key, egress: a.egress, redirectEgress: a.redirectEgress, redirect: a.redirect,
+		mailer: a.mailer, mailEgress: a.mailEgress, broker: a.broker, registry: a.registry, signer: a.signer, inbox: a.inbox,
+	}
+}
 
-var _ api.Operations = operations{}
+// apiOperations are the Operator's, as the API has them.
+type apiOperations struct {
+	*Operator
+	worker *App // that answers
+}
 
-func (o operations) PlanReplay(ctx context.Context, r api.ReplayRequest) (api.ReplayPlan, error) {
+var _ api.Operations = apiOperations{}
+
+func (o apiOperations) PlanReplay(ctx context.Context, r api.ReplayRequest) (api.ReplayPlan, error) {
 	p, err := o.Operator.PlanReplay(ctx, replayRequest(r))
 	return api.ReplayPlan{
 		Total: p.Total, Gone: p.Gone, Full: p.Full, Parts: some(p.Parts), Evaluated: p.Evaluated, Unmatched: p.Unmatched, Undecided: p.Undecided, Problems: some(p.Problems),
@@ -87,28 +98,32 @@ func replayRequest(r api.ReplayRequest) ReplayRequest {
 	return ReplayRequest{ReplayFilter: r.ReplayFilter, Current: r.Current, Rate: r.Rate, By: r.By}
 }
 
-func (o operations) StartReplay(ctx context.Context, r api.ReplayRequest) (store.Replay, error) {
+func (o apiOperations) StartReplay(ctx context.Context, r api.ReplayRequest) (store.Replay, error) {
 	return o.Operator.StartReplay(ctx, replayRequest(r))
 }
 
-func (o operations) DecideStorm(ctx context.Context, id string, to workflow.BigStatus, by string) ([]store.Storm, error) {
+func (o apiOperations) CancelReplay(ctx context.Context, id int32, _ string) (store.Replay, error) {
+	return o.Operator.CancelReplay(ctx, id) // who asks is in ctx
+}
+
+func (o apiOperations) DecideStorm(ctx context.Context, id string, to workflow.BigStatus, by string) ([]store.Storm, error) {
 	if to == workflow.BigReleased {
 		return o.ReleaseStorm(ctx, id, by)
 	}
 	return o.DiscardStorm(ctx, id, by)
 }
 
-func (o operations) EnableDestination(ctx context.Context, lane int64, by string) error {
+func (o apiOperations) EnableDestination(ctx context.Context, lane int64, by string) error {
 	_, err := o.Operator.EnableDestination(ctx, workflow.LaneID(lane), nil, by)
 	return err
 }
 
-func (o operations) DisableDestination(ctx context.Context, lane int64, by, reason string) error {
+func (o apiOperations) DisableDestination(ctx context.Context, lane int64, by, reason string) error {
 	_, err := o.Operator.DisableDestination(ctx, workflow.LaneID(lane), nil, by, reason)
 	return err
 }
 
-func (o operations) RotateSecret(ctx context.Context, lane int64, keep time.Duration, by string) ([]api.RotatedSecret, error) {
+func (o apiOperations) RotateSecret(ctx context.Context, lane int64, keep time.Duration, by string) ([]api.RotatedSecret, error) {
 	done, err := o.Operator.RotateSecret(ctx, workflow.LaneID(lane), nil, keep, by)
 	list := make([]api.RotatedSecret, len(done))
 	for i, r := range done {
@@ -120,7 +135,7 @@ func (o operations) RotateSecret(ctx context.Context, lane int64, keep time.Dura
 // testTable is what a test event seems to be of.
 const testTable = "rowbell.test"
 
-func (o operations) TestDestination(ctx context.Context, lane int64, by string) (api.TestResult, error) {
+func (o apiOperations) TestDestination(ctx context.Context, lane int64, by string) (api.TestResult, error) {
 	a := o.app
 	d, err := a.state.Destination(ctx, lane)
 	if err != nil {
@@ -182,7 +197,7 @@ func (a *App) try(ctx context.Context, tenantID string, step *actions.Step, d *a
 	return r
 }
 
-func (o operations) TestSend(ctx context.Context, p definition.Preview, to *workflow.Person, by string) (api.TestResult, error) {
+func (o apiOperations) TestSend(ctx context.Context, p definition.Preview, to *workflow.Person, by string) (api.TestResult, error) {
 	a := o.app
 	if err := a.maySend(); err != nil {
 		return api.TestResult{}, err
@@ -221,7 +236,7 @@ func (o operations) TestSend(ctx context.Context, p definition.Preview, to *work
 	})
 }
 
-func (o operations) Resolve(ctx context.Context, q directory.Question) (directory.People, error) {
+func (o apiOperations) Resolve(ctx context.Context, q directory.Question) (directory.People, error) {
 	return o.app.directory.Resolve(ctx, q)
 }
 
@@ -231,7 +246,7 @@ const (
 	mostReportProblems = 20
 )
 
-func (o operations) MissingAddresses(ctx context.Context, tenant *string) (api.MissingReport, error) {
+func (o apiOperations) MissingAddresses(ctx context.Context, tenant *string) (api.MissingReport, error) {
 	a := o.app
 	r := api.MissingReport{People: []api.MissingPerson{}, Problems: []string{}}
 	list, err := a.source.Definitions(ctx, store.WorkflowFilter{Tenant: tenant, Status: workflow.Active})
@@ -296,17 +311,13 @@ func (o operations) MissingAddresses(ctx context.Context, tenant *string) (api.M
 	return r, nil
 }
 
-func (o operations) SetPreference(ctx context.Context, who workflow.PersonKey, p workflow.Preference, wanted *bool, by string) error {
-	return o.Operator.SetPreference(ctx, who, p, wanted, by)
-}
-
-func (o operations) EndPause(ctx context.Context, id, by string) error {
+func (o apiOperations) EndPause(ctx context.Context, id, by string) error {
 	_, err := o.Resume(ctx, []string{id}, nil, by)
 	return err
 }
 
-func (o operations) Health(ctx context.Context) api.StreamHealth {
-	h := admin.RunChecks(ctx, o.app.checks())
+func (o apiOperations) Health(ctx context.Context) api.StreamHealth {
+	h := admin.RunChecks(ctx, o.worker.checks())
 	out := api.StreamHealth{Status: h.Status, Checks: make([]api.HealthCheck, len(h.Checks))}
 	for i, c := range h.Checks {
 		out.Checks[i] = api.HealthCheck{Name: c.Name, State: c.State, Message: c.Message, Mend: c.Mend}

@@ -25,6 +25,7 @@ import (
 	"github.com/rowbell/rowbell/engine/executor"
 	"github.com/rowbell/rowbell/pkg/access"
 	"github.com/rowbell/rowbell/pkg/admin"
+	"github.com/rowbell/rowbell/pkg/admin/api"
 	"github.com/rowbell/rowbell/pkg/directory"
 	"github.com/rowbell/rowbell/pkg/egress"
 	"github.com/rowbell/rowbell/pkg/preference"
@@ -51,6 +52,8 @@ type App struct {
 	metrics *metrics
 
 	sourcePool, statePool *pgxpool.Pool
+	apiSourcePool         *pgxpool.Pool // of the API; nil: it isn't served
+	apiStatePool          *pgxpool.Pool
 	directoryPool         *pgxpool.Pool        // nil: there is no directory
 	directory             *directory.Directory // nil: likewise
 	source                *store.Source
@@ -62,6 +65,7 @@ type App struct {
 	public                *admin.Public      // nil: there are no pages
 	signer                *preference.Signer // of unsubscribe links; nil: there are none
 	access                *access.Authenticator
+	api                   *api.API // nil: it isn't served
 	inbox                 *inbox
 	alerts                *alerter
 	ready                 atomic.Bool                         // Run has finished its preparations
@@ -92,7 +96,6 @@ func New(cfg Config, log *slog.Logger, version, revision string) (*App, error) {
 	a.metrics = newMetrics(a.reg)
 	a.health = newHealthWriter(a.source, log)
 	a.capturer = newCapturer(a.source, a.cfg, log)
-	a.openAccess()
 	a.lost = make(chan []string, 1)
 	if err := a.prepareDelivery(version); err != nil {
 		a.closePools()
@@ -104,8 +107,13 @@ func New(cfg Config, log *slog.Logger, version, revision string) (*App, error) {
 		a.closePools()
 		return nil, err
 	}
-	if err = a.openPublic(); err != nil {
-		return nil, errors.Join(err, a.Close())
+	if a.cfg.Listen != ListenOff {
+		if err = a.openAPI(version); err == nil {
+			err = a.openPublic()
+		}
+		if err != nil {
+			return nil, errors.Join(err, a.Close())
+		}
 	}
 	return a, nil
 }
@@ -176,6 +184,12 @@ func (a *App) closePools() {
 	if a.statePool != a.sourcePool {
 		a.statePool.Close()
 	}
+	if a.apiSourcePool != nil {
+		a.apiSourcePool.Close()
+	}
+	if a.apiStatePool != nil && a.apiStatePool != a.apiSourcePool {
+		a.apiStatePool.Close()
+	}
 }
 
 // OpsAddr is where metrics and health are served.
@@ -211,8 +225,9 @@ func (a *App) Run(ctx context.Context) error {
 	a.ready.Store(true)
 	a.log.InfoContext(ctx, "rowbell runs", "instance", a.cfg.Instance, "worker", a.id, "slot", a.cfg.Slot,
 		"source", Redact(a.cfg.SourceURL), "ops", a.ops.Addr().String())
-
-	a.showFirstKey(ctx)
+	if a.api != nil {
+		a.showFirstKey(ctx)
+	}
 
 	g, ctx := errgroup.WithContext(ctx)
 	// Whatever ends the rest, a stop was asked for or a part has failed.
@@ -237,7 +252,9 @@ func (a *App) Run(ctx context.Context) error {
 	g.Go(func() error { return a.alerts.run(ctx) })
 	g.Go(func() error { a.tryDirectory(ctx); return nil })
 	g.Go(func() error { return a.replays(ctx) })
-	g.Go(func() error { return a.access.Run(ctx) })
+	if a.access != nil {
+		g.Go(func() error { return a.access.Run(ctx) })
+	}
 	err := g.Wait()
 	a.log.InfoContext(ctx, "rowbell has stopped", "err", err)
 	return err

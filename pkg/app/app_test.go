@@ -63,7 +63,7 @@ func (w *worker) stop() error {
 
 func config(db *pgtest.Database, change ...func(*app.Config)) app.Config {
 	cfg := app.Config{
-		SourceURL: db.URL, Slot: db.Name, Publication: "rowbell", OpsListen: "127.0.0.1:0",
+		SourceURL: db.URL, Slot: db.Name, Publication: "rowbell", Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0",
 		HeartbeatInterval: time.Second,
 	}
 	for _, f := range change {

@@ -14,7 +14,7 @@ func TestCheckSlot(t *testing.T) {
 	t.Parallel()
 	db := pgtest.DB(t)
 	slot := pgtest.Slot(t, db)
-	a, err := New(Config{SourceURL: db.URL, Slot: slot, OpsListen: "127.0.0.1:0"}, slog.New(slog.DiscardHandler), "", "")
+	a, err := New(Config{SourceURL: db.URL, Slot: slot, Listen: ListenOff, OpsListen: "127.0.0.1:0"}, slog.New(slog.DiscardHandler), "", "")
 	if err != nil {
 		t.Fatal(err)
 	}

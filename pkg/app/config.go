@@ -42,7 +42,7 @@ type Config struct {
 	// Capture says whether the worker captures the tables that workflows name.
 	// Defaults to CaptureAuto.
 	Capture CaptureMode
-	// Listen is where API and pages are served. Defaults to 127.0.0.1:8080.
+	// Listen is where API and pages are served; ListenOff: nowhere. Defaults to 127.0.0.1:8080.
 	Listen string
 	// OpsListen is where metrics, health and profiles are served. Defaults to 127.0.0.1:8081.
 	OpsListen string
@@ -304,8 +304,8 @@ func (c Config) Validate() error {
 	if c.Capture != CaptureAuto && c.Capture != CaptureManual {
 		bad("capture", "%q is not a mode. Use auto or manual", c.Capture)
 	}
-	if err := checkListen(c.Listen); err != nil {
-		bad("listen", "%v", err)
+	if err := checkListen(c.Listen); err != nil && c.Listen != ListenOff {
+		bad("listen", "%v, or off", err)
 	}
 	if err := checkListen(c.OpsListen); err != nil {
 		bad("ops-listen", "%v", err)
@@ -409,6 +409,9 @@ func parseReason(err error) string {
 	}
 	return "its shape isn't known"
 }
+
+// ListenOff is Config.Listen where neither API nor pages are served.
+const ListenOff = "off"
 
 func checkListen(s string) error {
 	_, port, err := net.SplitHostPort(s)

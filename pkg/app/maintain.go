@@ -68,6 +68,10 @@ func (a *App) partitions(ctx context.Context) {
 	if err := a.state.MaintainPartitions(limited, a.cfg.RetentionDays, a.cfg.KeptDays); err != nil && ctx.Err() == nil {
 		a.log.WarnContext(ctx, "partitions could not be maintained, will try again; rows of days without a partition go to the default one", "err", err)
 	}
+	const mostRequests = 10_000
+	if _, err := a.source.ForgetOldRequests(limited, mostRequests); err != nil && ctx.Err() == nil {
+		a.log.WarnContext(ctx, "old idempotency keys of the API could not be deleted, will try again", "err", err)
+	}
 	if err := a.state.TrimInbox(limited, a.cfg.InboxDays); err != nil && ctx.Err() == nil {
 		a.log.WarnContext(ctx, "old notifications could not be deleted, will try again", "err", err)
 	}

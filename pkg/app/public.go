@@ -9,6 +9,7 @@ import (
 
 	"github.com/rowbell/rowbell/actions"
 	"github.com/rowbell/rowbell/pkg/admin"
+	"github.com/rowbell/rowbell/pkg/admin/api"
 	"github.com/rowbell/rowbell/pkg/preference"
 )
 
@@ -22,16 +23,21 @@ func (a *App) prepareSigner() error {
 	return err
 }
 
-// openPublic binds the listener for people, if there is something to serve.
+// openPublic binds the listener for the API and for people.
 func (a *App) openPublic() error {
-	if a.signer == nil {
-		return nil
-	}
-	page := admin.NewUnsubscribe(a.signer, a.state, a.log)
-	routes := map[string]http.Handler{page.Path("{token}"): page}
 	// A proxy may leave the path of the public URL as it is, or take it off.
-	if u, err := url.Parse(a.cfg.PublicURL); err == nil && strings.Trim(u.Path, "/") != "" {
-		routes[strings.TrimRight(u.Path, "/")+page.Path("{token}")] = page
+	below := ""
+	if u, err := url.Parse(a.cfg.PublicURL); err == nil {
+		below = strings.TrimRight(u.Path, "/")
+	}
+	routes := map[string]http.Handler{api.Prefix + "/": a.api}
+	if below != "" {
+		routes[below+api.Prefix+"/"] = http.StripPrefix(below, a.api)
+	}
+	if a.signer != nil {
+		page := admin.NewUnsubscribe(a.signer, a.state, a.log)
+		routes[page.Path("{token}")] = page
+		routes[below+page.Path("{token}")] = page
 	}
 	var err error
 	a.public, err = admin.NewPublic(admin.PublicConfig{Listen: a.cfg.Listen, Routes: routes, Logger: a.log})

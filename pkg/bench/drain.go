@@ -27,7 +27,7 @@ var discard = slog.New(slog.DiscardHandler)
 // config is a worker's that sends nothing and is not disturbed by its own timers.
 func config(url string) app.Config {
 	return app.Config{
-		SourceURL: url, OpsListen: "127.0.0.1:0", Delivery: app.DeliveryHold, NoMigrate: true, HeartbeatInterval: 10 * time.Minute,
+		SourceURL: url, Listen: app.ListenOff, OpsListen: "127.0.0.1:0", Delivery: app.DeliveryHold, NoMigrate: true, HeartbeatInterval: 10 * time.Minute,
 		SecretKey: benchKey, EgressAllow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		StormTransaction: app.StormOff, StormMinute: app.StormOff, // all of it is to be recorded as it is at other times
 	}

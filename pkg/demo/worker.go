@@ -24,7 +24,7 @@ func startWorker(ctx context.Context, sourceURL, smtpURL string, log *slog.Logge
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails
 	a, err := app.New(app.Config{
-		SourceURL: sourceURL, Instance: "demo", OpsListen: "127.0.0.1:0",
+		SourceURL: sourceURL, Instance: "demo", Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0",
 		// The receiver is on this machine. Nothing else is reached.
 		EgressAllow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		SecretKey:   key,

@@ -32,7 +32,7 @@ type Config struct {
 	Version string // of Rowbell
 	Auth    Authenticator
 	// Services are those for one principal: they see what it may.
-	Services func(p *access.Principal, requestID, address string) Services
+	Services func(p *access.Principal) Services
 	// Keys keeps the answers to requests with an idempotency key. nil: keys are refused.
 	Keys IdempotencyStore
 	// Rate is how many requests a second one principal may send on the average, and Burst how

@@ -32,7 +32,7 @@ func newAPI(t testing.TB, change ...func(*Config)) *API {
 	t.Helper()
 	cfg := Config{
 		Version: "test", Auth: some, Logger: slog.New(slog.DiscardHandler),
-		Services: func(*access.Principal, string, string) Services { return Services{} },
+		Services: func(*access.Principal) Services { return Services{} },
 	}
 	for _, f := range change {
 		f(&cfg)

@@ -122,7 +122,8 @@ func (a *API) authenticate(next http.Handler) http.Handler {
 		}
 		address, _ := r.Context().Value(addressKey).(string)
 		q := &Request{Principal: p, ID: idOf(r.Context()), Address: address}
-		q.Services = a.cfg.Services(p, q.ID, q.Address)
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestKey, q)))
+		q.Services = a.cfg.Services(p)
+		ctx := store.WithOrigin(r.Context(), store.Origin{Actor: p.ID, Via: store.ViaAPI, Address: address, RequestID: q.ID})
+		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, requestKey, q)))
 	})
 }
