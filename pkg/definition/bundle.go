@@ -46,6 +46,15 @@ func ReadBundle(paths []string) (*Bundle, error) {
 	return b, joined(problems)
 }
 
+// BundleOf reads one file's documents; name is the file's, as for Read.
+func BundleOf(name string, data []byte) (*Bundle, error) {
+	b := &Bundle{}
+	if err := b.read(name, data); err != nil {
+		return nil, err
+	}
+	return b, joined(b.twice())
+}
+
 // joined joins errors; nil if there are none.
 func joined(problems []error) error { return errors.Join(problems...) }
 

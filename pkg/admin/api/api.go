@@ -70,7 +70,7 @@ func New(cfg Config) *API {
 	config.Security = []map[string][]string{{securityName: {}}}
 	a.huma = humago.NewWithPrefix(mux, Prefix, config)
 	for _, register := range []func(*API){
-		identityRoutes, workflowRoutes, catalogueRoutes, logRoutes, replayRoutes, destinationRoutes, peopleRoutes, templateRoutes, accessRoutes, operateRoutes,
+		identityRoutes, editRoutes, workflowRoutes, catalogueRoutes, logRoutes, replayRoutes, destinationRoutes, peopleRoutes, templateRoutes, accessRoutes, operateRoutes,
 	} {
 		register(a)
 	}

@@ -57,18 +57,33 @@ type DocumentInput struct {
 	RawBody     []byte
 }
 
+// name is what the document is called in errors: by its type it ends as a file's does.
+func (in *DocumentInput) name() (string, error) {
+	switch kind, _, err := mime.ParseMediaType(cmp.Or(in.ContentType, "application/json")); {
+	case err == nil && kind == "application/json":
+		return "body.json", nil
+	case err == nil && (kind == "application/yaml" || kind == "text/yaml" || kind == "application/x-yaml"):
+		return "body.yaml", nil
+	}
+	return "", &Problem{Status: http.StatusUnsupportedMediaType, Detail: "a document is application/json or application/yaml"}
+}
+
 // read reads the document strictly.
 func (in *DocumentInput) read() (*definition.Document, error) {
-	kind, _, err := mime.ParseMediaType(cmp.Or(in.ContentType, "application/json"))
-	name := "body.yaml"
-	switch {
-	case err == nil && kind == "application/json":
-		name = "body.json"
-	case err == nil && (kind == "application/yaml" || kind == "text/yaml" || kind == "application/x-yaml"):
-	default:
-		return nil, &Problem{Status: http.StatusUnsupportedMediaType, Detail: "a document is application/json or application/yaml"}
+	name, err := in.name()
+	if err != nil {
+		return nil, err
 	}
 	return definition.Read(name, in.RawBody)
+}
+
+// bundle reads several.
+func (in *DocumentInput) bundle() (*definition.Bundle, error) {
+	name, err := in.name()
+	if err != nil {
+		return nil, err
+	}
+	return definition.BundleOf(name, in.RawBody)
 }
 
 // TriggerOut is a trigger as it is stored.
