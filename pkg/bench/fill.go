@@ -400,6 +400,7 @@ where c.relnamespace = 'rowbell'::regnamespace and c.relname = any ($1) and not 
 			return nil, err
 		}
 	}
+	list = append([]string{"set constraints all immediate"}, list...) // what is still to be checked stands in the way
 	return func() error {
 		for _, sql := range list {
 			if _, err := tx.Exec(ctx, sql); err != nil {
