@@ -215,9 +215,14 @@ type Delivered struct {
 
 // Deliver is the process of a worker that reads, records and delivers, until what
 // commits before mark is recorded and nothing is left that may be tried. With live it
-// goes on until its input ends.
-func Deliver(ctx context.Context, url, mark string, in io.Reader, out io.Writer) error {
+// goes on until its input ends. Wherever deliveries are meant to go, they go to redirect,
+// if it is given.
+func Deliver(ctx context.Context, url, mark, redirect string, in io.Reader, out io.Writer) error {
 	cfg := deliveryConfig(url)
+	if redirect != "" {
+		cfg.Delivery = app.DeliveryMode("redirect:" + redirect)
+		cfg.SMTPURL, cfg.MailFrom = "smtp://127.0.0.1:9", "bench@example.com" // so that e-mails are known; nothing is sent there
+	}
 	cfg.ReadCoalescing = app.CoalesceOn
 	a, err := app.New(cfg, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), "bench", "")
 	if err != nil {
@@ -604,12 +609,12 @@ func (w *workload) healthyRate(ctx context.Context, want int) (float64, error) {
 }
 
 // startLive starts a worker's process that works until stop is called.
-func startLive(ctx context.Context, url string) (stop func() error, err error) {
+func startLive(ctx context.Context, url string, redirect ...string) (stop func() error, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, "deliver", url, "live")
+	cmd := exec.CommandContext(ctx, self, append([]string{"deliver", url, "live"}, redirect...)...)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

@@ -1,0 +1,519 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rowbell/rowbell/pkg/localpg"
+	"github.com/rowbell/rowbell/pkg/store"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// How reads are measured.
+const (
+	readers     = 4
+	firstPages  = 400 // of each read and round
+	deepWalks   = 10  // of these go on from page to page,
+	deepPages   = 20  // so far
+	pageRows    = 50
+	recordEach  = 5 * time.Millisecond // a change, while a worker records
+	readGoal    = 50                   // ms
+	sampledRows = 4000
+)
+
+// reads measures what the admin API reads, on a filled database: first pages and deep ones
+// with arguments that the log has, by four readers, without and with a worker that records.
+func reads(ctx context.Context, o Options) (err error) {
+	url := o.Fill.URL
+	if url == "" {
+		server, err := localpg.Start(ctx, fillServer)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, server.Close()) }()
+		if err := execute(ctx, server.URL("postgres"), "create database fill"); err != nil {
+			return err
+		}
+		o.Fill.URL = server.URL("fill")
+		if err := Fill(ctx, o.Fill); err != nil {
+			return err
+		}
+		url = o.Fill.URL
+	}
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return err
+	}
+	cfg.MaxConns = readers
+	cfg.ConnConfig.RuntimeParams["jit"] = "off"
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	m := &readBench{state: store.OpenState(pool), source: store.OpenSource(pool), seed: o.Seed}
+	if err := m.sample(ctx, pool); err != nil {
+		return fmt.Errorf("look for arguments, in a database that rowbell-bench fill has filled: %w", err)
+	}
+	fmt.Fprintf(o.Log, "reads: %d executions, about, of %d workflows\n", m.rows, m.workflows)
+	list := m.list()
+	var figures []*figure
+	for _, recording := range []bool{false, true} {
+		what := "nothing else runs"
+		if recording {
+			what = "a worker records 200 changes/s"
+		}
+		fmt.Fprintf(o.Log, "%s\n%-52s %8s %8s %8s | %8s %8s\n", what, "ms", "p50", "p99", "longest", "deep p50", "deep p99")
+		stop := func() error { return nil }
+		if recording {
+			if stop, err = m.record(ctx, pool, url); err != nil {
+				return err
+			}
+		}
+		for _, r := range list {
+			f := &figure{name: "reads, " + what + ": " + r.name + ", p99", unit: "ms", floor: readGoal, goal: readGoal, less: true}
+			var p50s, deeps figure
+			for round := range o.Runs {
+				first, deep, err := m.measure(ctx, r, uint64(round))
+				if err != nil {
+					return errors.Join(fmt.Errorf("%s: %w", r.name, err), stop())
+				}
+				fmt.Fprintf(o.Log, "%-52s %8.2f %8.2f %8.2f |", r.name, share(first, 0.5), share(first, 0.99), share(first, 1))
+				if len(deep) > 0 {
+					fmt.Fprintf(o.Log, " %8.2f %8.2f", share(deep, 0.5), share(deep, 0.99))
+					deeps.values = append(deeps.values, share(deep, 0.99))
+				}
+				fmt.Fprintln(o.Log)
+				f.values = append(f.values, share(first, 0.99))
+				p50s.values = append(p50s.values, share(first, 0.5))
+			}
+			f.note = fmt.Sprintf("p50 %.2g ms", p50s.median())
+			if len(deeps.values) > 0 {
+				f.note += fmt.Sprintf("; p99 of pages 2 to %d: %.3g ms", deepPages, deeps.median())
+			}
+			figures = append(figures, f)
+		}
+		if err := stop(); err != nil {
+			return err
+		}
+	}
+	var version string
+	if err := pool.QueryRow(ctx, "show server_version").Scan(&version); err != nil {
+		return err
+	}
+	return conclude(figures, version, o)
+}
+
+// share is a percentile of sorted times, in ms.
+func share(list []time.Duration, of float64) float64 {
+	return float64(list[min(len(list)-1, int(of*float64(len(list))))].Microseconds()) / 1000
+}
+
+// readBench has what reads are asked for.
+type readBench struct {
+	state  *store.State
+	source *store.Source
+	seed   uint64
+
+	rows, workflows int
+	executions      []sampledExecution
+	events          []sampledEvent
+	ids             []string // of workflows, all alike
+	tenants         []string // the same of tenants
+	tables          []string
+}
+
+type sampledExecution struct {
+	ID, WorkflowID, TenantID, Recipient string
+	At                                  time.Time
+}
+
+type sampledEvent struct{ ID, Table, RowKey, TenantID string }
+
+// sample reads arguments that the log has: what happens much is asked for much.
+func (m *readBench) sample(ctx context.Context, pool *pgxpool.Pool) error {
+	if err := pool.QueryRow(ctx, `select greatest(sum(c.reltuples), 0)::int8, (select count(*) from rowbell.workflow_definition)
+from pg_class c join pg_inherits i on i.inhrelid = c.oid where i.inhparent = 'rowbell.execution'::regclass`).Scan(&m.rows, &m.workflows); err != nil {
+		return err
+	}
+	percent := min(100, 100*float64(sampledRows)/float64(max(m.rows, 1)))
+	rows, err := pool.Query(ctx, `select x.id, v.id, coalesce(v.tenant_id, ''), coalesce(x.recipient, ''), x.committed_at
+from rowbell.execution x tablesample bernoulli ($1) repeatable (1) join rowbell.surrogate v on v.ref = x.version_ref`, percent)
+	if err != nil {
+		return err
+	}
+	if m.executions, err = pgx.CollectRows(rows, pgx.RowToStructByPos[sampledExecution]); err != nil {
+		return err
+	}
+	rows, err = pool.Query(ctx, `select e.event_id, t.name, e.row_key, coalesce(e.tenant_id, '')
+from rowbell.event e tablesample bernoulli ($1) repeatable (1) join rowbell.surrogate t on t.ref = e.table_ref`, percent)
+	if err != nil {
+		return err
+	}
+	if m.events, err = pgx.CollectRows(rows, pgx.RowToStructByPos[sampledEvent]); err != nil {
+		return err
+	}
+	for sql, into := range map[string]*[]string{
+		"select id from rowbell.workflow_definition order by md5(id) limit 5000":                  &m.ids,
+		"select distinct tenant_id from rowbell.surrogate where tenant_id is not null order by 1": &m.tenants,
+		"select label from rowbell.captured_table where not released order by 1":                  &m.tables,
+	} {
+		rows, err := pool.Query(ctx, sql)
+		if err != nil {
+			return err
+		}
+		if *into, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+			return err
+		}
+	}
+	if len(m.executions) == 0 || len(m.events) == 0 || len(m.ids) == 0 || len(m.tenants) == 0 || len(m.tables) == 0 {
+		return errors.New("there is too little in it")
+	}
+	return nil
+}
+
+// read is something that is read. open chooses arguments, and returns what reads the page
+// behind a cursor.
+type read struct {
+	name string
+	open func(r *rand.Rand) func(ctx context.Context, cursor string) (next string, err error)
+}
+
+func oneOf[T any](list []T, r *rand.Rand) T { return list[r.IntN(len(list))] }
+
+func (m *readBench) execution(r *rand.Rand) sampledExecution { return oneOf(m.executions, r) }
+
+// tenant is one of those where much happens, or any one.
+func (m *readBench) tenant(r *rand.Rand) *string {
+	id := oneOf(m.tenants, r)
+	if r.IntN(2) == 0 {
+		id = m.execution(r).TenantID
+	}
+	return &id
+}
+
+func (m *readBench) workflow(r *rand.Rand) string {
+	if r.IntN(2) == 0 {
+		return m.execution(r).WorkflowID
+	}
+	return oneOf(m.ids, r)
+}
+
+// person is somebody who had a delivery.
+func (m *readBench) person(r *rand.Rand) sampledExecution {
+	for {
+		if x := m.execution(r); x.Recipient != "" {
+			return x
+		}
+	}
+}
+
+// within is a stretch of some hours that the log has.
+func (m *readBench) within(r *rand.Rand) (since, until time.Time) {
+	at := m.execution(r).At
+	return at.Add(-3 * time.Hour), at.Add(3 * time.Hour)
+}
+
+func (m *readBench) list() []read {
+	unwell := []workflow.ExecutionStatus{workflow.Failure, workflow.Cancelled}
+	executions := func(name string, filter func(r *rand.Rand) store.ExecutionFilter) read {
+		return read{"executions " + name, func(r *rand.Rand) func(context.Context, string) (string, error) {
+			f := filter(r)
+			f.Limit = pageRows
+			return func(ctx context.Context, cursor string) (string, error) {
+				f.Cursor = cursor
+				page, err := m.state.SearchExecutions(ctx, f)
+				return page.Next, err
+			}
+		}}
+	}
+	deliveries := func(name string, filter func(r *rand.Rand) store.DeliverySearch) read {
+		return read{"deliveries " + name, func(r *rand.Rand) func(context.Context, string) (string, error) {
+			f := filter(r)
+			f.Limit = pageRows
+			return func(ctx context.Context, cursor string) (string, error) {
+				f.Cursor = cursor
+				page, err := m.state.SearchDeliveries(ctx, f)
+				return page.Next, err
+			}
+		}}
+	}
+	events := func(name string, filter func(r *rand.Rand) store.EventFilter) read {
+		return read{name, func(r *rand.Rand) func(context.Context, string) (string, error) {
+			f := filter(r)
+			f.Limit = pageRows
+			return func(ctx context.Context, cursor string) (string, error) {
+				f.Cursor = cursor
+				page, err := m.state.SearchEvents(ctx, f)
+				return page.Next, err
+			}
+		}}
+	}
+	workflows := func(name string, filter func(r *rand.Rand) store.WorkflowSearch) read {
+		return read{"workflows " + name, func(r *rand.Rand) func(context.Context, string) (string, error) {
+			f := filter(r)
+			f.Limit = pageRows
+			return func(ctx context.Context, cursor string) (string, error) {
+				f.Cursor = cursor
+				page, err := m.source.SearchWorkflows(ctx, f)
+				if err != nil {
+					return "", err
+				}
+				ids := make([]string, len(page.Items))
+				for i, w := range page.Items {
+					ids[i] = w.ID
+				}
+				_, err = m.state.LastExecutions(ctx, ids)
+				return page.Next, err
+			}
+		}}
+	}
+	once := func(name string, do func(ctx context.Context, r *rand.Rand) error) read {
+		return read{name, func(r *rand.Rand) func(context.Context, string) (string, error) {
+			return func(ctx context.Context, _ string) (string, error) { return "", do(ctx, r) }
+		}}
+	}
+	statistics := func(name string, days int, filter func(r *rand.Rand) store.StatisticFilter) read {
+		return once(name, func(ctx context.Context, r *rand.Rand) error {
+			f := filter(r)
+			f.Since, f.Days = time.Now().AddDate(0, 0, -days), days > 1
+			_, err := m.state.Statistics(ctx, f)
+			return err
+		})
+	}
+	ofWorkflow := func(r *rand.Rand) store.StatisticFilter {
+		for {
+			if x := m.execution(r); x.WorkflowID != "" {
+				return store.StatisticFilter{WorkflowID: x.WorkflowID}
+			}
+		}
+	}
+	ofTenant := func(r *rand.Rand) store.StatisticFilter { return store.StatisticFilter{TenantID: m.tenant(r)} }
+	return []read{
+		executions("of all tenants", func(*rand.Rand) store.ExecutionFilter { return store.ExecutionFilter{} }),
+		executions("of all tenants, failed", func(*rand.Rand) store.ExecutionFilter { return store.ExecutionFilter{Statuses: unwell} }),
+		executions("of a tenant", func(r *rand.Rand) store.ExecutionFilter { return store.ExecutionFilter{TenantID: m.tenant(r)} }),
+		executions("of a tenant, failed", func(r *rand.Rand) store.ExecutionFilter {
+			return store.ExecutionFilter{TenantID: m.tenant(r), Statuses: unwell}
+		}),
+		executions("of a tenant, pending", func(r *rand.Rand) store.ExecutionFilter {
+			return store.ExecutionFilter{TenantID: m.tenant(r), Statuses: []workflow.ExecutionStatus{workflow.Pending}}
+		}),
+		executions("of a tenant, within six hours", func(r *rand.Rand) store.ExecutionFilter {
+			f := store.ExecutionFilter{TenantID: m.tenant(r)}
+			f.Since, f.Until = m.within(r)
+			return f
+		}),
+		executions("of a tenant, by a text in the error", func(r *rand.Rand) store.ExecutionFilter {
+			return store.ExecutionFilter{TenantID: m.tenant(r), Error: oneOf([]string{"timeout", "503", "no such endpoint", "certificate"}, r)}
+		}),
+		executions("of all tenants, by a text that no error has", func(*rand.Rand) store.ExecutionFilter { return store.ExecutionFilter{Error: "abracadabra"} }),
+		executions("of a workflow", func(r *rand.Rand) store.ExecutionFilter {
+			return store.ExecutionFilter{WorkflowIDs: []string{m.workflow(r)}}
+		}),
+		executions("of a workflow, failed", func(r *rand.Rand) store.ExecutionFilter {
+			return store.ExecutionFilter{WorkflowIDs: []string{m.workflow(r)}, Statuses: unwell}
+		}),
+		executions("of a row of a tenant", func(r *rand.Rand) store.ExecutionFilter {
+			e := oneOf(m.events, r)
+			return store.ExecutionFilter{Table: e.Table, RowKey: e.RowKey, TenantID: &e.TenantID}
+		}),
+		executions("of a row", func(r *rand.Rand) store.ExecutionFilter {
+			e := oneOf(m.events, r)
+			return store.ExecutionFilter{Table: e.Table, RowKey: e.RowKey}
+		}),
+		executions("of a table of a tenant", func(r *rand.Rand) store.ExecutionFilter {
+			e := oneOf(m.events, r)
+			return store.ExecutionFilter{Table: e.Table, TenantID: &e.TenantID}
+		}),
+		executions("of a table", func(r *rand.Rand) store.ExecutionFilter { return store.ExecutionFilter{Table: oneOf(m.tables, r)} }),
+		executions("for a recipient", func(r *rand.Rand) store.ExecutionFilter {
+			x := m.person(r)
+			return store.ExecutionFilter{Recipient: x.Recipient, TenantID: &x.TenantID}
+		}),
+		once("an execution with all that belongs to it", func(ctx context.Context, r *rand.Rand) error {
+			_, err := m.state.Execution(ctx, m.execution(r).ID, nil)
+			return err
+		}),
+		deliveries("of a tenant", func(r *rand.Rand) store.DeliverySearch { return store.DeliverySearch{TenantID: m.tenant(r)} }),
+		deliveries("of a tenant, given up", func(r *rand.Rand) store.DeliverySearch {
+			return store.DeliverySearch{TenantID: m.tenant(r), Statuses: []store.DeliveryStatus{store.DeliveryDead}}
+		}),
+		deliveries("of a tenant, that will be tried again", func(r *rand.Rand) store.DeliverySearch {
+			return store.DeliverySearch{TenantID: m.tenant(r), Statuses: []store.DeliveryStatus{store.DeliveryRetrying}}
+		}),
+		deliveries("of a tenant and a kind", func(r *rand.Rand) store.DeliverySearch {
+			return store.DeliverySearch{TenantID: m.tenant(r), Kind: oneOf([]string{"webhook", "email", "notification"}, r)}
+		}),
+		deliveries("of a workflow", func(r *rand.Rand) store.DeliverySearch {
+			return store.DeliverySearch{WorkflowIDs: []string{m.workflow(r)}}
+		}),
+		deliveries("for a recipient", func(r *rand.Rand) store.DeliverySearch {
+			x := m.person(r)
+			return store.DeliverySearch{Recipient: x.Recipient, TenantID: &x.TenantID}
+		}),
+		events("events of all tenants", func(*rand.Rand) store.EventFilter { return store.EventFilter{} }),
+		events("events of a tenant", func(r *rand.Rand) store.EventFilter { return store.EventFilter{TenantID: m.tenant(r)} }),
+		events("events of a table of a tenant", func(r *rand.Rand) store.EventFilter {
+			e := oneOf(m.events, r)
+			return store.EventFilter{Table: e.Table, TenantID: &e.TenantID}
+		}),
+		events("what happened to a row", func(r *rand.Rand) store.EventFilter {
+			e := oneOf(m.events, r)
+			return store.EventFilter{Table: e.Table, RowKey: e.RowKey, TenantID: &e.TenantID, Executions: true, Data: true}
+		}),
+		once("causes of failures of a tenant", func(ctx context.Context, r *rand.Rand) error {
+			_, err := m.state.FailureCauses(ctx, store.CauseFilter{TenantID: m.tenant(r)})
+			return err
+		}),
+		once("causes of failures of all tenants", func(ctx context.Context, _ *rand.Rand) error {
+			_, err := m.state.FailureCauses(ctx, store.CauseFilter{})
+			return err
+		}),
+		workflows("of a tenant by name, with their last executions", func(r *rand.Rand) store.WorkflowSearch { return store.WorkflowSearch{TenantID: m.tenant(r)} }),
+		workflows("of all tenants, the last changed", func(*rand.Rand) store.WorkflowSearch { return store.WorkflowSearch{Updated: true} }),
+		workflows("of all tenants, broken", func(*rand.Rand) store.WorkflowSearch { return store.WorkflowSearch{Verdict: workflow.Broken} }),
+		workflows("of all tenants, by a text in the name", func(r *rand.Rand) store.WorkflowSearch {
+			return store.WorkflowSearch{Name: oneOf([]string{"overdue: tell", "CRM 77", "warehouse 5", "xyz"}, r)}
+		}),
+		workflows("of all tenants, on a table", func(r *rand.Rand) store.WorkflowSearch { return store.WorkflowSearch{Table: oneOf(m.tables, r)} }),
+		workflows("of all tenants, made by somebody", func(r *rand.Rand) store.WorkflowSearch {
+			return store.WorkflowSearch{CreatedBy: fmt.Sprintf("admin-%d", r.IntN(500))}
+		}),
+		statistics("statistics of a workflow, 24 hours", 1, ofWorkflow),
+		statistics("statistics of a workflow, 30 days", 30, ofWorkflow),
+		statistics("statistics of a tenant, 24 hours", 1, ofTenant),
+		statistics("statistics of a tenant, 30 days", 30, ofTenant),
+		statistics("statistics of all tenants, 30 days", 30, func(*rand.Rand) store.StatisticFilter { return store.StatisticFilter{} }),
+		{"inbox", func(r *rand.Rand) func(context.Context, string) (string, error) {
+			x := m.person(r)
+			return func(ctx context.Context, before string) (string, error) {
+				list, err := m.state.Inbox(ctx, store.InboxQuery{RecipientID: x.Recipient, TenantID: &x.TenantID, Before: before, Limit: pageRows})
+				if len(list) < pageRows {
+					return "", err
+				}
+				return list[len(list)-1].ID, err
+			}
+		}},
+		once("count of an inbox", func(ctx context.Context, r *rand.Rand) error {
+			x := m.person(r)
+			_, err := m.state.CountInbox(ctx, x.Recipient, &x.TenantID)
+			return err
+		}),
+	}
+}
+
+// measure reads with several readers at once, and returns how long first pages and later
+// ones took, sorted.
+func (m *readBench) measure(ctx context.Context, what read, round uint64) (first, deep []time.Duration, err error) {
+	var mu sync.Mutex
+	g, ctx := errgroup.WithContext(ctx)
+	for reader := range readers {
+		g.Go(func() error {
+			r := rand.New(rand.NewPCG(m.seed+round, uint64(reader)))
+			for i := range firstPages / readers {
+				page := what.open(r)
+				begun := time.Now()
+				next, err := page(ctx, "")
+				took := time.Since(begun)
+				if err != nil {
+					return err
+				}
+				var later []time.Duration
+				for n := 1; n < deepPages && next != "" && i%deepWalks == 0; n++ {
+					begun = time.Now()
+					if next, err = page(ctx, next); err != nil {
+						return err
+					}
+					later = append(later, time.Since(begun))
+				}
+				mu.Lock()
+				first, deep = append(first, took), append(deep, later...)
+				mu.Unlock()
+			}
+			return nil
+		})
+	}
+	err = g.Wait()
+	slices.Sort(first)
+	slices.Sort(deep)
+	return first, deep, err
+}
+
+// record starts a worker, a receiver that all goes to, and changes that match a few
+// workflows each; stop ends all of them.
+func (m *readBench) record(ctx context.Context, pool *pgxpool.Pool, url string) (stop func() error, err error) {
+	to, err := startReceiver(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := pool.Query(ctx, `select t.entity_type, coalesce(d.tenant_id, 'tenant-0000'), t.field_conditions ->> 'status'
+from rowbell.workflow_trigger t join rowbell.workflow_definition d on d.id = t.workflow_id and d.status = 'active'
+where t.operation = 'create' order by md5(d.id) limit 1000`)
+	if err != nil {
+		return nil, errors.Join(err, to.close())
+	}
+	type target struct{ Table, Tenant, Status string }
+	targets, err := pgx.CollectRows(rows, pgx.RowToStructByPos[target])
+	if err != nil {
+		return nil, errors.Join(err, to.close())
+	}
+	end, err := startLive(ctx, url, to.url+"/hook")
+	if err != nil {
+		return nil, errors.Join(err, to.close())
+	}
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return nil, errors.Join(err, end(), to.close())
+	}
+	writing, halt := context.WithCancel(ctx)
+	written := make(chan error, 1)
+	go func() {
+		defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+		next := time.Now()
+		for i := 0; ; i++ {
+			next = next.Add(recordEach)
+			if pause(writing, time.Until(next)) != nil {
+				written <- nil
+				return
+			}
+			t := targets[i%len(targets)]
+			if _, err := conn.Exec(context.WithoutCancel(ctx), "insert into "+pgx.Identifier{t.Table}.Sanitize()+` (id, tenant_id, status, total, email, note)
+				values ((extract(epoch from clock_timestamp()) * 1000000)::int8, $1, $2, 12.5, 'ann@example.com', 'a note')`, t.Tenant, t.Status); err != nil {
+				written <- err
+				return
+			}
+		}
+	}()
+	stop = func() error {
+		halt()
+		return errors.Join(<-written, end(), to.close())
+	}
+	// Until it records: it loads the workflows first.
+	begun := time.Now()
+	for {
+		var n int
+		err := pool.QueryRow(ctx, `select count(*) from (select from rowbell.execution where committed_at > $1 and executed_at > $1 limit 10) x`, begun).Scan(&n)
+		if err == nil && n == 10 {
+			return stop, nil
+		}
+		if err == nil && time.Since(begun) > 2*time.Minute {
+			err = errors.New("the worker recorded nothing in two minutes")
+		}
+		if err == nil {
+			err = pause(ctx, 200*time.Millisecond)
+		}
+		if err != nil {
+			return nil, errors.Join(err, stop())
+		}
+	}
+}
