@@ -27,7 +27,7 @@ type Described struct {
 func (s *Source) Describe(ctx context.Context, schema, name string) (Described, error) {
 	what := fmt.Sprintf("read what the database says of table %s.%s", schema, name)
 	d := Described{Comments: make(map[string]string), Rows: -1}
-	rows, err := s.pool.Query(ctx, `select coalesce(obj_description(c.oid, 'pg_class'), ''), c.reltuples::int8, a.attname::text, coalesce(col_description(c.oid, a.attnum), ''), a.attnotnull
+	rows, err := s.db.Query(ctx, `select coalesce(obj_description(c.oid, 'pg_class'), ''), c.reltuples::int8, a.attname::text, coalesce(col_description(c.oid, a.attnum), ''), a.attnotnull
 from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p') order by a.attnum`, schema, name)
 	if err != nil {
@@ -89,7 +89,7 @@ func (s *Source) Sample(ctx context.Context, t *workflow.Table, columns []string
 	for i := range counts {
 		counts[i] = make(map[string]int)
 	}
-	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, s.db, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, fmt.Sprintf("set local statement_timeout = %d; set local lock_timeout = 100", sampledTime.Milliseconds())); err != nil {
 			return err
 		}

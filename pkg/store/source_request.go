@@ -39,7 +39,7 @@ const requestsKept = "24 hours"
 // nobody's.
 func (s *Source) BeginRequest(ctx context.Context, k RequestKey, lease time.Duration) (*KnownRequest, error) {
 	const what = "claim an idempotency key"
-	tag, err := s.pool.Exec(ctx, `insert into rowbell.api_request (principal, key, hash, lease_until) values ($1, $2, $3, clock_timestamp() + $4::interval)
+	tag, err := s.db.Exec(ctx, `insert into rowbell.api_request (principal, key, hash, lease_until) values ($1, $2, $3, clock_timestamp() + $4::interval)
 on conflict (principal, key) do update set hash = excluded.hash, lease_until = excluded.lease_until, created_at = clock_timestamp(),
 	status = null, headers = '{}', body = null, once = false
 where api_request.status is null and api_request.lease_until <= clock_timestamp() or api_request.created_at < clock_timestamp() - interval '`+requestsKept+`'`,
@@ -54,7 +54,7 @@ where api_request.status is null and api_request.lease_until <= clock_timestamp(
 	answer := &RequestAnswer{}
 	var status *int
 	var headers []byte
-	err = s.pool.QueryRow(ctx, `select hash, status, headers, body, once from rowbell.api_request where principal = $1 and key = $2`, k.Principal, k.Key).
+	err = s.db.QueryRow(ctx, `select hash, status, headers, body, once from rowbell.api_request where principal = $1 and key = $2`, k.Principal, k.Key).
 		Scan(&known.Hash, &status, &headers, &answer.Body, &answer.Once)
 	if errors.Is(err, pgx.ErrNoRows) { // it has just been forgotten
 		return &KnownRequest{Hash: k.Hash}, nil
@@ -77,7 +77,7 @@ func (s *Source) EndRequest(ctx context.Context, k RequestKey, a RequestAnswer) 
 	if err != nil {
 		return sourceError(what, err)
 	}
-	_, err = s.pool.Exec(ctx, `update rowbell.api_request set status = $4, headers = $5, body = $6, once = $7 where principal = $1 and key = $2 and hash = $3`,
+	_, err = s.db.Exec(ctx, `update rowbell.api_request set status = $4, headers = $5, body = $6, once = $7 where principal = $1 and key = $2 and hash = $3`,
 		k.Principal, k.Key, k.Hash, a.Status, headers, a.Body, a.Once)
 	if err != nil {
 		return sourceError(what, err)
@@ -87,7 +87,7 @@ func (s *Source) EndRequest(ctx context.Context, k RequestKey, a RequestAnswer) 
 
 // ForgetRequest lets a key be used again whose request came to nothing.
 func (s *Source) ForgetRequest(ctx context.Context, k RequestKey) error {
-	_, err := s.pool.Exec(ctx, `delete from rowbell.api_request where principal = $1 and key = $2 and hash = $3 and status is null`, k.Principal, k.Key, k.Hash)
+	_, err := s.db.Exec(ctx, `delete from rowbell.api_request where principal = $1 and key = $2 and hash = $3 and status is null`, k.Principal, k.Key, k.Hash)
 	if err != nil {
 		return sourceError("forget an idempotency key", err)
 	}
@@ -97,7 +97,7 @@ func (s *Source) ForgetRequest(ctx context.Context, k RequestKey) error {
 // ForgetOldRequests forgets the answers that are kept no longer, at most limit of them, and
 // returns how many it forgot.
 func (s *Source) ForgetOldRequests(ctx context.Context, limit int) (int, error) {
-	tag, err := s.pool.Exec(ctx, `delete from rowbell.api_request where ctid in (
+	tag, err := s.db.Exec(ctx, `delete from rowbell.api_request where ctid in (
 	select ctid from rowbell.api_request where created_at < clock_timestamp() - interval '`+requestsKept+`' limit $1 for update skip locked)`, limit)
 	if err != nil {
 		return 0, sourceError("forget old idempotency keys", err)

@@ -570,8 +570,10 @@ from %s x where %s order by %s limit %d`, s.id, s.action, s.recipient, s.status,
 // eventIs is the condition that a row belongs to the event or execution, with the time that
 // its id begins with, so that one partition is read.
 func (p *pager) eventIs(s *logSource, args *parameters) []string {
-	where := []string{s.id + " = " + args.add(p.executionID)}
-	if p.executionID == "" {
+	var where []string
+	if p.executionID != "" {
+		where = []string{s.id + " = " + args.add(p.executionID)}
+	} else {
 		event := args.add(p.eventID)
 		where = []string{s.id + " >= " + event + " || '-'", s.id + " < " + event + " || '.'"}
 	}
@@ -683,8 +685,10 @@ func (p *pager) pageSQL(columns string) (string, []any) {
 			args.add(p.lane), args.add(refs), args.add(indexes)))
 	}
 	if !p.drive.byEvents() {
-		if sql := p.versionIs("c.version_ref", &args); sql != "" && p.drive != alongVersions && p.drive != alongTenant {
-			where = append(where, sql)
+		if p.drive != alongVersions && p.drive != alongTenant {
+			if sql := p.versionIs("c.version_ref", &args); sql != "" {
+				where = append(where, sql)
+			}
 		}
 		if p.tables != nil || p.domain != "" {
 			from = "c join rowbell.event e on e.event_id = left(c.id, 26) and e.committed_at = c.committed_at"
