@@ -63,7 +63,9 @@ const (
 const checkTimeout = 2 * time.Second
 
 // RunChecks runs checks as /readyz does.
-func RunChecks(ctx context.Context, checks []Check) Health { return runChecks(ctx, checks, checkTimeout) }
+func RunChecks(ctx context.Context, checks []Check) Health {
+	return runChecks(ctx, checks, checkTimeout)
+}
 
 // runChecks runs the checks side by side and keeps their order.
 func runChecks(ctx context.Context, checks []Check, timeout time.Duration) Health {

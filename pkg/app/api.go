@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -41,9 +42,23 @@ func (a *App) openAPI(version string) error {
 	source, state := store.OpenSource(a.apiSourcePool), store.OpenState(a.apiStatePool)
 	a.openAccess(source)
 	a.api = api.New(api.Config{
-		Version: version, Auth: a.access, Keys: source, Services: a.servicesOn(source, state), TrustedProxies: a.cfg.TrustedProxies, Logger: a.log,
+		Version: version, Auth: a.authenticator(), Keys: source, Services: a.servicesOn(source, state), TrustedProxies: a.cfg.TrustedProxies, Logger: a.log,
 	})
 	return nil
+}
+
+type authenticator interface {
+	Authenticate(ctx context.Context, r *http.Request) (*access.Principal, error)
+}
+
+// withoutCode is set by tests.
+var withoutCode func(authenticator) authenticator
+
+func (a *App) authenticator() authenticator {
+	if a.cfg.apiTest.noCode {
+		return withoutCode(a.access)
+	}
+	return a.access
 }
 
 // servicesOn gives what operations work with, for one principal: they see what it may.
@@ -51,13 +66,15 @@ func (a *App) servicesOn(source *store.Source, state *store.State) func(*access.
 	whole := a.on(source, state)
 	return func(p *access.Principal) api.Services {
 		mine := whole
-		if !p.All {
+		if p.Tenant != "" && !a.cfg.apiTest.noRowSecurity {
 			as := store.Tenant{ID: p.Tenant, Actor: p.ID}
 			mine = whole.on(source.As(as), state.As(as))
 		}
+		definitions := mine.definitions()
+		definitions.Rows = source
 		return api.Services{
-			Definitions: mine.definitions(), Source: mine.source, State: mine.state, Application: source,
-			Operations: apiOperations{&Operator{app: whole}, a}, Access: access.NewService(mine.source), Issuer: a.cfg.OIDCIssuer,
+			Definitions: definitions, Source: mine.source, State: mine.state, Application: source,
+			Operations: apiOperations{&Operator{app: mine}, &Operator{app: whole}, a}, Access: access.NewService(mine.source), Issuer: a.cfg.OIDCIssuer,
 		}
 	}
 }
@@ -73,8 +90,9 @@ func (a *App) on(source *store.Source, state *store.State) *App {
 
 // apiOperations are the Operator's, as the API has them.
 type apiOperations struct {
-	*Operator
-	worker *App // that answers
+	*Operator           // that sees what the principal may
+	whole     *Operator // that sees everything: for what the principal was found to see
+	worker    *App      // that answers
 }
 
 var _ api.Operations = apiOperations{}
@@ -124,7 +142,7 @@ func (o apiOperations) DisableDestination(ctx context.Context, lane int64, by, r
 }
 
 func (o apiOperations) RotateSecret(ctx context.Context, lane int64, keep time.Duration, by string) ([]api.RotatedSecret, error) {
-	done, err := o.Operator.RotateSecret(ctx, workflow.LaneID(lane), nil, keep, by)
+	done, err := o.whole.RotateSecret(ctx, workflow.LaneID(lane), nil, keep, by)
 	list := make([]api.RotatedSecret, len(done))
 	for i, r := range done {
 		list[i] = api.RotatedSecret{Name: r.Name, Secret: r.Secret, Until: r.Until, Workflows: some(r.Workflows)}
@@ -136,7 +154,7 @@ func (o apiOperations) RotateSecret(ctx context.Context, lane int64, keep time.D
 const testTable = "rowbell.test"
 
 func (o apiOperations) TestDestination(ctx context.Context, lane int64, by string) (api.TestResult, error) {
-	a := o.app
+	a := o.whole.app
 	d, err := a.state.Destination(ctx, lane)
 	if err != nil {
 		return api.TestResult{}, err
@@ -171,7 +189,7 @@ func (o apiOperations) TestDestination(ctx context.Context, lane int64, by strin
 			Event:    &workflow.Event{ID: id, Table: testTable, Op: change.Emit, CommittedAt: now, TenantID: d.TenantID, Data: data},
 			Workflow: actions.Workflow{ID: def.ID, Name: w.Name, Version: def.Version, TenantID: d.TenantID},
 		})
-		return r, o.note(ctx, store.Act{
+		return r, o.whole.note(ctx, store.Act{
 			Actor: by, TenantID: d.TenantID, Action: "destination.test", ObjectType: "destination", ObjectID: workflow.LaneID(lane),
 			Detail: map[string]any{"destination": d.Destination, "sent": r.Sent, "code": r.Code},
 		})
@@ -198,7 +216,7 @@ func (a *App) try(ctx context.Context, tenantID string, step *actions.Step, d *a
 }
 
 func (o apiOperations) TestSend(ctx context.Context, p definition.Preview, to *workflow.Person, by string) (api.TestResult, error) {
-	a := o.app
+	a := o.whole.app
 	if err := a.maySend(); err != nil {
 		return api.TestResult{}, err
 	}
@@ -230,14 +248,14 @@ func (o apiOperations) TestSend(ctx context.Context, p definition.Preview, to *w
 		ID: "test_" + ulid.Make().String(), Attempt: 1, Event: c.AsEvent(), Recipient: to.ID, Person: to,
 		Workflow: actions.Workflow{ID: v.WorkflowID, Name: w.Name, Version: v.Version, TenantID: v.TenantID},
 	})
-	return r, o.note(ctx, store.Act{
+	return r, o.whole.note(ctx, store.Act{
 		Actor: by, TenantID: v.TenantID, Action: "workflow.test-send", ObjectType: "workflow", ObjectID: v.WorkflowID,
 		Detail: map[string]any{"action": p.Action, "kind": step.Kind.Name, "sent": r.Sent, "code": r.Code},
 	})
 }
 
 func (o apiOperations) Resolve(ctx context.Context, q directory.Question) (directory.People, error) {
-	return o.app.directory.Resolve(ctx, q)
+	return o.worker.directory.Resolve(ctx, q)
 }
 
 // How much a report on missing addresses looks at.
@@ -311,6 +329,25 @@ func (o apiOperations) MissingAddresses(ctx context.Context, tenant *string) (ap
 	return r, nil
 }
 
+func (o apiOperations) CancelDelivery(ctx context.Context, id, by string) error {
+	return o.whole.CancelDelivery(ctx, id, by) // through the queue, which is a worker's
+}
+
+// Pauses are the principal's, and those that an operator has made for everybody.
+func (o apiOperations) Pauses(ctx context.Context) ([]workflow.Pause, error) {
+	list, err := o.Operator.Pauses(ctx)
+	if err != nil || o.Operator.app == o.whole.app {
+		return list, err
+	}
+	all, err := o.whole.Pauses(ctx)
+	for _, p := range all {
+		if p.TenantID == "" && p.WorkflowID == "" && !slices.ContainsFunc(list, func(own workflow.Pause) bool { return own.ID == p.ID }) {
+			list = append(list, p)
+		}
+	}
+	return list, err
+}
+
 func (o apiOperations) EndPause(ctx context.Context, id, by string) error {
 	_, err := o.Resume(ctx, []string{id}, nil, by)
 	return err
@@ -327,4 +364,3 @@ func (o apiOperations) Health(ctx context.Context) api.StreamHealth {
 	}
 	return out
 }
-

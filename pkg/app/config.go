@@ -86,6 +86,8 @@ type Config struct {
 	TimeZone string
 	// Critical says whose workflows may pass people's preferences. Defaults to CriticalAll.
 	Critical CriticalMode
+	apiTest  struct{ noRowSecurity, noCode bool } // for tests: one of the API's two walls is not there
+
 	// PublicURL is where people reach Listen, for the links that they get; https. Defaults
 	// to none: there is no unsubscribe page.
 	PublicURL string

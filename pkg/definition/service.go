@@ -67,6 +67,8 @@ func counted(n int, one, several string) string {
 type Service struct {
 	Source *store.Source
 	State  *store.State // for what is tried on recorded events
+	// Rows reads rows of the application's tables, to try something on. nil: Source.
+	Rows *store.Source
 	// Holding says that this installation records, and delivers nothing.
 	Holding bool
 	// Registry plans the actions, to find what they read.

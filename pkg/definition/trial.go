@@ -1,6 +1,7 @@
 package definition
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -171,7 +172,7 @@ func (s *Service) change(ctx context.Context, of Simulation) (*trial.Change, err
 	for i, col := range rel.Columns {
 		names[i] = col.Name
 	}
-	row, err := s.Source.RowText(ctx, t, names, trial.SplitKey(of.Key, len(t.KeyColumns)))
+	row, err := cmp.Or(s.Rows, s.Source).RowText(ctx, t, names, trial.SplitKey(of.Key, len(t.KeyColumns)))
 	if err != nil {
 		return nil, err
 	}

@@ -385,6 +385,8 @@ func stateError(what string, err error) error {
 	case errors.As(err, &pg) && (strings.HasPrefix(pg.Code, "22") || strings.HasPrefix(pg.Code, "23") || strings.HasPrefix(pg.Code, "54")):
 		// Data exceptions, violated constraints, limits such as that of an index entry.
 		return fmt.Errorf("%s: %w: %w", what, workflow.ErrRefused, explain(err))
+	case errors.As(err, &pg) && pg.Code == "42501": // insufficient privilege
+		return fmt.Errorf("%s: %w: %w", what, ErrPrivilege, explain(err))
 	case errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "3F000"):
 		return fmt.Errorf("%s: %w; run: rowbell migrate", what, explain(err))
 	}

@@ -264,4 +264,3 @@ func removeMember(ctx context.Context, q *Request, in *struct {
 	}
 	return &struct{ Body store.Member }{m}, nil
 }
-

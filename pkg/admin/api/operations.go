@@ -81,12 +81,12 @@ type RotatedSecret struct {
 
 // TestResult is what one attempt came to.
 type TestResult struct {
-	Sent      bool            `json:"sent" doc:"It was taken"`
-	Code      int             `json:"code,omitempty" doc:"HTTP status or SMTP code"`
-	Duration  int64           `json:"duration_ms"`
-	Error     string          `json:"error,omitempty"`
-	Response  string          `json:"response,omitempty" doc:"The start of what was answered"`
-	Recipient string          `json:"recipient,omitempty" doc:"To whom it went"`
+	Sent      bool   `json:"sent" doc:"It was taken"`
+	Code      int    `json:"code,omitempty" doc:"HTTP status or SMTP code"`
+	Duration  int64  `json:"duration_ms"`
+	Error     string `json:"error,omitempty"`
+	Response  string `json:"response,omitempty" doc:"The start of what was answered"`
+	Recipient string `json:"recipient,omitempty" doc:"To whom it went"`
 }
 
 // MissingReport is who can't be reached.

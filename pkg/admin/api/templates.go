@@ -124,8 +124,8 @@ func getTemplate(ctx context.Context, q *Request, in *TemplatePath) (*struct{ Bo
 
 // StoredTemplate is what storing a template came to.
 type StoredTemplate struct {
-	Same     bool                  `json:"same" doc:"It was stored like this already"`
-	Versions []string              `json:"versions" doc:"Workflows that got a new version by it"`
+	Same     bool                    `json:"same" doc:"It was stored like this already"`
+	Versions []string                `json:"versions" doc:"Workflows that got a new version by it"`
 	Problems map[string][]FieldError `json:"problems" doc:"What is wrong with these now, by workflow"`
 }
 
@@ -340,4 +340,3 @@ func testSend(ctx context.Context, q *Request, in *struct {
 	}
 	return &struct{ Body TestResult }{r}, nil
 }
-
