@@ -3,10 +3,12 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/rowbell/rowbell/pkg/change"
 	"github.com/rowbell/rowbell/pkg/workflow"
@@ -254,7 +256,10 @@ func (s *Source) Publish(ctx context.Context, e Edit, w *workflow.Workflow) (int
 		}
 		put := func(what, id, sql string, args ...any) error {
 			tag, err := tx.Exec(ctx, sql, append([]any{id, e.WorkflowID}, args...)...)
-			if err == nil && tag.RowsAffected() == 0 {
+			var pg *pgconn.PgError
+			// Another tenant's part is not even seen.
+			hidden := s.tenant != nil && errors.As(err, &pg) && pg.Code == "42501"
+			if hidden || err == nil && tag.RowsAffected() == 0 {
 				err = conflict("%s %s is a part of another workflow; leave its id out, then it gets one of its own", what, id)
 			}
 			return err
