@@ -1,8 +1,8 @@
 -- What the roles of roles.sql may do with Rowbell's tables. Run it after each
 -- `rowbell migrate` and before the workers of the new version start, as rowbell_migrate or
 -- a superuser; where ROWBELL_STATE_URL names another database, there too. It may be run
--- again at any time: it takes away from rowbell_run and rowbell_tenant what they had in
--- schema rowbell, and gives them what is written here, in one transaction.
+-- again at any time: it takes away from rowbell_run, rowbell_tenant and rowbell_api what they
+-- had in schema rowbell, and gives them what is written here, in one transaction.
 --
 --     psql -v ON_ERROR_STOP=1 -d shop -f grants.sql
 --
@@ -25,9 +25,14 @@
 -- needs its owner's rights, and these include reading and writing all its tables:
 --     grant rowbell_publisher, shop_owner to rowbell_run;
 --
--- TENANTS. There is no isolation by rows yet: a member of rowbell_tenant sees and edits
--- the workflows, log and events of ALL tenants. Grant it to operators whom all of them
--- trust, and give tenants' own people nothing in this database.
+-- TENANTS. Row-level security keeps them apart: a member of rowbell_tenant sees and edits
+-- the rows of those tenants that rowbell.sql_member gives to the role they log in as.
+--     grant rowbell_tenant to alice;
+--     insert into rowbell.sql_member (role_name, tenant_id, access) values ('alice', 'acme', 'edit');
+--   With access view they only look. With tenant_id '*' somebody sees all tenants and the
+-- operators' own workflows, as rowbell_run must.
+--   rowbell_api has what the API does for a tenant. Rowbell gives it these rights itself
+-- (rowbell.grant_api), and makes the policies: rowbell.apply_policies, at the end.
 
 begin;
 
@@ -57,15 +62,15 @@ begin
 			execute format('grant create on schema rowbell to rowbell_run'); -- a new owner must have it
 			execute format('alter table %s owner to rowbell_run', rel.name);
 		end if;
-		execute format('revoke all on %s from rowbell_tenant', rel.name);
+		execute format('revoke all on %s from rowbell_tenant, rowbell_api', rel.name);
 	end loop;
 	for rel in
 		select c.oid::regclass as name from pg_catalog.pg_class c
 		where c.relnamespace = 'rowbell'::regnamespace and c.relkind in ('r', 'p', 'v') and c.relowner <> 'rowbell_run'::regrole
 	loop
-		execute format('revoke all on %s from rowbell_run, rowbell_tenant', rel.name);
+		execute format('revoke all on %s from rowbell_run, rowbell_tenant, rowbell_api', rel.name);
 	end loop;
-	revoke all on schema rowbell from rowbell_run, rowbell_tenant;
+	revoke all on schema rowbell from rowbell_run, rowbell_tenant, rowbell_api;
 	grant usage on schema rowbell to rowbell_run, rowbell_tenant;
 
 	if to_regclass('rowbell.workflow_definition') is not null then -- the source
@@ -106,6 +111,10 @@ begin
 		-- Which secrets there are, never what they are.
 		grant select (id, tenant_id, name, key_id, workflow_id, action_id, created_by, created_at, sealed_at)
 			on rowbell.secret to rowbell_tenant;
+		grant insert (tenant_id, name, plain) on rowbell.secret to rowbell_tenant;
+		-- What the worker doesn't see is deleted to it.
+		insert into rowbell.sql_member (role_name, tenant_id, access) values ('rowbell_run', '*', 'edit')
+		on conflict (role_name, tenant_id) do update set access = 'edit' where sql_member.access <> 'edit';
 	end if;
 
 	if to_regclass('rowbell.queue') is not null then -- the state
@@ -138,6 +147,11 @@ begin
 		-- What rowbell workflow simulate and explain go by besides.
 		grant select on rowbell.surrogate, rowbell.big_transaction, rowbell.fired to rowbell_tenant;
 		grant select on rowbell.workflow_log, rowbell.workflow_event, rowbell.delivery to rowbell_run;
+	end if;
+
+	-- Last, since policies name the owners of tables.
+	if to_regprocedure('rowbell.apply_policies()') is not null then
+		perform rowbell.apply_policies();
 	end if;
 end
 $$;

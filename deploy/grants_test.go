@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -137,9 +138,14 @@ func install(t *testing.T, db *pgtest.Database) {
 	as(t, db, "rowbell_migrate").do(t, deploy.Grants)
 }
 
-const shop = `create role shop_owner login;
+// Since alice may write workflows she may not forge events: roles.sql has the statement.
+const shop = `do $$ begin
+	execute (select string_agg(format('revoke execute on function %s from public', oid::regprocedure), '; ') from pg_proc where proname = 'pg_logical_emit_message');
+end $$;
+create role shop_owner login;
 grant rowbell_publisher to shop_owner;
 create role alice login in role rowbell_tenant;
+insert into rowbell.sql_member (role_name, tenant_id) values ('alice', 'acme');
 create table orders (id bigint generated always as identity primary key, tenant_id text not null, total numeric not null);
 alter table orders owner to shop_owner;`
 
@@ -292,6 +298,7 @@ func runMayNot(t *testing.T, run *role) {
 		`delete from rowbell.preference`,
 		`grant rowbell_migrate to rowbell_run`,
 		`grant rowbell_publisher to rowbell_run`,
+		`grant rowbell_api to rowbell_run`,
 		`set role rowbell_migrate`,
 	} {
 		run.refused(t, denied, sql)
@@ -453,29 +460,30 @@ alter table rowbell.event_19990101 owner to rowbell_migrate`)
 	}
 }
 
-// rights is what rowbell_run and rowbell_tenant may do with each table and view of the
-// schema: s select, i insert, u update, d delete; in capitals, on some columns only. A
-// table that is new needs a line here, and may need one in grants.sql.
-var rights = map[string][2]string{
-	"migration_source": {"s", ""}, "migration_state": {"s", ""},
-	"setting":             {"sU", "s"},
-	"workflow_definition": {"s", "siud"}, "workflow_trigger": {"", "siud"}, "workflow_condition": {"", "siud"},
-	"workflow_action": {"", "siud"}, "workflow_recipient": {"", "siud"},
-	"workflow_version": {"s", "s"}, "captured_table": {"s", "s"}, "workflow_health": {"siud", "s"},
-	"secret":    {"sU", "S"},
-	"template":  {"s", "siud"},
-	"audit_log": {"I", "I"}, "sql_member": {"s", ""}, "function": {"s", "s"}, "pause": {"sdI", "s"},
+// rights is what rowbell_run, rowbell_tenant and rowbell_api may do with each table and view
+// of the schema: s select, i insert, u update, d delete; in capitals, on some columns only.
+// A table that is new needs a line here, and may need one in grants.sql and in
+// rowbell.grant_api.
+var rights = map[string][3]string{
+	"migration_source": {"s", "", ""}, "migration_state": {"s", "", ""},
+	"setting":             {"sU", "s", "s"},
+	"workflow_definition": {"s", "siud", "siud"}, "workflow_trigger": {"", "siud", "siud"}, "workflow_condition": {"", "siud", "siud"},
+	"workflow_action": {"", "siud", "siud"}, "workflow_recipient": {"", "siud", "siud"},
+	"workflow_version": {"s", "s", "s"}, "captured_table": {"s", "s", "s"}, "workflow_health": {"siud", "s", "s"},
+	"secret":    {"sU", "SI", "SI"},
+	"template":  {"s", "siud", "siud"},
+	"audit_log": {"I", "I", "si"}, "sql_member": {"s", "", ""}, "function": {"s", "s", "s"}, "pause": {"sdI", "s", "siud"},
 
-	"event": {"owner", ""}, "execution": {"owner", ""}, "delivery_ended": {"owner", ""}, "attempt": {"owner", ""},
-	"replay": {"siud", ""}, "replay_item": {"siud", ""},
-	"execution_open": {"siud", ""}, "queue": {"siud", ""}, "big_transaction": {"siud", "s"},
-	"surrogate": {"siud", "s"}, "applied": {"siud", ""}, "failure_count": {"siud", ""}, "fired": {"sid", "s"},
-	"installation": {"siu", ""}, "checkpoint": {"siu", ""}, "holder": {"siu", ""}, "stream_gap": {"si", ""},
-	"notification": {"sidU", ""}, "preference": {"siu", ""}, "quiet_hours": {"s", ""},
-	"alert": {"siud", ""}, "alert_watch": {"siud", ""}, "alert_sweep": {"su", ""},
-	"workflow_log": {"s", "s"}, "workflow_log_kept": {"", "s"}, "workflow_event": {"s", "s"}, "row_history": {"", "s"}, "failing": {"", "s"},
-	"destination": {"siud", ""}, "executor": {"siud", ""}, "tenant_weight": {"s", ""}, "endpoint": {"s", "s"},
-	"delivery": {"s", "s"}, "delivery_done": {"", "s"}, "delivery_attempt": {"", "s"},
+	"event": {"owner", "", "s"}, "execution": {"owner", "", "sdU"}, "delivery_ended": {"owner", "", "sd"}, "attempt": {"owner", "", "si"},
+	"replay": {"siud", "", "siu"}, "replay_item": {"siud", "", "sid"},
+	"execution_open": {"siud", "", "siu"}, "queue": {"siud", "", "siU"}, "big_transaction": {"siud", "s", "su"},
+	"surrogate": {"siud", "s", "s"}, "applied": {"siud", "", "s"}, "failure_count": {"siud", "", ""}, "fired": {"sid", "s", "s"},
+	"installation": {"siu", "", ""}, "checkpoint": {"siu", "", ""}, "holder": {"siu", "", ""}, "stream_gap": {"si", "", ""},
+	"notification": {"sidU", "", "sU"}, "preference": {"siu", "", "siud"}, "quiet_hours": {"s", "", "siud"},
+	"alert": {"siud", "", "s"}, "alert_watch": {"siud", "", ""}, "alert_sweep": {"su", "", ""},
+	"workflow_log": {"s", "s", "s"}, "workflow_log_kept": {"", "s", "s"}, "workflow_event": {"s", "s", "s"}, "row_history": {"", "s", "s"}, "failing": {"", "s", "s"},
+	"destination": {"siud", "", "su"}, "executor": {"siud", "", ""}, "tenant_weight": {"s", "", ""}, "endpoint": {"s", "s", "s"},
+	"delivery": {"s", "s", "s"}, "delivery_done": {"", "s", "s"}, "delivery_attempt": {"", "s", "s"},
 }
 
 // Who edits workflows by SQL can do so by rowbell workflow too, and a worker's settings are
@@ -568,7 +576,7 @@ func TestRights(t *testing.T) {
 	db := pgtest.DBOn(t, cluster(t))
 	install(t, db)
 	// What an earlier version of the script gave is taken away again.
-	db.Exec(t, `grant all on all tables in schema rowbell to rowbell_tenant;
+	db.Exec(t, `grant all on all tables in schema rowbell to rowbell_tenant, rowbell_api;
 grant insert, truncate on rowbell.workflow_version to rowbell_run;
 grant update (tenant_id) on rowbell.secret to rowbell_run;
 grant create on schema rowbell to rowbell_tenant`)
@@ -581,7 +589,7 @@ grant create on schema rowbell to rowbell_tenant`)
 
 func checkRights(t *testing.T, db *pgtest.Database) {
 	t.Helper()
-	type relation struct{ Name, Run, Tenant string }
+	type relation struct{ Name, Run, Tenant, API string }
 	const of = `case when c.relowner = r.oid then 'owner' else (
 	select coalesce(string_agg(l, '' order by n), '') from (
 		select n, case when has_table_privilege(r.oid, c.oid, p) then case p when 'TRUNCATE' then 'truncate' when 'TRIGGER' then 'trigger' else lower(left(p, 1)) end end as l
@@ -592,22 +600,23 @@ func checkRights(t *testing.T, db *pgtest.Database) {
 	) x) end`
 	got := pgtest.Structs[relation](t, db, `select c.relname::text as name,
 (select `+of+` from pg_roles r where r.rolname = 'rowbell_run') as run,
-(select `+of+` from pg_roles r where r.rolname = 'rowbell_tenant') as tenant
+(select `+of+` from pg_roles r where r.rolname = 'rowbell_tenant') as tenant,
+(select `+of+` from pg_roles r where r.rolname = 'rowbell_api') as api
 from pg_class c where c.relnamespace = 'rowbell'::regnamespace and c.relkind in ('r', 'p', 'v') and not c.relispartition`)
 	for _, r := range got {
 		want, known := rights[r.Name]
 		if !known {
 			t.Errorf("rowbell.%s is new: say in grants.sql and here who may do what with it", r.Name)
-		} else if want != [2]string{r.Run, r.Tenant} {
-			t.Errorf("rowbell.%s: rowbell_run may %q and rowbell_tenant %q, want %q and %q", r.Name, r.Run, r.Tenant, want[0], want[1])
+		} else if got := [3]string{r.Run, r.Tenant, r.API}; got != want {
+			t.Errorf("rowbell.%s: rowbell_run, rowbell_tenant and rowbell_api may %q, want %q", r.Name, got, want)
 		}
 	}
 	if len(got) < len(rights) {
 		t.Errorf("the schema has %d relations, want %d", len(got), len(rights))
 	}
-	if strays := pgtest.Query[string](t, db, `select relname::text from pg_class where relnamespace = 'rowbell'::regnamespace and relispartition
-and relkind = 'r' and (relowner <> 'rowbell_run'::regrole or has_table_privilege('rowbell_tenant', oid, 'select'))`); len(strays) > 0 {
-		t.Errorf("partitions that don't belong to rowbell_run, or that rowbell_tenant reads: %v", strays)
+	if strays := pgtest.Query[string](t, db, `select relname::text from pg_class c where relnamespace = 'rowbell'::regnamespace and relispartition
+and relkind = 'r' and (relowner <> 'rowbell_run'::regrole or exists (select from aclexplode(relacl) a where a.grantee <> c.relowner))`); len(strays) > 0 {
+		t.Errorf("partitions that don't belong to rowbell_run, or that others were given rights on: %v", strays)
 	}
 	if pgtest.One[bool](t, db, `select has_schema_privilege('rowbell_tenant', 'rowbell', 'create')`) {
 		t.Error("rowbell_tenant may create in the schema")
@@ -639,7 +648,93 @@ func TestStateElsewhere(t *testing.T) {
 	as(t, source, "shop_owner").do(t, `insert into orders (tenant_id, total) values ('acme', 1200)`)
 	logged(t, state.URL, 1)
 	as(t, state, "alice").refused(t, denied, `select from rowbell.workflow_log`)
+	seesOnly(t, cfg, "acme", 1)
+	seesOnly(t, cfg, "globex", 0)
 	as(t, source, "bell_run").refused(t, denied, `create table rowbell.mine ()`)
+}
+
+// seesOnly looks, as the worker's process does for a request, for what a tenant has.
+func seesOnly(t *testing.T, cfg app.Config, tenant string, want int) {
+	t.Helper()
+	stateURL := cmp.Or(cfg.StateURL, cfg.SourceURL)
+	pools := make(map[string]*pgxpool.Pool)
+	for _, u := range []string{cfg.SourceURL, stateURL} {
+		pool, err := pgxpool.New(t.Context(), u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pool.Close()
+		pools[u] = pool
+	}
+	as := store.Tenant{ID: tenant, Actor: "key:1"}
+	list, err := store.OpenSource(pools[cfg.SourceURL]).As(as).Workflows(t.Context(), store.WorkflowFilter{})
+	if err != nil || len(list) != want || want == 1 && list[0].TenantID != tenant {
+		t.Errorf("%s has the workflows %+v, %v", tenant, list, err)
+	}
+	feed, err := store.OpenState(pools[stateURL]).As(as).Feed(t.Context(), store.FeedCursor{}, 100)
+	if err != nil || len(feed) != want || want == 1 && (feed[0].TenantID != tenant || feed[0].Table != "orders") {
+		t.Errorf("%s has the executions %+v, %v", tenant, feed, err)
+	}
+}
+
+// Two tenants and the operators, each with people of their own, in an installation of three
+// roles and in one that a superuser has made.
+func TestTenantsApart(t *testing.T) {
+	t.Parallel()
+	for _, made := range []string{"by roles.sql", "by a superuser"} {
+		t.Run(made, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.DBOn(t, cluster(t))
+			worker := localpg.Superuser
+			if made == "by roles.sql" {
+				install(t, db)
+				worker = "rowbell_run"
+			} else {
+				if err := app.Migrate(t.Context(), config(db.URL)); err != nil {
+					t.Fatal(err)
+				}
+				db.Exec(t, `create role rowbell_tenant nologin; grant usage on schema rowbell to rowbell_tenant;
+grant select, insert, update, delete on rowbell.workflow_definition, rowbell.workflow_trigger, rowbell.workflow_action to rowbell_tenant;
+grant select on all tables in schema rowbell to rowbell_tenant`)
+			}
+			db.Exec(t, shop)
+			db.Exec(t, `create role bob login in role rowbell_tenant; create role olga login in role rowbell_tenant; create role nina login in role rowbell_tenant;
+insert into rowbell.sql_member (role_name, tenant_id, access) values ('bob', 'globex', 'edit'), ('olga', '*', 'edit'), ('nina', 'acme', 'view')`)
+			owner := as(t, db, "shop_owner")
+			owner.do(t, `call rowbell.capture('orders')`)
+			cfg := config(as(t, db, worker).URL)
+			work(t, cfg, db)
+			alice, bob, olga, nina := as(t, db, "alice"), as(t, db, "bob"), as(t, db, "olga"), as(t, db, "nina")
+			alice.do(t, workflow("of-acme"))
+			bob.do(t, strings.ReplaceAll(workflow("of-globex"), "'acme'", "'globex'"))
+			olga.do(t, strings.ReplaceAll(workflow("of-operators"), "'acme'", "null"))
+			owner.do(t, `insert into orders (tenant_id, total) values ('acme', 1200), ('globex', 2400), ('acme', 10)`)
+			logged(t, db.URL, 4) // the operators' workflow sees both
+			for who, want := range map[string]int64{"alice": 1, "bob": 1, "nina": 1, "olga": 4} {
+				logged(t, as(t, db, who).URL, want)
+			}
+			seesOnly(t, cfg, "acme", 1)
+			seesOnly(t, cfg, "globex", 1)
+			seesOnly(t, cfg, "nobody", 0)
+			for _, r := range []*role{alice, nina} {
+				r.do(t, `do $$ begin
+	perform set_config('rowbell.tenant', 'globex', false);
+	if exists (select from rowbell.workflow_event where tenant_id is distinct from 'acme' or data::text like '%2400%')
+		or exists (select from rowbell.row_history where workflow_id <> 'of-acme')
+		or exists (select from rowbell.workflow_version where tenant_id is distinct from 'acme') then
+		raise 'there are rows of others';
+	end if;
+end $$`)
+			}
+			alice.refused(t, denied, strings.ReplaceAll(workflow("mine"), "'acme'", "'globex'"))
+			bob.refused(t, denied, workflow("mine"))
+			nina.refused(t, denied, workflow("mine"))
+			alice.refused(t, denied, `set role rowbell_api`)
+			if made == "by roles.sql" {
+				as(t, db, "rowbell_run").do(t, `begin; set local role rowbell_api; set local rowbell.tenant = 'acme'; update rowbell.workflow_definition set description = 'x' where id = 'of-acme'; commit`)
+			}
+		})
+	}
 }
 
 // An installation that one role made can be handed over to the three.

@@ -11,8 +11,12 @@
 --   rowbell_run      for `rowbell run`, with ROWBELL_NO_MIGRATE=true. It has REPLICATION,
 --                    which is not little: whoever has it can read all WAL of the server,
 --                    and so every change of every table
---   rowbell_tenant   a group, without login, of people who write workflows by SQL:
+--   rowbell_tenant   a group, without login, of people who write workflows by SQL. Of which
+--                    tenants, rowbell.sql_member says:
 --                    grant rowbell_tenant to alice;
+--                    insert into rowbell.sql_member (role_name, tenant_id) values ('alice', 'acme');
+--   rowbell_acting   a group, without login, of who may take on rowbell_api (see below) by
+--                    SET ROLE, and has none of its rights otherwise: rowbell_run
 --   rowbell_operator a group, without login, of those who say which functions of the
 --                    application workflows may call (rowbell.register_function). These run
 --                    with the rights of rowbell_run, so grant it to whom you would trust
@@ -22,8 +26,11 @@
 --
 --     sed s/rowbell_run/bell_run/g
 --
--- rowbell_publisher is not one of them: Rowbell's functions look for it by this name. It
--- owns the publications, and who captures tables is its member.
+-- Two more are not among them: Rowbell's functions look for these by their names.
+--   rowbell_publisher owns the publications, and who captures tables is its member.
+--   rowbell_api is what Rowbell takes on for a request of one tenant: it sees the rows of
+--                    the tenant that the transaction names. Who can take it on can name any
+--                    tenant, so nobody else is to be its member
 
 begin;
 
@@ -50,6 +57,15 @@ begin
 		comment on role rowbell_publisher is 'Rowbell: owns its publications. Who may capture tables is a member of it, and of the tables'' owner';
 	end if;
 
+	if to_regrole('rowbell_api') is null then
+		create role rowbell_api nologin;
+		comment on role rowbell_api is 'Rowbell: takes it on for what it does for one tenant, named by the transaction''s setting rowbell.tenant. Nobody else is to be a member';
+	end if;
+	if to_regrole('rowbell_acting') is null then
+		create role rowbell_acting nologin noinherit;
+		comment on role rowbell_acting is 'Rowbell: who may take on rowbell_api is a member. NOINHERIT, so that they have none of its rights before';
+	end if;
+
 	if to_regrole('rds_replication') is not null then
 		grant rds_replication to rowbell_run;
 	elsif not (select rolreplication from pg_catalog.pg_roles where rolname = 'rowbell_run') then
@@ -60,6 +76,10 @@ $$;
 
 -- So that it can give to rowbell_publisher the publications that it makes.
 grant rowbell_publisher to rowbell_migrate;
+-- So that the worker can act for a tenant. By way of a role with NOINHERIT, since what it
+-- has not taken on it needs no rights of.
+grant rowbell_api to rowbell_acting;
+grant rowbell_acting to rowbell_run;
 -- So that it can alter, in later migrations, the tables that rowbell_run owns (see grants.sql).
 grant rowbell_run to rowbell_migrate;
 

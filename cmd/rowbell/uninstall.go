@@ -37,8 +37,8 @@ whole log. The application's tables stay as they are. Stop the workers first.`,
 			if len(left.Slots) > 0 {
 				message = fmt.Sprintf("Removed. Other slots of this database hold back WAL, if they were Rowbell's drop them: SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name IN ('%s');", strings.Join(left.Slots, "', '"))
 			}
-			if left.RoleLeft {
-				message += " Role rowbell_publisher stays: another database uses it, or this role may not drop it."
+			if len(left.Roles) > 0 {
+				message += fmt.Sprintf(" Left of its roles: %s. Another database uses them, or this role may not drop them.", strings.Join(left.Roles, ", "))
 			}
 			_, err = fmt.Fprintln(c.stdout, message)
 			return err

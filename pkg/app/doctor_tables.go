@@ -37,9 +37,12 @@ func (d *doctor) examineInstallation(ctx context.Context) {
 		return
 	}
 	d.publications(ctx, started)
+	all := d.tenants(ctx)
 	d.emitters(ctx)
 	d.secrets(ctx)
-	d.tables(ctx)
+	if all {
+		d.tables(ctx)
+	}
 	d.functions(ctx)
 	d.pauses(ctx)
 	d.workflows(ctx)
@@ -206,6 +209,47 @@ func (d *doctor) publications(ctx context.Context, started bool) {
 		r.add(LevelWarning, "publications", fmt.Sprintf("%s is not a member of their owner %s, so it can't capture tables", d.Role, p.Owner),
 			fmt.Sprintf("GRANT %s TO %s;", quoteName(p.Owner), quoteName(d.Role)))
 	}
+}
+
+// tenants: the worker must see all of them, and it must be able to act for one. It says
+// whether all are seen.
+func (d *doctor) tenants(ctx context.Context) bool {
+	const check = "tenants"
+	r, role := d.report, quoteName(d.Role)
+	switch err := d.source.SeesAll(ctx); {
+	case errors.Is(err, store.ErrPrivilege):
+		r.add(LevelFailed, check, fmt.Sprintf("%s sees and edits the rows of some tenants only, and would take the others' workflows for deleted", d.Role),
+			fmt.Sprintf("INSERT INTO rowbell.sql_member (role_name, tenant_id, access) VALUES ('%s', '*', 'edit') ON CONFLICT (role_name, tenant_id) DO UPDATE SET access = 'edit';", strings.ReplaceAll(d.Role, "'", "''")))
+		return false
+	case err != nil:
+		r.trouble(check, err)
+		return false
+	}
+	at := []func(context.Context) (store.TenantRole, error){d.source.TenantRole}
+	if !d.cfg.stateInSource() {
+		at = append(at, d.state.TenantRole)
+	}
+	for i, look := range at {
+		where := []string{"", " of the state's server"}[i]
+		t, err := look(ctx)
+		const cannot = "so nothing can be done for one tenant only, as the API does"
+		switch {
+		case err != nil:
+			r.trouble(check, err)
+		case !t.Exists:
+			r.add(LevelWarning, check, fmt.Sprintf("role rowbell_api%s is missing, %s", where, cannot),
+				"CREATE ROLE rowbell_api NOLOGIN;", fmt.Sprintf("GRANT rowbell_api TO %s;", role), "rowbell migrate")
+		case !t.Member:
+			r.add(LevelWarning, check, fmt.Sprintf("%s may not take on role rowbell_api%s, %s", d.Role, where, cannot), fmt.Sprintf("GRANT rowbell_api TO %s;", role))
+		case !t.Granted:
+			r.add(LevelWarning, check, fmt.Sprintf("role rowbell_api%s has no rights in schema rowbell, %s", where, cannot), "rowbell migrate")
+		default:
+			continue
+		}
+		return true
+	}
+	r.ok(check, "kept apart by row-level security; %s sees all, and acts for one as rowbell_api", d.Role)
+	return true
 }
 
 // emitters: whoever may send messages can forge events and actors.

@@ -395,10 +395,13 @@ func TestDoctorRights(t *testing.T) {
 	begun(t, db, cfg)
 	role, roleURL := db.Role(t, "worker", "replication")
 	db.Exec(t, `grant usage on schema rowbell to `+role+`; grant select on all tables in schema rowbell to `+role)
+	cfg.SourceURL, cfg.StateURL = roleURL, roleURL
+	expect(t, Doctor(t.Context(), cfg), "tenants", LevelFailed, "rows of some tenants only", "VALUES ('"+role+"', '*', 'edit')")
+	db.Exec(t, `insert into rowbell.sql_member (role_name, tenant_id) values ($1, '*')`, role)
+	expect(t, Doctor(t.Context(), cfg), "tenants", LevelWarning, "may not take on role rowbell_api", "GRANT rowbell_api TO "+role+";")
 	db.Exec(t, `create table parcels (id int primary key)`)
 	db.Exec(t, `insert into rowbell.workflow_definition (id, tenant_id, status) values ('w', 'acme', 'active')`)
 	db.Exec(t, `insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('w', 'parcels', 'create')`)
-	cfg.SourceURL, cfg.StateURL = roleURL, roleURL
 	r := Doctor(t.Context(), cfg)
 	expect(t, r, "table parcels", LevelWarning, "not a member of its owner", "TO "+role+";")
 	expect(t, r, "publications", LevelWarning, "not a member of their owner", "TO "+role+";")

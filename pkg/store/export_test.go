@@ -1,6 +1,10 @@
 package store
 
-import "context"
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
 
 const (
 	MigrationLock   = migrationLock
@@ -12,3 +16,17 @@ func MigrateSource(ctx context.Context, url string) error { return migrate(ctx, 
 
 // SQL is what Deliveries asks.
 func (f DeliveryFilter) SQL() (string, []any, error) { return f.sql() }
+
+// TenantDatabase is what As gives statements.
+func TenantDatabase(pool *pgxpool.Pool, t Tenant) database { return tenantDB{pool, t} }
+
+// HotSQL are the statements that record, claim and settle.
+func HotSQL() map[string]string {
+	return map[string]string{
+		"record": statementSQL(1<<nSections - 1), "claim": claimSQL, "settle": settleSQL, "address": addressSQL,
+		"lock": lockOpenSQL, "next": nextOrderSQL, "stop": stopSQL, "close": closeSQL, "call": callSettleSQL,
+	}
+}
+
+// ReplaySQL is what ReplayItems asks.
+func ReplaySQL() string { return `with chosen as (` + chosenSQL + `) ` + itemsSQL("chosen") }

@@ -49,6 +49,9 @@ type FirstLoad struct {
 // FirstLoad reads both tables and the snapshot they were read with. The slot must exist
 // already, so that what the snapshot does not see comes through it.
 func (s *Source) FirstLoad(ctx context.Context) (FirstLoad, error) {
+	if err := s.SeesAll(ctx); err != nil {
+		return FirstLoad{}, err
+	}
 	var f FirstLoad
 	err := pgx.BeginTxFunc(ctx, s.db, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, `select pg_current_snapshot()::text`).Scan(&f.Snapshot); err != nil {

@@ -27,7 +27,7 @@ values ($1, nullif($2, ''), $3, $4, $5, $6) on conflict (id) do nothing`, e.Work
 		if err != nil {
 			return err
 		}
-		if err := putParts(ctx, tx, e.WorkflowID, w); err != nil {
+		if err := s.putParts(ctx, tx, e.WorkflowID, w); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `set constraints all immediate`); err != nil {
@@ -54,7 +54,7 @@ func (s *Source) Replace(ctx context.Context, e Edit, w *workflow.Workflow) (int
 			e.WorkflowID, w.Name, w.Description, w.Status, object(w.Settings)); err != nil {
 			return err
 		}
-		return putParts(ctx, tx, e.WorkflowID, w)
+		return s.putParts(ctx, tx, e.WorkflowID, w)
 	})
 }
 

@@ -229,13 +229,13 @@ where label = $1 order by version desc limit 1), false)`, label).Scan(&released)
 type Uninstalled struct {
 	Publications []string // dropped
 	Slots        []string // logical slots with pgoutput in this database: they hold WAL back until they are dropped
-	// RoleLeft says that role rowbell_publisher is still there: another database of the
-	// server uses it, or the connected role may not drop it.
-	RoleLeft bool
+	// Roles are those of rowbell_publisher and rowbell_api that are still there: another
+	// database of the server uses them, or the connected role may not drop them.
+	Roles []string
 }
 
 // Uninstall drops the schema rowbell and the publications that it notes, in one
-// transaction, and role rowbell_publisher if nothing else needs it. It leaves the
+// transaction, and roles rowbell_publisher and rowbell_api if nothing else needs them. It leaves the
 // application's tables alone, and slots: drop those first, or WAL stays. Returns
 // ErrNotFound if there is no schema rowbell.
 func Uninstall(ctx context.Context, pool *pgxpool.Pool) (Uninstalled, error) {
@@ -281,11 +281,17 @@ where database = current_database() and plugin = 'pgoutput' order by 1`)
 	if err != nil {
 		return Uninstalled{}, sourceError("uninstall", err)
 	}
-	// Whether other databases need the role only trying tells, and a failure is an answer.
-	if _, err := pool.Exec(ctx, `drop role if exists rowbell_publisher`); err != nil {
-		err = pool.QueryRow(ctx, `select exists (select from pg_roles where rolname = 'rowbell_publisher')`).Scan(&u.RoleLeft)
-		if err != nil {
-			return u, sourceError("look for role rowbell_publisher", err)
+	// Whether other databases need a role only trying tells, and a failure is an answer.
+	for _, role := range []string{"rowbell_publisher", apiRole} {
+		if _, err := pool.Exec(ctx, `drop role if exists `+role); err == nil {
+			continue
+		}
+		var left bool
+		if err := pool.QueryRow(ctx, `select exists (select from pg_roles where rolname = $1)`, role).Scan(&left); err != nil {
+			return u, sourceError("look for role "+role, err)
+		}
+		if left {
+			u.Roles = append(u.Roles, role)
 		}
 	}
 	return u, nil

@@ -44,8 +44,15 @@ func (s *Source) Statuses(ctx context.Context, workflowIDs []string) (map[string
 	}
 	var id string
 	var status workflow.Status
-	if _, err := pgx.ForEachRow(rows, []any{&id, &status}, func() error { statuses[id] = status; return nil }); err != nil {
+	found := 0
+	if _, err := pgx.ForEachRow(rows, []any{&id, &status}, func() error { statuses[id] = status; found++; return nil }); err != nil {
 		return nil, sourceError(what, err)
+	}
+	if found < len(statuses) {
+		// What isn't there is cancelled: so it must be gone, and not only out of sight.
+		if err := s.SeesAll(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return statuses, nil
 }

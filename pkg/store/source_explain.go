@@ -91,8 +91,9 @@ where workflow_id = $1 and ($2 = 0 or version = $2) order by version desc limit 
 }
 
 // RowText reads one row of a captured table by its key columns, each column as pgoutput
-// would write it; nil for NULL. It is read only, and bounded in time. Returns ErrNotFound
-// if there is no such row.
+// would write it; nil for NULL. It is read only, and bounded in time. For a tenant only rows
+// are there that name it in the table's tenant column: the role that is taken on elsewhere
+// has no rights on the application's tables. Returns ErrNotFound if there is no such row.
 func (s *Source) RowText(ctx context.Context, t *workflow.Table, columns []string, key []string) ([][]byte, error) {
 	what := fmt.Sprintf("read %s %s", t.Label, strconv.Quote(strings.Join(key, ",")))
 	if len(key) != len(t.KeyColumns) {
@@ -115,9 +116,16 @@ func (s *Source) RowText(ctx context.Context, t *workflow.Table, columns []strin
 		fmt.Fprintf(&q, "%s = $%d", pgx.Identifier{k}.Sanitize(), i+1)
 		params[i] = []byte(key[i])
 	}
+	if s.tenant != nil {
+		if t.TenantColumn == "" || s.tenant.ID == "" {
+			return nil, fmt.Errorf("%s: %s has no tenant column, so its rows are the operators': %w", what, t.Label, workflow.ErrNotFound)
+		}
+		fmt.Fprintf(&q, " and %s::text = $%d", pgx.Identifier{t.TenantColumn}.Sanitize(), len(params)+1)
+		params = append(params, []byte(s.tenant.ID))
+	}
 	q.WriteString(" limit 1")
 	var row [][]byte
-	err := pgx.BeginTxFunc(ctx, s.db, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		// As the replication connection has it: these are the texts that it would bring.
 		if _, err := tx.Exec(ctx, `select set_config(name, value, true) from (values ('statement_timeout', '5s'), ('lock_timeout', '2s'),
 	('datestyle', 'ISO, YMD'), ('intervalstyle', 'postgres'), ('timezone', 'UTC'), ('extra_float_digits', '1'), ('bytea_output', 'hex')) v (name, value)`); err != nil {

@@ -24,10 +24,11 @@ from rowbell.workflow_health h join rowbell.workflow_definition d on d.id = h.wo
 	return health, nil
 }
 
-// SQLMembers counts the database roles that see or edit a tenant's workflows by SQL.
+// SQLMembers counts the database roles that see or edit a tenant's workflows by SQL, without
+// those that see all.
 func (s *Source) SQLMembers(ctx context.Context) (int, error) {
 	var n int
-	if err := s.db.QueryRow(ctx, `select count(distinct role_name) from rowbell.sql_member`).Scan(&n); err != nil {
+	if err := s.db.QueryRow(ctx, `select count(distinct role_name) from rowbell.sql_member where tenant_id <> '*'`).Scan(&n); err != nil {
 		return 0, sourceError("count rowbell.sql_member", err)
 	}
 	return n, nil

@@ -116,11 +116,12 @@ order by 1`, t.Name, t.TenantID)
 // DeleteTemplate takes a template away: that of one locale, or, with nil, of all. Returns
 // ErrNotFound if there is none, and an error that names them if workflows render it.
 func (s *Source) DeleteTemplate(ctx context.Context, tenantID, name string, locale *string, actor string) error {
-	return s.editTemplate(ctx, "template.delete", Template{TenantID: tenantID, Name: name}, actor, func(tx pgx.Tx) error {
+	none := false
+	err := s.editTemplate(ctx, "template.delete", Template{TenantID: tenantID, Name: name}, actor, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `delete from rowbell.template
 where coalesce(tenant_id, '') = $1 and name = $2 and ($3::text is null or lower(locale) = lower($3))`, tenantID, name, locale)
-		if err == nil && tag.RowsAffected() == 0 {
-			err = s.NoTemplate(ctx, tenantID, name, locale)
+		if none = err == nil && tag.RowsAffected() == 0; none {
+			return pgx.ErrNoRows
 		}
 		if err != nil {
 			return err
@@ -128,6 +129,10 @@ where coalesce(tenant_id, '') = $1 and name = $2 and ($3::text is null or lower(
 		_, err = tx.Exec(ctx, `set constraints all immediate`)
 		return err
 	})
+	if none { // asked for when the transaction has given its connection back
+		return s.NoTemplate(ctx, tenantID, name, locale)
+	}
+	return err
 }
 
 // editTemplate does f in a transaction. A trigger notes what it changes.

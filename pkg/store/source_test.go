@@ -233,7 +233,7 @@ func TestUninstall(t *testing.T) {
 	}
 	db.Exec(t, "insert into rowbell.workflow_definition (id) values ('w')")
 	u, err := store.Uninstall(t.Context(), db.Pool(t))
-	if err != nil || !slices.Equal(u.Publications, []string{"rowbell", "rowbell_insert"}) || !slices.Equal(u.Slots, []string{slot}) || u.RoleLeft {
+	if err != nil || !slices.Equal(u.Publications, []string{"rowbell", "rowbell_insert"}) || !slices.Equal(u.Slots, []string{slot}) || len(u.Roles) > 0 {
 		t.Errorf("Uninstall = %+v, %v", u, err)
 	}
 	if got := db.QueryString(t, "select format('%s %s', (select count(*) from orders), to_regnamespace('rowbell'))"); got != "1 " {

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/rowbell/rowbell/pkg/change"
 	"github.com/rowbell/rowbell/pkg/workflow"
@@ -236,12 +238,12 @@ func (s *Source) Publish(ctx context.Context, e Edit, w *workflow.Workflow) (int
 			e.WorkflowID, w.Name, w.Description, w.Status, object(w.Settings)); err != nil {
 			return err
 		}
-		return putParts(ctx, tx, e.WorkflowID, w)
+		return s.putParts(ctx, tx, e.WorkflowID, w)
 	})
 }
 
 // putParts makes w's parts those of the workflow.
-func putParts(ctx context.Context, tx pgx.Tx, workflowID string, w *workflow.Workflow) error {
+func (s *Source) putParts(ctx context.Context, tx pgx.Tx, workflowID string, w *workflow.Workflow) error {
 	var b pgx.Batch
 	// Recipients go first and come last, since they refer to actions.
 	remove := func(table string, ids []string) {
@@ -256,7 +258,10 @@ func putParts(ctx context.Context, tx pgx.Tx, workflowID string, w *workflow.Wor
 	}
 	put := func(what, id, sql string, args ...any) error {
 		tag, err := tx.Exec(ctx, sql, append([]any{id, workflowID}, args...)...)
-		if err == nil && tag.RowsAffected() == 0 {
+		var pg *pgconn.PgError
+		// Another tenant's part is not even seen.
+		hidden := s.tenant != nil && errors.As(err, &pg) && pg.Code == "42501"
+		if hidden || err == nil && tag.RowsAffected() == 0 {
 			err = conflict("%s %s is a part of another workflow; leave its id out, then it gets one of its own", what, id)
 		}
 		return err

@@ -75,12 +75,85 @@ func fill(t testing.TB, db *pgtest.Database) {
 }
 
 // TestLogFiltersUseAnIndex looks at the plans of what people ask workflow_log: no big
-// table is read from end to end.
+// table is read from end to end, whoever asks.
 func TestLogFiltersUseAnIndex(t *testing.T) {
 	t.Parallel()
 	db, _ := alone(t)
-	conn := db.Conn(t)
 	fill(t, db)
+	filtersUseAnIndex(t, db.Conn(t), true)
+}
+
+// owned gives a database whose schema belongs to a role that is no superuser, and may take on
+// rowbell_api.
+func owned(t *testing.T) (db *pgtest.Database, ownerURL string) {
+	t.Helper()
+	db = pgtest.DB(t)
+	owner, ownerURL := db.Role(t, "bell", "")
+	// Other tests, in other databases of the server, make the role as well.
+	db.Exec(t, `do $$ begin create role rowbell_api nologin; exception when duplicate_object or unique_violation then null; end $$`)
+	db.Exec(t, fmt.Sprintf(`grant create on database %s to %s; grant rowbell_api to %[2]s`, db.Name, owner))
+	if err := store.Migrate(t.Context(), ownerURL, ownerURL); err != nil {
+		t.Fatal(err)
+	}
+	return db, ownerURL
+}
+
+// The same for who owns the tables, for an SQL member of one tenant, and for the API.
+func TestLogFiltersOfOthersUseAnIndex(t *testing.T) {
+	t.Parallel()
+	db, ownerURL := owned(t)
+	fill(t, db)
+	t.Run("owner", func(t *testing.T) { filtersUseAnIndex(t, pgtest.Connect(t, ownerURL), true) })
+	t.Run("member", func(t *testing.T) {
+		_, conn := member(t, db, "tenant-124", "view")
+		filtersUseAnIndex(t, conn, false)
+	})
+	t.Run("API", func(t *testing.T) {
+		conn := pgtest.Connect(t, ownerURL)
+		if _, err := conn.Exec(t.Context(), `set role rowbell_api; set rowbell.tenant = 'tenant-124'`); err != nil {
+			t.Fatal(err)
+		}
+		filtersUseAnIndex(t, conn, false)
+		for name, query := range map[string]func() (string, []any, error){
+			"dead": store.DeliveryFilter{}.SQL,
+			"replay": func() (string, []any, error) {
+				return store.ReplaySQL(), []any{time.Now().Add(-72 * time.Hour), time.Now(), []string{"failure"}, []string{"wf-124"}, nil, "", 100}, nil
+			},
+			"feed": func() (string, []any, error) {
+				return store.DeliveryFeedSQL, []any{[]string{fmt.Sprintf("01%024d-%d", 42123, 125)}}, nil
+			},
+			"retry": func() (string, []any, error) {
+				return `select exists (select from rowbell.event where event_id = left($1, 26)) from rowbell.execution where id = $1 for update`, []any{fmt.Sprintf("01%024d-%d", 20123, 125)}, nil
+			},
+			"retrying": store.DeliveryFilter{Statuses: []store.DeliveryStatus{store.DeliveryRetrying}, WorkflowID: "wf-124"}.SQL,
+		} {
+			sql, args, err := query()
+			if err != nil {
+				t.Fatal(err)
+			}
+			plan := explain(t, conn, sql, args...)
+			for _, big := range bigScans(t, conn, plan) {
+				if !pendingScan("", big) {
+					t.Errorf("%s: a scan of %s in\n%s", name, big, plan)
+				}
+			}
+		}
+	})
+}
+
+// bigScans are the big tables that a plan reads from end to end.
+func bigScans(t testing.TB, conn *pgx.Conn, plan string) (tables []string) {
+	t.Helper()
+	for _, scan := range regexp.MustCompile(`Seq Scan on (event|execution|queue)\S*`).FindAllString(plan, -1) {
+		if table := strings.Fields(scan)[3]; pgRows(t, conn, table) > 1000 {
+			tables = append(tables, table)
+		}
+	}
+	return tables
+}
+
+func filtersUseAnIndex(t *testing.T, conn *pgx.Conn, all bool) {
+	t.Helper()
 	const settled, waiting, open = 20123, 42123, 47123
 	id := func(n int) string { return fmt.Sprintf("01%024d-%d", n, 2+n%1000) }
 	event := func(n int) string { return fmt.Sprintf("01%024d", n) }
@@ -95,9 +168,9 @@ func TestLogFiltersUseAnIndex(t *testing.T) {
 		{"workflow_log", "trigger_event_id = $1", 1, []any{event(settled)}},
 		{"workflow_log", "trigger_event_id = $1", 1, []any{event(waiting)}},
 		{"workflow_log", "trigger_event_id = $1", 1, []any{event(open)}},
-		{"workflow_log", "workflow_id = $1", 50, []any{"wf-7"}},
-		{"workflow_log", "workflow_id = $1 and status = $2", 40, []any{"wf-7", "success"}},
-		{"workflow_log", "tenant_id = $1", 250, []any{"tenant-7"}},
+		{"workflow_log", "workflow_id = $1", 50, []any{"wf-124"}},
+		{"workflow_log", "workflow_id = $1 and status = $2", 40, []any{"wf-124", "success"}},
+		{"workflow_log", "tenant_id = $1", 250, []any{"tenant-124"}},
 		{"workflow_log", "status = $1", 80, []any{"failure"}},
 		{"workflow_log", "status = $1", 0, []any{"cancelled"}},
 		{"workflow_log", "executed_at between $1 and $1 + interval '10 minutes'", 120, []any{time.Now().UTC().Truncate(24 * time.Hour).Add(time.Second)}},
@@ -109,16 +182,65 @@ func TestLogFiltersUseAnIndex(t *testing.T) {
 		t.Run(tc.view+" "+tc.where, func(t *testing.T) {
 			// The plan for unknown arguments would be no better than a guess.
 			plan := explain(t, conn, fmt.Sprintf("select * from rowbell.%s where %s", tc.view, tc.where), tc.args...)
-			for _, big := range regexp.MustCompile(`Seq Scan on (event|execution|queue)\S*`).FindAllString(plan, -1) {
-				if partition := strings.Fields(big)[3]; pgRows(t, conn, partition) > 1000 && !pendingScan(tc.where, partition) {
-					t.Errorf("%s in\n%s", big, plan)
+			for _, big := range bigScans(t, conn, plan) {
+				if !pendingScan(tc.where, big) {
+					t.Errorf("a scan of %s in\n%s", big, plan)
 				}
 			}
-			var n int
-			if err := conn.QueryRow(t.Context(), fmt.Sprintf("select count(*) from rowbell.%s where %s", tc.view, tc.where), tc.args...).Scan(&n); err != nil || n != tc.rows {
+			var n, others int
+			err := conn.QueryRow(t.Context(), fmt.Sprintf("select count(*), count(*) filter (where tenant_id <> 'tenant-124') from rowbell.%s where %s", tc.view, tc.where), tc.args...).Scan(&n, &others)
+			switch {
+			case err != nil || all && n != tc.rows:
 				t.Errorf("%d rows, %v; want %d", n, err, tc.rows)
+			case !all && (others > 0 || n == 0 && tc.view == "workflow_log" && strings.Contains(tc.where, "_id = ")):
+				t.Errorf("a tenant sees %d rows, %d of them others'", n, others)
 			}
 		})
+	}
+}
+
+// Row-level security costs recording and delivering nothing: for the owner, who need not be
+// a superuser, its conditions are gone when a statement has been planned.
+func TestHotStatementsAreAsTheyWere(t *testing.T) {
+	t.Parallel()
+	db, ownerURL := owned(t)
+	plans := func(conn *pgx.Conn) map[string]string {
+		all := make(map[string]string)
+		if _, err := conn.Exec(t.Context(), `set plan_cache_mode = force_generic_plan; set enable_seqscan = off`); err != nil {
+			t.Fatal(err)
+		}
+		for name, sql := range store.HotSQL() {
+			st, err := conn.PgConn().Prepare(t.Context(), "hot_"+name, sql, nil)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			nulls := strings.TrimSuffix(strings.Repeat("null, ", len(st.ParamOIDs)), ", ")
+			rows, err := conn.Query(t.Context(), fmt.Sprintf("explain (verbose, costs off) execute hot_%s (%s)", name, nulls), pgx.QueryExecModeSimpleProtocol)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			all[name] = strings.Join(lines, "\n")
+		}
+		return all
+	}
+	// In which order equal conditions are tried, and how a plan writes them, is no matter.
+	nodes := func(plan string) string {
+		return regexp.MustCompile(`(?m)^ *(Output|\S+ Cond|Filter|Join Filter|Recheck Cond): .*\n?`).ReplaceAllString(plan, "")
+	}
+	without, with := plans(db.Conn(t)), plans(pgtest.Connect(t, ownerURL)) // a superuser has no policies
+	for name, want := range without {
+		if got := with[name]; nodes(got) != nodes(want) || strings.Contains(got, "sees_all") {
+			t.Errorf("%s is planned as\n%s\nwithout row-level security as\n%s", name, got, want)
+		}
+	}
+	// For others they are there, so that this is told apart.
+	other, conn := member(t, db, "*", "edit")
+	if got := plans(conn)["claim"]; !strings.Contains(got, "sees_all") {
+		t.Errorf("%s claims by\n%s", other, got)
 	}
 }
 

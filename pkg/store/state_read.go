@@ -50,7 +50,7 @@ from (
 ) l
 left join lateral (
 	select operation, table_name, row_key, data from rowbell.workflow_event
-	where id = l.trigger_event_id and committed_at = l.committed_at
+	where id = l.trigger_event_id and committed_at = l.committed_at offset 0
 ) e on true
 order by l.executed_at, l.id`, after.ExecutedAt, after.ExecutionID, limit)
 	if err != nil {

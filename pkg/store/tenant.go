@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -42,6 +43,59 @@ func (s *State) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 		return nil, errManyTenants
 	}
 	return s.pool.Acquire(ctx)
+}
+
+// SeesAll returns ErrPrivilege, with the mend, if the source is for all tenants and row-level
+// security hides some of it: a worker would take what it can't see for deleted.
+func (s *Source) SeesAll(ctx context.Context) error {
+	if s.tenant != nil {
+		return nil
+	}
+	var all bool
+	var user, schemaOwner string
+	err := s.db.QueryRow(ctx, `select rowbell.sees_all(true), session_user::text, pg_get_userbyid(nspowner)::text from pg_namespace where nspname = 'rowbell'`).Scan(&all, &user, &schemaOwner)
+	if err != nil {
+		return sourceError("look whether all tenants' rows are seen", err)
+	}
+	if !all {
+		return fmt.Errorf("%w: %s sees and edits the rows of some tenants only; as %s run: INSERT INTO rowbell.sql_member (role_name, tenant_id, access) VALUES ('%s', '*', 'edit') ON CONFLICT (role_name, tenant_id) DO UPDATE SET access = 'edit'",
+			ErrPrivilege, user, schemaOwner, strings.ReplaceAll(user, "'", "''"))
+	}
+	return nil
+}
+
+// TenantRole says of a database whether statements for a tenant can run there.
+type TenantRole struct {
+	Exists  bool // role rowbell_api
+	Granted bool // it has its rights on the tables, which rowbell migrate gives
+	Member  bool // the connected role may take it on
+}
+
+const tenantRoleSQL = `select r.oid is not null, coalesce(has_schema_privilege(r.oid, 'rowbell', 'usage'), false),
+	coalesce(pg_has_role(r.oid, case when current_setting('server_version_num')::int >= 160000 then 'set' else 'member' end), false)
+from (select to_regrole('` + apiRole + `')::oid as oid) r`
+
+// TenantRole looks at the source.
+func (s *Source) TenantRole(ctx context.Context) (TenantRole, error) {
+	r, err := tenantRole(ctx, s.db)
+	if err != nil {
+		return r, sourceError("look at role "+apiRole, err)
+	}
+	return r, nil
+}
+
+// TenantRole looks at the state's database.
+func (s *State) TenantRole(ctx context.Context) (TenantRole, error) {
+	r, err := tenantRole(ctx, s.db)
+	if err != nil {
+		return r, stateError("look at role "+apiRole, err)
+	}
+	return r, nil
+}
+
+func tenantRole(ctx context.Context, db database) (r TenantRole, err error) {
+	err = db.QueryRow(ctx, tenantRoleSQL).Scan(&r.Exists, &r.Granted, &r.Member)
+	return r, err
 }
 
 // database is what most statements need of a pool.
