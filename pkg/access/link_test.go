@@ -205,24 +205,32 @@ func TestLinkSignatures(t *testing.T) {
 	elsewhere := right
 	elsewhere.headers = map[string]any{"kid": LinkKeyID(unknown)}
 	for what, text := range map[string]string{
-		"unsigned":                             header("none", nil) + "." + parts[1] + ".",
-		"unsigned, in odd letters":             header("nOnE", nil) + "." + parts[1] + ".",
-		"signed as none":                       with(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType),
-		"HMAC with the public key":             with(jwt.SigningMethodHS256, k.PublicKey),
-		"HMAC with the public key in PEM":      with(jwt.SigningMethodHS256, publicPEM(t, private.Public())),
-		"HMAC with nothing":                    with(jwt.SigningMethodHS256, []byte{}),
-		"RSA":                                  with(jwt.SigningMethodRS256, rsaKey),
-		"ES256 where the key is Ed25519":       with(jwt.SigningMethodES256, ecKey),
-		"another Ed25519 key":                  with(jwt.SigningMethodEdDSA, otherKey),
-		"without signature":                    parts[0] + "." + parts[1] + ".",
-		"changed":                              parts[0] + "." + b64([]byte(`{"aud":"shop","sub":"boss","tenant":"acme","roles":["admin"],"exp":9999999999}`)) + "." + parts[2],
-		"a header that must be understood":     header("EdDSA", map[string]any{"crit": []string{"b64"}, "b64": false}) + "." + parts[1] + "." + parts[2],
-		"a kid that there isn't":               elsewhere.link(t, nil),
-		"padding in it":                        good + "==",
-		"the key in the link's own header":     header("EdDSA", map[string]any{"jwk": map[string]any{"kty": "OKP"}}) + "." + parts[1] + "." + parts[2],
-		"a kid that could be SQL or a path":    func() string { h := right; h.headers = map[string]any{"kid": "rbl_../../etc/passwd' or 1=1"}; return h.link(t, nil) }(),
-		"a signature that is cut":              good[:len(good)-4],
-		"crit in a header that is signed well": func() string { h := right; h.headers = map[string]any{"kid": LinkKeyID(k.ID), "crit": []string{"x"}}; return h.link(t, nil) }(),
+		"unsigned":                         header("none", nil) + "." + parts[1] + ".",
+		"unsigned, in odd letters":         header("nOnE", nil) + "." + parts[1] + ".",
+		"signed as none":                   with(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType),
+		"HMAC with the public key":         with(jwt.SigningMethodHS256, k.PublicKey),
+		"HMAC with the public key in PEM":  with(jwt.SigningMethodHS256, publicPEM(t, private.Public())),
+		"HMAC with nothing":                with(jwt.SigningMethodHS256, []byte{}),
+		"RSA":                              with(jwt.SigningMethodRS256, rsaKey),
+		"ES256 where the key is Ed25519":   with(jwt.SigningMethodES256, ecKey),
+		"another Ed25519 key":              with(jwt.SigningMethodEdDSA, otherKey),
+		"without signature":                parts[0] + "." + parts[1] + ".",
+		"changed":                          parts[0] + "." + b64([]byte(`{"aud":"shop","sub":"boss","tenant":"acme","roles":["admin"],"exp":9999999999}`)) + "." + parts[2],
+		"a header that must be understood": header("EdDSA", map[string]any{"crit": []string{"b64"}, "b64": false}) + "." + parts[1] + "." + parts[2],
+		"a kid that there isn't":           elsewhere.link(t, nil),
+		"padding in it":                    good + "==",
+		"the key in the link's own header": header("EdDSA", map[string]any{"jwk": map[string]any{"kty": "OKP"}}) + "." + parts[1] + "." + parts[2],
+		"a kid that could be SQL or a path": func() string {
+			h := right
+			h.headers = map[string]any{"kid": "rbl_../../etc/passwd' or 1=1"}
+			return h.link(t, nil)
+		}(),
+		"a signature that is cut": good[:len(good)-4],
+		"crit in a header that is signed well": func() string {
+			h := right
+			h.headers = map[string]any{"kid": LinkKeyID(k.ID), "crit": []string{"x"}}
+			return h.link(t, nil)
+		}(),
 	} {
 		t.Run(what, func(t *testing.T) {
 			d.failures = newFailures(d.now)
