@@ -211,7 +211,9 @@ func (a *App) Run(ctx context.Context) error {
 	a.log.InfoContext(ctx, "rowbell runs", "instance", a.cfg.Instance, "worker", a.id, "slot", a.cfg.Slot,
 		"source", Redact(a.cfg.SourceURL), "ops", a.ops.Addr().String())
 
-	a.showFirstKey(ctx)
+	if a.public != nil {
+		a.showFirstKey(ctx)
+	}
 
 	g, ctx := errgroup.WithContext(ctx)
 	// Whatever ends the rest, a stop was asked for or a part has failed.
