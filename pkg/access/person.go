@@ -3,6 +3,8 @@ package access
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -245,6 +247,9 @@ func (p *provider) verify(ctx context.Context, text string) (*person, error) {
 	if err := token.Claims(&claims); err != nil {
 		return nil, refused("the token's claims can't be read")
 	}
+	if _, event := claims["events"]; event || !forAccess(text) {
+		return nil, refused("the token is not one by which somebody signs in: it must be an access token or an ID token")
+	}
 	who := &person{subject: token.Subject, expires: token.Expiry, given: make(map[string]*grant)}
 	if err := checkSubject(token.Subject); err != nil {
 		return nil, refused(fmt.Sprintf("the token's sub %v", err))
@@ -259,6 +264,27 @@ func (p *provider) verify(ctx context.Context, text string) (*person, error) {
 	}
 	p.claimed(who, claims)
 	return who, nil
+}
+
+// forAccess says that a token's header doesn't make it one of another kind, as a logout or a
+// security event token, which a provider signs for the same audience. (RFC 8725, section 3.11)
+func forAccess(token string) bool {
+	head, _, _ := strings.Cut(token, ".")
+	raw, err := base64.RawURLEncoding.DecodeString(head)
+	if err != nil {
+		return false
+	}
+	var header struct {
+		Type string `json:"typ"`
+	}
+	if json.Unmarshal(raw, &header) != nil {
+		return false
+	}
+	switch strings.TrimPrefix(strings.ToLower(header.Type), "application/") {
+	case "", "jwt", "at+jwt":
+		return true
+	}
+	return false
 }
 
 // claimed adds what the claims give.

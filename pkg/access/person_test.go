@@ -264,13 +264,22 @@ func TestTokensRefused(t *testing.T) {
 	b64 := base64.RawURLEncoding.EncodeToString
 	header := func(alg string) string { return b64([]byte(`{"alg":"` + alg + `","kid":"first"}`)) }
 	forger := newSigner(t, "first")
-	forge := func(alg jose.SignatureAlgorithm, key any) string {
-		s, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: key}, (&jose.SignerOptions{}).WithHeader("kid", "first"))
+	forge := func(alg jose.SignatureAlgorithm, key any, typ string, more map[string]any) string {
+		s, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: key}, (&jose.SignerOptions{}).WithHeader("kid", "first").WithType(jose.ContentType(typ)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		payload, err := base64.RawURLEncoding.DecodeString(parts[1])
 		if err != nil {
+			t.Fatal(err)
+		}
+		var claims map[string]any
+		if err := json.Unmarshal(payload, &claims); err != nil {
+			t.Fatal(err)
+		}
+		maps.Copy(claims, more)
+		maps.DeleteFunc(claims, func(_ string, v any) bool { return v == nil })
+		if payload, err = json.Marshal(claims); err != nil {
 			t.Fatal(err)
 		}
 		signed, err := s.Sign(payload)
@@ -283,6 +292,7 @@ func TestTokensRefused(t *testing.T) {
 		}
 		return text
 	}
+	d.enters(t, forge(jose.ES256, i.key.key, "at+jwt", nil)) // as the provider does
 	// A provider that signs with our key's id what says that it is ours.
 	other.key = i.key
 	sameKey := other.gives(t, right)
@@ -299,8 +309,12 @@ func TestTokensRefused(t *testing.T) {
 		{"unsigned", header("none") + "." + parts[1] + ".", "is not valid"},
 		{"without signature", parts[0] + "." + parts[1] + ".", "is not valid"},
 		{"changed", parts[0] + "." + b64([]byte(`{"iss":"`+i.URL+`","aud":"rowbell","sub":"boss","exp":9999999999}`)) + "." + parts[2], "is not valid"},
-		{"signed by somebody else", forge(jose.ES256, forger.key), "is not valid"},
-		{"HMAC with the public key", forge(jose.HS256, public), "is not valid"},
+		{"signed by somebody else", forge(jose.ES256, forger.key, "JWT", nil), "is not valid"},
+		{"HMAC with the public key", forge(jose.HS256, public, "JWT", nil), "is not valid"},
+		{"for logging out", forge(jose.ES256, i.key.key, "logout+jwt", nil), "it must be an access token or an ID token"},
+		{"of an event", forge(jose.ES256, i.key.key, "JWT", map[string]any{"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}}), "it must be an access token or an ID token"},
+		{"not yet", forge(jose.ES256, i.key.key, "JWT", map[string]any{"nbf": time.Now().Add(time.Hour).Unix()}), "is not valid"},
+		{"without exp", forge(jose.ES256, i.key.key, "JWT", map[string]any{"exp": nil}), "the token has expired"},
 		{"a sub with a line break", i.gives(t, map[string]any{"sub": "ann\nbea", "org": "acme", "realm_access": roles("bell-admins")}), "the token's sub must have"},
 		{"a kid of ours", b64([]byte(`{"alg":"ES256","kid":"rbl_01JDA00000000000000000000A"}`)) + "." + parts[1] + "." + parts[2], "no link key that counts"},
 	} {
