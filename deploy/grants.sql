@@ -90,6 +90,14 @@ begin
 		end if;
 		grant update (publication, tenant_column) on rowbell.setting to rowbell_run;
 		grant select, insert, update, delete on rowbell.workflow_health to rowbell_run;
+		-- Who may use the API: looks up keys and members, writes when keys were used, makes the
+		-- first key, and keeps all of it for rowbell key, link and member and for the API.
+		if to_regclass('rowbell.api_key') is not null then
+			grant select, insert, update (last_used_at, revoked_at, revoked_by) on rowbell.api_key to rowbell_run;
+			grant select, insert, update (revoked_at, revoked_by) on rowbell.link_key to rowbell_run;
+			grant select, insert, update, delete on rowbell.member to rowbell_run;
+			grant update (first_key_at) on rowbell.setting to rowbell_run;
+		end if;
 		-- Seals plain secrets, and uses sealed ones.
 		grant select, update (plain, sealed, key_id, sealed_at) on rowbell.secret to rowbell_run;
 		-- Lets deliveries wait; rowbell pause and resume.

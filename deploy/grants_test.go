@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rowbell/rowbell/deploy"
+	"github.com/rowbell/rowbell/pkg/access"
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/localpg"
 	"github.com/rowbell/rowbell/pkg/pgtest"
@@ -474,6 +475,8 @@ var rights = map[string][3]string{
 	"template":  {"s", "siud", "siud"},
 	"audit_log": {"I", "I", "si"}, "sql_member": {"s", "", ""}, "function": {"s", "s", "s"}, "pause": {"sdI", "s", "siud"},
 
+	"api_key": {"siU", "", "SIU"}, "link_key": {"siU", "", "siU"}, "member": {"siud", "", "siud"}, "api_request": {"siud", "", ""},
+
 	"event": {"owner", "", "s"}, "execution": {"owner", "", "sdU"}, "delivery_ended": {"owner", "", "sd"}, "attempt": {"owner", "", "si"},
 	"replay": {"siud", "", "siu"}, "replay_item": {"siud", "", "sid"},
 	"execution_open": {"siud", "", "siu"}, "queue": {"siud", "", "siU"}, "big_transaction": {"siud", "s", "su"},
@@ -532,7 +535,7 @@ func TestWorkflowCommands(t *testing.T) {
 			try("deactivate", err)
 			_, err = s.Activate(ctx, "large-order", "ann", false)
 			try("activate", err)
-			if got := db.QueryString(t, `select string_agg(concat_ws(' ', action, actor, db_user), ', ' order by at) from rowbell.audit_log`); got != "workflow.deactivate ann alice, workflow.activate ann alice" {
+			if got := db.QueryString(t, `select string_agg(concat_ws(' ', action, actor, db_user), ', ' order by at) from rowbell.audit_log where object_type = 'workflow'`); got != "workflow.deactivate ann alice, workflow.activate ann alice" {
 				t.Errorf("the audit log has %s", got)
 			}
 		}
@@ -568,6 +571,46 @@ func TestWorkflowCommands(t *testing.T) {
 		}
 		_, err = o.SecretStatus(ctx)
 		try("secret status", err)
+		tryAccess(t, o.Access())
+	}
+}
+
+// tryAccess does all that there is with keys, link keys and members.
+func tryAccess(t *testing.T, s *access.Service) {
+	t.Helper()
+	try := func(what string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Errorf("%s as rowbell_run: %v", what, err)
+		}
+	}
+	ctx, viewer := t.Context(), []access.Role{access.Viewer}
+	k, _, err := s.CreateKey(ctx, access.NewKey{Roles: viewer}, "ann")
+	try("key create", err)
+	_, err = s.Keys(ctx, store.AccessFilter{})
+	try("key list", err)
+	_, err = s.RevokeKey(ctx, k.ID, nil, "ann")
+	try("key revoke", err)
+	_, _, err = s.FirstKey(ctx, "rowbell run")
+	try("the first key", err)
+	l, _, err := s.AddLinkKey(ctx, access.NewLinkKey{Roles: viewer}, "ann")
+	try("link add-key", err)
+	_, err = s.LinkKeys(ctx, store.AccessFilter{})
+	try("link list", err)
+	_, err = s.RevokeLinkKey(ctx, l.ID, nil, "ann")
+	try("link revoke", err)
+	for _, roles := range [][]access.Role{viewer, {access.Admin}} {
+		_, err = s.AddMember(ctx, access.NewMember{Issuer: "https://login.example.com", Subject: "ann", Roles: roles}, "ann")
+		try("member add", err)
+	}
+	list, err := s.Members(ctx, store.AccessFilter{})
+	try("member list", err)
+	for _, m := range list {
+		_, err = s.RemoveMember(ctx, m.ID, nil, "ann")
+		try("member remove", err)
+	}
+	if len(list) != 1 {
+		t.Errorf("there are %d members", len(list))
 	}
 }
 

@@ -196,6 +196,25 @@ func TestSecretsStaySecret(t *testing.T) {
 		t.Errorf("the broker's refusal isn't kept: %.300s", got)
 	}
 
+	// What is shown once is nowhere later.
+	shownOnce := func(where string, args ...string) {
+		t.Helper()
+		r := rowbell(t, env, args...)
+		if r.code != 0 || len(r.stdout) < 60 {
+			t.Fatalf("rowbell %s: %s", strings.Join(args, " "), r.stderr)
+		}
+		p[where] = strings.TrimSpace(r.stdout)
+		if found := p.within(r.stdout+r.stderr, where); found != nil {
+			t.Errorf("rowbell %s writes %s", strings.Join(args, " "), strings.Join(found, ", "))
+		}
+		p[where] = strings.Split(p[where], "\n")[len(strings.Split(p[where], "\n"))/2] // of PEM, the line with the key
+	}
+	shownOnce("an API key", "key", "create", "--role", "admin")
+	shownOnce("a link's private key", "link", "add-key", "--role", "viewer")
+	if r := rowbell(t, env, "member", "add", "ann", "--issuer", "https://login.example.com", "--role", "viewer"); r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+
 	for name, text := range everything(t, db) {
 		// What a definition's URL holds is its author's, and stays in the definition.
 		except := []string{}
@@ -236,6 +255,12 @@ func TestSecretsStaySecret(t *testing.T) {
 		{"resume", "--workflow", "retries"},
 		{"storm", "list", "--all"},
 		{"secret", "status"},
+		{"key", "list"},
+		{"key", "list", "--json"},
+		{"key", "revoke", p["an API key"] + "A"},
+		{"link", "list"},
+		{"link", "list", "--json"},
+		{"member", "list", "--json"},
 	} {
 		r := rowbell(t, env, args...)
 		if strings.Contains(r.stderr, "is not a command") {

@@ -62,7 +62,7 @@ func TestKeysRefused(t *testing.T) {
 	forged += checksum(forged)
 	first := d.stays(t, http.StatusUnauthorized, "the API key is not valid here", unknown)
 	second := d.stays(t, http.StatusUnauthorized, "the API key is not valid here", forged)
-	if *first != *second {
+	if first != second {
 		t.Errorf("an unknown id is told as %+v, a wrong secret as %+v", first, second)
 	}
 	d.stays(t, http.StatusUnauthorized, "incomplete or mistyped", text[:len(text)-1])

@@ -18,9 +18,6 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// waitLong is for what should happen soon, on a busy machine.
-const waitLong = 20 * time.Second
-
 // clock stands still, but for what a test adds.
 type clock struct {
 	began time.Time
@@ -96,12 +93,12 @@ func (d *door) enters(t testing.TB, token string, headers ...string) *Principal 
 }
 
 // stays says that who shows this is not let in, and is told so.
-func (d *door) stays(t testing.TB, status int, reason, token string, headers ...string) *Error {
+func (d *door) stays(t testing.TB, status int, reason, token string, headers ...string) Error {
 	t.Helper()
 	return d.refuses(t, status, reason, request("Bearer "+token, headers...))
 }
 
-func (d *door) refuses(t testing.TB, status int, reason string, r *http.Request) *Error {
+func (d *door) refuses(t testing.TB, status int, reason string, r *http.Request) Error {
 	t.Helper()
 	p, err := d.Authenticate(t.Context(), r)
 	var e *Error
@@ -114,7 +111,7 @@ func (d *door) refuses(t testing.TB, status int, reason string, r *http.Request)
 	if want := status == http.StatusServiceUnavailable; errors.Is(err, ErrUnavailable) != want || errors.Is(err, ErrUnauthenticated) == want {
 		t.Fatalf("%v is neither or both of unauthenticated and unavailable", err)
 	}
-	return e
+	return *e
 }
 
 func ptr[T any](v T) *T { return &v }

@@ -1,9 +1,13 @@
 package access
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"sort"
@@ -85,7 +89,12 @@ func (p *provider) discovered(ctx context.Context) (*oidc.IDTokenVerifier, error
 		if err := got.Claims(&about); err != nil {
 			return nil, err
 		}
-		keys := &keySet{remote: oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), p.cfg.Client), about.JWKS)}
+		client := *p.cfg.Client
+		if client.Transport == nil {
+			client.Transport = http.DefaultTransport
+		}
+		client.Transport = &sparing{RoundTripper: client.Transport, now: p.now}
+		keys := &keySet{remote: oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), &client), about.JWKS)}
 		p.verifier = oidc.NewVerifier(p.cfg.Issuer, keys, &oidc.Config{
 			ClientID: p.cfg.Audience, SupportedSigningAlgs: asymmetric(about.Algs), Now: p.now,
 		})
@@ -131,6 +140,59 @@ func (k *keySet) VerifySignature(ctx context.Context, token string) ([]byte, err
 		*away = err
 	}
 	return payload, err
+}
+
+// keysAgain is how often the provider's keys may be fetched. A signature by none of those
+// that are known has the library fetch them, so that it finds new ones; and anybody can
+// write a token that nobody has signed.
+const keysAgain = 5 * time.Second
+
+// mostKeys is how many bytes a provider's keys may have.
+const mostKeys = 1 << 20
+
+// sparing fetches what it is asked for, but answers from memory for a while after it did.
+// It is for one URL.
+type sparing struct {
+	http.RoundTripper
+	now func() time.Time
+
+	mu    sync.Mutex // held while it fetches: others wait for the same
+	until time.Time
+	body  []byte
+	err   error
+}
+
+// RoundTrip implements http.RoundTripper.
+func (s *sparing) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.now().Before(s.until) {
+		s.body, s.err = s.fetch(r)
+		s.until = s.now().Add(keysAgain)
+	}
+	if s.err != nil {
+		return nil, s.err
+	}
+	return &http.Response{
+		Status: "200 OK", StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
+		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(bytes.NewReader(s.body)), ContentLength: int64(len(s.body)),
+	}, nil
+}
+
+func (s *sparing) fetch(r *http.Request) ([]byte, error) {
+	res, err := s.RoundTripper.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close() //nolint:errcheck // it was only read
+	if res.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("it answers %s", res.Status)
+	}
+	body, err := io.ReadAll(io.LimitReader(res.Body, mostKeys+1))
+	if err == nil && len(body) > mostKeys {
+		err = fmt.Errorf("it answers with more than %d bytes", mostKeys)
+	}
+	return body, err
 }
 
 // person is whom a token is of, and what its claims give.
@@ -185,6 +247,9 @@ func (p *provider) verify(ctx context.Context, text string) (*person, error) {
 	if err := token.Claims(&claims); err != nil {
 		return nil, refused("the token's claims can't be read")
 	}
+	if _, event := claims["events"]; event || !forAccess(text) {
+		return nil, refused("the token is not one by which somebody signs in: it must be an access token or an ID token")
+	}
 	who := &person{subject: token.Subject, expires: token.Expiry, given: make(map[string]*grant)}
 	if err := checkSubject(token.Subject); err != nil {
 		return nil, refused(fmt.Sprintf("the token's sub %v", err))
@@ -199,6 +264,27 @@ func (p *provider) verify(ctx context.Context, text string) (*person, error) {
 	}
 	p.claimed(who, claims)
 	return who, nil
+}
+
+// forAccess says that a token's header doesn't make it one of another kind, as a logout or a
+// security event token, which a provider signs for the same audience. (RFC 8725, section 3.11)
+func forAccess(token string) bool {
+	head, _, _ := strings.Cut(token, ".")
+	raw, err := base64.RawURLEncoding.DecodeString(head)
+	if err != nil {
+		return false
+	}
+	var header struct {
+		Type string `json:"typ"`
+	}
+	if json.Unmarshal(raw, &header) != nil {
+		return false
+	}
+	switch strings.TrimPrefix(strings.ToLower(header.Type), "application/") {
+	case "", "jwt", "at+jwt":
+		return true
+	}
+	return false
 }
 
 // claimed adds what the claims give.

@@ -85,11 +85,18 @@ func TestPrincipalSees(t *testing.T) {
 		tenant string
 		want   bool
 	}{
-		{acme, "acme", true}, {acme, "globex", false}, {acme, "", false},
-		{all, "acme", true}, {all, "", true},
-		{nobody, "acme", false}, {nobody, "", false},
-		{nil, "acme", false}, {nil, "", false},
-		{all.within("acme"), "acme", true}, {all.within("acme"), "", false}, {all.within("acme"), "globex", false},
+		{acme, "acme", true},
+		{acme, "globex", false},
+		{acme, "", false},
+		{all, "acme", true},
+		{all, "", true},
+		{nobody, "acme", false},
+		{nobody, "", false},
+		{nil, "acme", false},
+		{nil, "", false},
+		{all.within("acme"), "acme", true},
+		{all.within("acme"), "", false},
+		{all.within("acme"), "globex", false},
 	} {
 		if got := c.who.Sees(c.tenant); got != c.want {
 			t.Errorf("%+v sees %q: %v", c.who, c.tenant, got)

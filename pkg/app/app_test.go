@@ -26,7 +26,12 @@ type worker struct {
 
 func startWorker(t *testing.T, db *pgtest.Database, change ...func(*app.Config)) *worker {
 	t.Helper()
-	a, err := app.New(config(db, change...), testLogger(t), "test", "")
+	return startLogged(t, db, testLogger(t), change...)
+}
+
+func startLogged(t *testing.T, db *pgtest.Database, log *slog.Logger, change ...func(*app.Config)) *worker {
+	t.Helper()
+	a, err := app.New(config(db, change...), log, "test", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -148,6 +148,22 @@ func TestLoadProblems(t *testing.T) {
 			`the 2. of them: it is no way to tell`, `the 3. of them: what follows mailto: is no address`,
 			`ROWBELL_ALERT_WINDOW (--alert-window): 200h0m0s is out of range. Use 1s to 168h`,
 		}},
+		"claims of no provider": {flags: map[string]string{"source-url": testSource, "oidc-audience": "rowbell", "oidc-roles": "a=admin"}, want: []string{
+			"ROWBELL_OIDC_AUDIENCE (--oidc-audience): there is no provider that it is for. Give its URL in ROWBELL_OIDC_ISSUER (--oidc-issuer)", "ROWBELL_OIDC_ROLES (--oidc-roles): there is no provider",
+		}},
+		"provider without audience": {flags: map[string]string{"source-url": testSource, "oidc-issuer": "http://login.example.com", "oidc-tenant-claim": "org"}, want: []string{
+			"ROWBELL_OIDC_ISSUER (--oidc-issuer): it must be https", "ROWBELL_OIDC_AUDIENCE (--oidc-audience): not set. Without it a token",
+			"ROWBELL_OIDC_ROLES_CLAIM (--oidc-roles-claim): not set, so that ROWBELL_OIDC_TENANT_CLAIM (--oidc-tenant-claim) means nothing",
+		}},
+		"claim without roles": {flags: map[string]string{"source-url": testSource, "oidc-issuer": "login.example.com", "oidc-audience": "rowbell", "oidc-roles-claim": "groups"}, want: []string{
+			"ROWBELL_OIDC_ISSUER (--oidc-issuer): not a URL", "ROWBELL_OIDC_ROLES (--oidc-roles): not set, so that ROWBELL_OIDC_ROLES_CLAIM (--oidc-roles-claim) gives no role",
+		}},
+		"roles without claim":     {flags: map[string]string{"source-url": testSource, "oidc-issuer": "https://u@login.example.com?x=1", "oidc-audience": "rowbell", "oidc-roles": "a=admin"}, want: []string{"an issuer has no user, query or fragment", "ROWBELL_OIDC_ROLES_CLAIM (--oidc-roles-claim): not set, so that ROWBELL_OIDC_ROLES (--oidc-roles) gives no role"}},
+		"roles that aren't":       {flags: map[string]string{"source-url": testSource, "oidc-roles": "bell=amdin"}, want: []string{`--oidc-roles: there is no role "amdin"; did you mean "admin"?`}},
+		"roles without a value":   {flags: map[string]string{"source-url": testSource, "oidc-roles": "=admin"}, want: []string{`"=admin" gives no role. Write what the claim has, =, and the role`}},
+		"two roles for one value": {flags: map[string]string{"source-url": testSource, "oidc-roles": "a=admin,a=viewer"}, want: []string{`"a" is given the roles admin and viewer. Write it once`}},
+		"proxies":                 {flags: map[string]string{"source-url": testSource, "trusted-proxies": "proxy.example.com"}, want: []string{`--trusted-proxies: "proxy.example.com" is not an address range`}},
+
 		"odd path":         {flags: map[string]string{"source-url": testSource, "public-url": "https://bell.example.com/a%20b/{x}"}, want: []string{"its path has more than letters"}},
 		"no key":           {flags: map[string]string{"source-url": testSource, "public-url": "https://bell.example.com"}, want: []string{"it needs ROWBELL_SECRET_KEY (--secret-key), with which links are signed"}},
 		"second key short": {flags: map[string]string{"source-url": testSource, "secret-key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=,aHVudGVyMg=="}, want: []string{"--secret-key: key 2 has 7 bytes, not 32"}},
