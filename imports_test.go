@@ -53,11 +53,13 @@ var directions = []struct {
 	{"pkg/store", []string{"migrations"}},
 	// Versions, drafts and what depends on a column: it judges, and neither matches nor sends.
 	{"pkg/definition", []string{"pkg/store", "engine/match", "engine/sentence", "actions"}},
+	// What happens, for whoever listens: from state alone.
+	{"pkg/live", []string{"pkg/store"}},
 	{"pkg/directory", nil},
 	{"pkg/preference", nil},
 	{"pkg/template", nil},
 	{"pkg/egress", nil},
-	{"pkg/admin/...", []string{"pkg/admin/...", "pkg/definition", "pkg/store", "engine/trial", "engine/sentence", "actions", "pkg/template", "pkg/directory", "pkg/preference"}},
+	{"pkg/admin/...", []string{"pkg/admin/...", "pkg/definition", "pkg/live", "pkg/store", "engine/trial", "engine/sentence", "actions", "pkg/template", "pkg/directory", "pkg/preference"}},
 
 	{"pkg/localpg", nil},
 	{"pkg/secret", nil},
@@ -75,7 +77,7 @@ var directions = []struct {
 // everything excludes what is for tests only.
 var everything = []string{
 	"actions/...", "cdc/...", "deploy", "engine/...", "examples/...", "migrations/...", "pkg/admin/...", "pkg/app", "pkg/bench", "pkg/demo",
-	"pkg/definition", "pkg/directory", "pkg/egress", "pkg/localpg", "pkg/preference", "pkg/secret", "pkg/store", "pkg/template",
+	"pkg/definition", "pkg/directory", "pkg/egress", "pkg/live", "pkg/localpg", "pkg/preference", "pkg/secret", "pkg/store", "pkg/template",
 }
 
 func matches(pattern, pkg string) bool {

@@ -60,7 +60,7 @@ func (c *call) has(name string) bool { _, ok := c.own[name]; return ok }
 func commands() []command {
 	return []command{
 		runCommand, migrateCommand, checkCommand, captureCommand, workflowCommand(), templateCommand(), preferenceCommand(), destinationCommand(),
-		deliveryCommand(), pauseCommand(), resumeCommand, replayCommand(), stormCommand(), secretCommand(), demoCommand, resyncCommand, adoptCommand, uninstallCommand, versionCommand,
+		deliveryCommand(), pauseCommand(), resumeCommand, tailCommand, replayCommand(), stormCommand(), secretCommand(), demoCommand, resyncCommand, adoptCommand, uninstallCommand, versionCommand,
 	}
 }
 

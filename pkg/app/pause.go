@@ -41,12 +41,8 @@ func (o *Operator) Pause(ctx context.Context, p workflow.Pause, long time.Durati
 		}
 	}
 	if p.WorkflowID != "" {
-		statuses, err := a.source.Statuses(ctx, []string{p.WorkflowID})
-		if err != nil {
+		if err := a.mustHaveWorkflow(ctx, p.WorkflowID); err != nil {
 			return p, err
-		}
-		if statuses[p.WorkflowID] == workflow.Deleted {
-			return p, said{fmt.Sprintf("there is no workflow %s; rowbell workflow list has all", p.WorkflowID), workflow.ErrNotFound}
 		}
 	}
 	if p.TenantID != "" {
