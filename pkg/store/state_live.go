@@ -191,11 +191,13 @@ from rowbell.delivery_ended where execution_id = any ($1) group by execution_id,
 	return err
 }
 
+const liveSettings = `set local enable_seqscan = off; set local jit = off; set local enable_hashjoin = off; set local enable_mergejoin = off; set local statement_timeout = '20s'`
+
 // readLive reads in one transaction that doesn't read whole tables: their statistics are
 // those of yesterday.
 func (s *State) readLive(ctx context.Context, read func(tx pgx.Tx) error) error {
 	return pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `set local enable_seqscan = off; set local jit = off; set local enable_hashjoin = off; set local enable_mergejoin = off; set local statement_timeout = '20s'`); err != nil {
+		if _, err := tx.Exec(ctx, liveSettings); err != nil {
 			return err
 		}
 		return read(tx)
