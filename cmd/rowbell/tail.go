@@ -151,6 +151,9 @@ func tailWhat(x *store.LiveExecution) string {
 		}
 		if d.Status != "succeeded" {
 			text += " " + d.Status
+			if d.Reason != "" && d.Reason != x.Error {
+				text += " (" + firstLine(d.Reason) + ")"
+			}
 		}
 		did = append(did, text)
 	}
@@ -158,7 +161,11 @@ func tailWhat(x *store.LiveExecution) string {
 		if d.Code != 0 {
 			did[0] += fmt.Sprintf(" %d", d.Code)
 		}
-		did[0] += fmt.Sprintf(" in %s", time.Duration(d.DurationMS)*time.Millisecond)
+		if d.DurationMS > 0 {
+			did[0] += fmt.Sprintf(" in %s", time.Duration(d.DurationMS)*time.Millisecond)
+		} else {
+			did[0] += " in under 1ms"
+		}
 		if d.Attempts > 1 {
 			did[0] += fmt.Sprintf(", at attempt %d", d.Attempts)
 		}

@@ -102,12 +102,14 @@ func (p *pauses) holds(t *task, workflowID string) bool {
 	return slices.ContainsFunc(list, func(p workflow.Pause) bool { return p.Covers(t.TenantID, workflowID, t.Kind) })
 }
 
-// Paused are the pauses that hold, as far as this process knows, the oldest first.
-func (e *Executor) Paused() []workflow.Pause {
-	if now := e.pauses.now.Load(); now != nil {
-		return now.list
+// Paused are the pauses that hold, as far as this process knows, the oldest first. While
+// nothing is known, and so everything waits, known is false.
+func (e *Executor) Paused() (list []workflow.Pause, known bool) {
+	now := e.pauses.now.Load()
+	if now == nil {
+		return nil, false
 	}
-	return nil
+	return now.list, true
 }
 
 // keepPauses reads what is paused until ctx ends, and has it heeded.

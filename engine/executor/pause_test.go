@@ -38,7 +38,10 @@ func (w *world) resume(t testing.TB) {
 // heeds waits until a process has heard of so many pauses.
 func (p *process) heeds(t testing.TB, pauses int) {
 	t.Helper()
-	pgtest.Eventually(t, soon, fmt.Sprintf("%s heeds %d pauses", p.name, pauses), func() bool { return len(p.Paused()) == pauses })
+	pgtest.Eventually(t, soon, fmt.Sprintf("%s heeds %d pauses", p.name, pauses), func() bool {
+		list, known := p.Paused()
+		return known && len(list) == pauses
+	})
 }
 
 // untouched says that the deliveries of f are in the queue as if nobody had seen them.

@@ -55,6 +55,7 @@ type LiveDone struct {
 	Status    string `json:"status"` // succeeded, dead or cancelled
 	Count     int    `json:"count"`
 	Recipient string `json:"recipient,omitempty"` // of a single one
+	Reason    string `json:"reason,omitempty"`    // why one of them gave up or was cancelled
 }
 
 // LiveDelivery is a delivery that has ended just now.
@@ -150,7 +151,7 @@ func scanSettled(row pgx.CollectableRow) (LiveExecution, error) {
 	var action int16
 	err := row.Scan(&x.ID, &x.EventID, &x.Status, &x.WorkflowID, &x.WorkflowName, &x.WorkflowVersion, &x.TenantID, &x.Table, &x.RowKey, &x.Operation,
 		&x.CommittedAt, &x.ExecutedAt, &settled, &x.Error, &only, &action, &d.Kind, &d.Recipient, &d.Attempts, &d.Code, &d.DurationMS)
-	x.SettledAt = &settled
+	x.SettledAt, x.Did = &settled, []LiveDone{}
 	if !only {
 		return x, err
 	}
@@ -164,7 +165,7 @@ func scanSettled(row pgx.CollectableRow) (LiveExecution, error) {
 	case workflow.Cancelled, workflow.Pending:
 		d.Status = "cancelled"
 	}
-	x.only, x.Did = &d, []LiveDone{{Kind: d.Kind, Status: d.Status, Count: 1, Recipient: d.Recipient}}
+	x.only, x.Did = &d, []LiveDone{{Kind: d.Kind, Status: d.Status, Count: 1, Recipient: d.Recipient, Reason: d.Reason}}
 	return x, err
 }
 
@@ -177,14 +178,14 @@ func liveDone(ctx context.Context, tx pgx.Tx, several map[string]*LiveExecution)
 	for id := range several {
 		ids = append(ids, id)
 	}
-	rows, err := tx.Query(ctx, `select execution_id, kind, status, count(*)::int4, case when count(*) = 1 then min(recipient) else '' end
+	rows, err := tx.Query(ctx, `select execution_id, kind, status, count(*)::int4, case when count(*) = 1 then min(recipient) else '' end, coalesce(min(reason), '')
 from rowbell.delivery_ended where execution_id = any ($1) group by execution_id, kind, status order by execution_id, min(action), kind, status desc`, ids)
 	if err != nil {
 		return err
 	}
 	var id string
 	var d LiveDone
-	_, err = pgx.ForEachRow(rows, []any{&id, &d.Kind, &d.Status, &d.Count, &d.Recipient}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&id, &d.Kind, &d.Status, &d.Count, &d.Recipient, &d.Reason}, func() error {
 		several[id].Did = append(several[id].Did, d)
 		return nil
 	})
@@ -295,7 +296,7 @@ func (s *State) LivePending(ctx context.Context, from string, w LiveWindow) (lis
 				last = max(last, x.EventID)
 			}
 			if pending && within != nil && *within {
-				x.Status = workflow.Pending
+				x.Status, x.Did = workflow.Pending, []LiveDone{}
 				list = append(list, x)
 			}
 			return nil
