@@ -206,7 +206,7 @@ func TestServeStream(t *testing.T) {
 	if err := c.lines.Err(); err != nil {
 		t.Errorf("the stream ended with %v", err)
 	}
-	res, err := http.Get(server.URL) //nolint:noctx // it ends at once
+	res, err := http.Get(server.URL)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,26 +75,34 @@ type LiveDelivery struct {
 	EndedAt      time.Time `json:"ended_at"`
 }
 
-// liveSlack is how long it may take from reading the clock in a statement until a
-// transaction that writes is seen to do so.
-const liveSlack = 50 * time.Millisecond
-
-// longestLive is how far back a transaction that hangs may hold the horizon.
-const longestLive = 30 * time.Second
+const (
+	// liveSlack is how long it may take until it is to be seen that a transaction began.
+	liveSlack = 20 * time.Millisecond
+	// liveReads is for how long a transaction may be one that has yet to write: what has
+	// written nothing for longer reads.
+	liveReads = 2 * time.Second
+	// longestLive is how far back a transaction that hangs may hold the horizon.
+	longestLive = 30 * time.Second
+)
 
 // LiveHorizon is the time up to which everything is to be seen: what is written by a
-// transaction that has not ended yet will carry a later one. A role that may not see when
+// transaction that has not ended yet carries a later one. A role that may not see when
 // others' transactions began goes two seconds back instead.
 func (s *State) LiveHorizon(ctx context.Context) (time.Time, error) {
-	var at time.Time
-	err := s.pool.QueryRow(ctx, `with now as materialized (select clock_timestamp() as at)
-select greatest(now.at - $2::interval, least(now.at, (
-	select min(coalesce(a.xact_start, now.at - interval '2 s')) from pg_stat_activity a
-	where a.datname = current_database() and a.backend_xid is not null and a.pid <> pg_backend_pid()
-	and (a.xact_start is null or a.application_name like 'rowbell/%')
-)) - $1::interval) from now`, liveSlack, longestLive).Scan(&at)
+	const what = "read up to when everything is recorded"
+	var now, at time.Time
+	// Before the transactions are looked at: one that begins meanwhile is later than this.
+	if err := s.pool.QueryRow(ctx, `select clock_timestamp()`).Scan(&now); err != nil {
+		return at, stateError(what, err)
+	}
+	err := s.pool.QueryRow(ctx, `select greatest($1::timestamptz - $4::interval, least($1, (
+	select min(coalesce(a.xact_start, $1 - $3::interval)) from pg_stat_activity a
+	where a.datname = current_database() and a.pid <> pg_backend_pid() and coalesce(a.backend_type, 'client backend') = 'client backend'
+	and case when a.xact_start is null then a.backend_xid is not null
+		else a.application_name like 'rowbell/%' and (a.backend_xid is not null or a.xact_start > $1 - $3::interval) end
+)) - $2::interval)`, now, liveSlack, liveReads, longestLive).Scan(&at)
 	if err != nil {
-		return at, stateError("read up to when everything is recorded", err)
+		return at, stateError(what, err)
 	}
 	return at, nil
 }
@@ -289,8 +297,11 @@ func (s *State) LivePending(ctx context.Context, from string, w LiveWindow) (lis
 		var x LiveExecution
 		var pending bool
 		var within *bool
-		_, err = pgx.ForEachRow(rows, []any{&x.EventID, &x.ID, &x.ExecutedAt, &pending, &x.WorkflowID, &x.WorkflowName, &x.WorkflowVersion, &x.TenantID,
-			&x.Table, &x.RowKey, &x.Operation, &x.CommittedAt, &within}, func() error {
+		columns := []any{
+			&x.EventID, &x.ID, &x.ExecutedAt, &pending, &x.WorkflowID, &x.WorkflowName, &x.WorkflowVersion, &x.TenantID,
+			&x.Table, &x.RowKey, &x.Operation, &x.CommittedAt, &within,
+		}
+		_, err = pgx.ForEachRow(rows, columns, func() error {
 			events[x.EventID] = true
 			if !x.ExecutedAt.After(w.UpTo) {
 				last = max(last, x.EventID)
