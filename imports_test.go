@@ -55,11 +55,13 @@ var directions = []struct {
 	// tries, and cannot send.
 	{"pkg/definition", []string{"pkg/store", "engine/condition", "engine/match", "engine/sentence", "engine/trial", "pkg/template", "actions"}},
 	{"pkg/access", []string{"pkg/store"}},
+	// What happens, for whoever listens: from state alone.
+	{"pkg/live", []string{"pkg/store"}},
 	{"pkg/directory", nil},
 	{"pkg/preference", nil},
 	{"pkg/template", nil},
 	{"pkg/egress", nil},
-	{"pkg/admin/...", []string{"pkg/access", "pkg/admin/...", "pkg/definition", "pkg/store", "engine/trial", "engine/sentence", "actions", "pkg/template", "pkg/directory", "pkg/preference"}},
+	{"pkg/admin/...", []string{"pkg/access", "pkg/admin/...", "pkg/definition", "pkg/live", "pkg/store", "engine/trial", "engine/sentence", "actions", "pkg/template", "pkg/directory", "pkg/preference"}},
 
 	{"pkg/localpg", nil},
 	{"pkg/secret", nil},
@@ -77,7 +79,7 @@ var directions = []struct {
 // everything excludes what is for tests only.
 var everything = []string{
 	"actions/...", "cdc/...", "deploy", "engine/...", "examples/...", "migrations/...", "pkg/access", "pkg/admin/...", "pkg/app", "pkg/bench", "pkg/demo",
-	"pkg/definition", "pkg/directory", "pkg/egress", "pkg/localpg", "pkg/preference", "pkg/secret", "pkg/store", "pkg/template",
+	"pkg/definition", "pkg/directory", "pkg/egress", "pkg/live", "pkg/localpg", "pkg/preference", "pkg/secret", "pkg/store", "pkg/template",
 }
 
 func matches(pattern, pkg string) bool {

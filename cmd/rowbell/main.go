@@ -70,7 +70,7 @@ func commands() []command {
 	return []command{
 		runCommand, demoCommand, checkCommand, migrateCommand,
 		captureCommand, workflowCommand(), templateCommand(), preferenceCommand(),
-		deliveryCommand(), destinationCommand(), pauseCommand(), resumeCommand, replayCommand(), stormCommand(),
+		deliveryCommand(), destinationCommand(), pauseCommand(), resumeCommand, tailCommand, replayCommand(), stormCommand(),
 		keyCommand(), linkCommand(), memberCommand(), auditCommand(), tenantCommand(), eraseCommand(),
 		secretCommand(), resyncCommand, adoptCommand, uninstallCommand,
 		completionCommand, versionCommand,

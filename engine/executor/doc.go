@@ -59,6 +59,20 @@
 // written of the attempt changes nothing. What a call that failed comes to is written like
 // every other outcome. Calls use connections of their own, few of them.
 //
+// # Pauses
+//
+// Deliveries that are paused stay in the queue, free and untouched: a claim leaves them out
+// in its statement, what waits in memory is given back, nothing that is recorded is kept for
+// this process, and an attempt that would begin doesn't. What a pause covers is read from the
+// source each second. While that can't be read, what was known holds, and a process that has
+// never read it delivers nothing. What has become due in the meantime needs nobody to put it
+// back: when the pause is over the next claim has it, the oldest first.
+//
+// Very many that are paused would be read past by each claim. So it is looked at now and then
+// where in a lane the first stands that isn't paused, and claims begin there. What comes before
+// it later, such as what another process gives back, waits for the next look, ten seconds or
+// so; in lanes without a pause nothing does.
+//
 // # Turning a workflow off
 //
 // Its deliveries become cancelled. Before an attempt the workflow's present status is

@@ -102,12 +102,14 @@ func (p *pauses) holds(t *task, workflowID string) bool {
 	return slices.ContainsFunc(list, func(p workflow.Pause) bool { return p.Covers(t.TenantID, workflowID, t.Kind) })
 }
 
-// Paused are the pauses that hold, as far as this process knows, the oldest first.
-func (e *Executor) Paused() []workflow.Pause {
-	if now := e.pauses.now.Load(); now != nil {
-		return now.list
+// Paused are the pauses that hold, as far as this process knows, the oldest first. While
+// nothing is known, and so everything waits, known is false.
+func (e *Executor) Paused() (list []workflow.Pause, known bool) {
+	now := e.pauses.now.Load()
+	if now == nil {
+		return nil, false
 	}
-	return nil
+	return now.list, true
 }
 
 // keepPauses reads what is paused until ctx ends, and has it heeded.
@@ -302,34 +304,40 @@ func (e *Executor) lookBehind(ctx context.Context, q Queue) error {
 
 // sayPauses tells the log which pauses have begun, and which are over.
 func (e *Executor) sayPauses(ctx context.Context, before, now *pausesNow) {
-	said := 0
-	say := func(what string, list, other []workflow.Pause) {
-		ids := make(map[string]bool, len(other))
-		for i := range other {
-			ids[other[i].ID] = true
-		}
-		for i := range list {
-			k := &list[i]
-			if ids[k.ID] {
-				continue
-			}
-			if said++; said > mostSaid {
-				continue
-			}
-			until := "rowbell resume"
-			if !k.Until.IsZero() {
-				until = k.Until.UTC().Format(time.RFC3339)
-			}
-			e.cfg.Logger.InfoContext(ctx, what, "pause", k.ID, "of", k.String(), "until", until, "by", k.CreatedBy, "reason", cmp.Or(k.Reason, "-"))
-		}
-	}
 	var old []workflow.Pause
 	if before != nil {
 		old = before.list
 	}
-	say("deliveries are not paused any more", old, now.list)
-	say("deliveries are paused", now.list, old)
-	if said > mostSaid {
-		e.cfg.Logger.InfoContext(ctx, "more pauses have begun or ended", "pauses", said-mostSaid)
+	ended, begun := without(old, now.list), without(now.list, old)
+	more := 0
+	for _, list := range []*[]workflow.Pause{&ended, &begun} {
+		if n := len(*list) - mostSaid; n > 0 {
+			more += n
+			*list = (*list)[:mostSaid]
+		}
 	}
+	for i := range ended {
+		p := &ended[i]
+		e.cfg.Logger.InfoContext(ctx, "deliveries are not paused any more", "pause", p.ID, "of", p.String())
+	}
+	for i := range begun {
+		p := &begun[i]
+		until := "resumed"
+		if !p.Until.IsZero() {
+			until = p.Until.UTC().Format(time.RFC3339)
+		}
+		e.cfg.Logger.InfoContext(ctx, "deliveries are paused", "pause", p.ID, "of", p.String(), "until", until, "by", p.CreatedBy, "reason", cmp.Or(p.Reason, "-"))
+	}
+	if more > 0 {
+		e.cfg.Logger.InfoContext(ctx, "more pauses have begun or ended", "pauses", more)
+	}
+}
+
+// without are the pauses that are not in another list.
+func without(list, other []workflow.Pause) []workflow.Pause {
+	ids := make(map[string]bool, len(other))
+	for i := range other {
+		ids[other[i].ID] = true
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(p workflow.Pause) bool { return ids[p.ID] })
 }

@@ -38,7 +38,10 @@ func (w *world) resume(t testing.TB) {
 // heeds waits until a process has heard of so many pauses.
 func (p *process) heeds(t testing.TB, pauses int) {
 	t.Helper()
-	pgtest.Eventually(t, soon, fmt.Sprintf("%s heeds %d pauses", p.name, pauses), func() bool { return len(p.Paused()) == pauses })
+	pgtest.Eventually(t, soon, fmt.Sprintf("%s heeds %d pauses", p.name, pauses), func() bool {
+		list, known := p.Paused()
+		return known && len(list) == pauses
+	})
 }
 
 // untouched says that the deliveries of f are in the queue as if nobody had seen them.
@@ -350,4 +353,32 @@ func TestPauseSurvivesKill(t *testing.T) {
 	}
 	w.resume(t)
 	w.eventually(t, f, "success 100")
+}
+
+// A big transaction that is released in a pause waits on, its second actions too.
+func TestPauseOfBigTransaction(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	f := w.define(t, definition{id: "f", actions: []action{{}, {order: 1}}})
+	a := w.start(t, "a", w.pausable)
+	w.pause(t, workflow.Pause{TenantID: "acme"}, 0)
+	a.heeds(t, 1)
+	b := w.batch(f, 100)
+	big := workflow.Big{Stream: 1, CommitLSN: b.Events[0].Position.CommitLSN, CommittedAt: b.Events[0].CommittedAt, Status: workflow.BigOpen}
+	for i, x := range b.Executions { // all of one transaction
+		x.BigRef = true
+		x.Event.Position.CommitLSN, x.Event.Position.Seq = big.CommitLSN, int32(i)
+	}
+	b.Big = []workflow.Big{big}
+	a.record(t, b, lease)
+	big.Status = workflow.BigReleased
+	w.record(t, &workflow.Batch{Previous: w.last, Next: w.last, Big: []workflow.Big{big}})
+	pgtest.Eventually(t, soon, "they are released", func() bool { return w.db.QueryString(t, `select count(*) from rowbell.queue where ready_at <= now()`) == "100" })
+	time.Sleep(time.Second)
+	w.untouched(t, f, 200)
+	w.resume(t)
+	w.eventually(t, f, "success 100")
+	if deliveries, attempts := w.probe.counts(); deliveries != 200 || attempts != 200 {
+		t.Errorf("%d deliveries in %d attempts", deliveries, attempts)
+	}
 }

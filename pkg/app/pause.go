@@ -41,12 +41,8 @@ func (o *Operator) Pause(ctx context.Context, p workflow.Pause, long time.Durati
 		}
 	}
 	if p.WorkflowID != "" {
-		statuses, err := a.source.Statuses(ctx, []string{p.WorkflowID})
-		if err != nil {
+		if err := a.mustHaveWorkflow(ctx, p.WorkflowID); err != nil {
 			return p, err
-		}
-		if statuses[p.WorkflowID] == workflow.Deleted {
-			return p, said{fmt.Sprintf("there is no workflow %s; rowbell workflow list has all", p.WorkflowID), workflow.ErrNotFound}
 		}
 	}
 	if p.TenantID != "" {
@@ -128,7 +124,14 @@ func pausedWords(list []workflow.Pause) string {
 
 // checkPause warns while something is paused.
 func (a *App) checkPause(context.Context) (string, error) {
-	if text := pausedWords(a.executor.Paused()); text != "" {
+	list, known := a.executor.Paused()
+	switch {
+	case a.cfg.Delivery == DeliveryHold:
+		return "on hold, whatever is paused (ROWBELL_DELIVERY)", nil
+	case !known:
+		return "it isn't known yet what is paused, and so deliveries wait", nil
+	}
+	if text := pausedWords(list); text != "" {
 		return "", &admin.Problem{Message: text, Mend: "rowbell pause list; rowbell resume", Warning: true}
 	}
 	return "nothing is paused", nil

@@ -30,3 +30,9 @@ func HotSQL() map[string]string {
 
 // ReplaySQL is what ReplayItems asks.
 func ReplaySQL() string { return `with chosen as (` + chosenSQL + `) ` + itemsSQL("chosen") }
+
+// LiveSQL are the statements of the live feed that read big tables, with the settings that
+// they run under.
+func LiveSQL() (settings string, settled, pending string) {
+	return liveSettings, liveSettledSQL, livePendingSQL
+}

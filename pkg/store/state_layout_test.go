@@ -285,6 +285,46 @@ func TestListOfDeadUsesIndexes(t *testing.T) {
 	}
 }
 
+// The live feed finds what has ended lately by its blocks, and what was recorded by the
+// events' ids; of a tenant too.
+func TestLiveUsesIndexes(t *testing.T) {
+	t.Parallel()
+	db, state := alone(t)
+	fill(t, db)
+	conn := db.Conn(t)
+	settings, settled, pending := store.LiveSQL()
+	if _, err := conn.Exec(t.Context(), strings.ReplaceAll(settings, "set local", "set")); err != nil {
+		t.Fatal(err)
+	}
+	last := pgtest.One[time.Time](t, db, `select max(settled_at) from rowbell.execution`)
+	after := last.Add(-time.Minute)
+	plan := explain(t, conn, settled, after, "", last, "tenant-7", "", 1000)
+	if !regexp.MustCompile(`Bitmap Index Scan on execution_\d+_settled_at_idx`).MatchString(plan) || regexp.MustCompile(`Scan (using \S+ )?on execution_\d+ `).MatchString(strings.ReplaceAll(plan, "Bitmap Heap Scan", "")) {
+		t.Errorf("what was settled comes by\n%s", plan)
+	}
+	plan = explain(t, conn, pending, fmt.Sprintf("01%024d", 49990), after, last, 1000)
+	if regexp.MustCompile(`Seq Scan on (event|execution|queue)(_open|_\d+)? `).MatchString(plan) {
+		t.Errorf("what was recorded comes by\n%s", plan)
+	}
+	list, err := state.LiveSettled(t.Context(), store.LiveWindow{After: after, UpTo: last, Limit: 1000})
+	if err != nil || len(list) != 13 || list[0].Table != "orders" || list[0].WorkflowID == "" {
+		t.Errorf("%d were settled, %v", len(list), err)
+	}
+	tenant := list[0].TenantID
+	some, err := state.LiveSettled(t.Context(), store.LiveWindow{After: after, UpTo: last, Limit: 1000, Tenant: &tenant, WorkflowID: list[0].WorkflowID})
+	if err != nil || len(some) != 1 || some[0].ID != list[0].ID {
+		t.Errorf("of one workflow %+v, %v", some, err)
+	}
+	rest, err := state.LiveSettled(t.Context(), store.LiveWindow{After: *list[3].SettledAt, AfterID: list[3].ID, UpTo: last, Limit: 2})
+	if err != nil || len(rest) != 2 || rest[0].ID != list[4].ID {
+		t.Errorf("behind the fourth come %+v, %v", rest, err)
+	}
+	waits, newest, full, err := state.LivePending(t.Context(), fmt.Sprintf("01%024d", 49980), store.LiveWindow{UpTo: time.Now().Add(96 * time.Hour), Limit: 10})
+	if err != nil || len(waits) != 10 || !full || newest != fmt.Sprintf("01%024d", 49990) || waits[0].Status != workflow.Pending {
+		t.Errorf("%d wait, up to %s, %t, %v", len(waits), newest, full, err)
+	}
+}
+
 // pendingScan says that a scan of a table of pending executions is meant: it holds what
 // isn't done, which is little, so it has no index for these filters.
 func pendingScan(where, table string) bool {

@@ -13,11 +13,11 @@ import (
 )
 
 // pausedSQL says of a row q of queue that it is paused, by refs, kinds, and both joined by
-// a blank. "Is true", since the planner would make "<> all" of a plain "not": before
-// PostgreSQL 15 that compares with each in turn.
+// a blank. Refs may be very many: in a subquery they are hashed once, while "= any" of an
+// array would compare with each of them, for each row.
 func pausedSQL(refs, kinds, both string) string {
-	return `(q.version_ref = any (` + refs + `::int4[]) or q.kind = any (` + kinds + `::text[])
-		or cardinality(` + both + `::text[]) > 0 and (q.version_ref || ' ' || q.kind) = any (` + both + `::text[])) is true`
+	return `(q.version_ref in (select unnest(` + refs + `::int4[])) or q.kind = any (` + kinds + `::text[])
+		or cardinality(` + both + `::text[]) > 0 and (q.version_ref || ' ' || q.kind) in (select unnest(` + both + `::text[])))`
 }
 
 // claimPausedSQL is claimSQL that leaves out what is paused. It is a statement of its own,
