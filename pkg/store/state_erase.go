@@ -674,6 +674,20 @@ where v.kind = 'workflow' and v.tenant_id = $1 group by v.id`, tenantID)
 	return ids, others, nil
 }
 
+// TenantsOf are the tenants that workflows are or were of; "" stands for operators.
+func (s *State) TenantsOf(ctx context.Context, workflowIDs []string) ([]string, error) {
+	const what = "read whose workflows these are"
+	rows, err := s.pool.Query(ctx, `select distinct coalesce(tenant_id, '') from rowbell.surrogate where kind = 'workflow' and id = any ($1)`, workflowIDs)
+	if err != nil {
+		return nil, stateError(what, err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, stateError(what, err)
+	}
+	return list, nil
+}
+
 // TenantCount is how much there is of a tenant in state.
 type TenantCount struct {
 	Executions   int  `json:"executions"` // that have ended
