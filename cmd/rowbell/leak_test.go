@@ -232,6 +232,12 @@ func TestSecretsStaySecret(t *testing.T) {
 		{"replay", "list"},
 		{"storm", "list", "--all"},
 		{"secret", "status"},
+		{"audit", "list"},
+		{"audit", "list", "--output", "json"},
+		{"audit", "list", "--output", "csv"},
+		{"audit", "show", "retries@1"},
+		{"audit", "show", "retries@1", "--json"},
+		{"tenant", "list", "--json"},
 	} {
 		r := rowbell(t, env, args...)
 		if strings.Contains(r.stderr, "is not a command") {
