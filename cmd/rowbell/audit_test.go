@@ -214,6 +214,11 @@ func TestAuditLog(t *testing.T) {
 			wants(t, rowbell(t, env, "audit", "show", e.ID), 0, "ben", "workflow.activate", "workflow crm, version 2", "Tell the CRM", "cli")
 		}
 	}
+	for _, e := range log {
+		if e.Action == "workflow.draft" && !slices.Equal(e.Changes, []string{"renamed from “crm” to “Tell the CRM”"}) {
+			t.Errorf("a draft is said to be %q", e.Changes)
+		}
+	}
 	// Filters, and going on.
 	for _, c := range []struct {
 		args []string

@@ -52,6 +52,9 @@ func (e *Erased) Left() int64 {
 func (e *Erased) Counts() map[string]any {
 	counts := make(map[string]any, len(e.Tables))
 	for _, t := range e.Tables {
+		if t.Deleted+t.Emptied+t.Left == 0 {
+			continue
+		}
 		counts[t.Table] = map[string]int64{"deleted": t.Deleted, "emptied": t.Emptied, "left": t.Left}
 	}
 	return counts
