@@ -103,8 +103,11 @@ begin
 		-- Lets deliveries wait; rowbell pause and resume.
 		grant select, delete, insert (tenant_id, workflow_id, kind, reason, until) on rowbell.pause to rowbell_run;
 		grant select on rowbell.pause to rowbell_tenant;
-		-- rowbell destination enable, disable and rotate-secret, pause and resume.
-		grant insert (tenant_id, action, object_type, object_id, detail) on rowbell.audit_log to rowbell_run;
+		-- What commands do with its settings is noted: rowbell destination, delivery, replay,
+		-- storm. Who reads the audit log, and erases (rowbell audit, tenant delete, erase), is
+		-- rowbell_migrate. What is older than ROWBELL_AUDIT_RETENTION goes by a function.
+		grant insert (tenant_id, action, object_type, object_id, before, after, detail) on rowbell.audit_log to rowbell_run;
+		grant execute on function rowbell.trim_audit(integer, integer) to rowbell_run;
 
 		-- For who captures tables. A migration gives it as well, if it finds the role.
 		grant usage on schema rowbell to rowbell_publisher;
@@ -115,7 +118,7 @@ begin
 			rowbell.workflow_action, rowbell.workflow_recipient to rowbell_tenant;
 		grant select on rowbell.workflow_version, rowbell.workflow_health, rowbell.captured_table, rowbell.setting to rowbell_tenant;
 		-- rowbell workflow says there who did what; nobody but Rowbell reads it.
-		grant insert (tenant_id, action, object_type, object_id, detail) on rowbell.audit_log to rowbell_tenant;
+		grant insert (tenant_id, action, object_type, object_id, before, after, detail) on rowbell.audit_log to rowbell_tenant;
 		-- Which secrets there are, never what they are.
 		grant select (id, tenant_id, name, key_id, workflow_id, action_id, created_by, created_at, sealed_at)
 			on rowbell.secret to rowbell_tenant;

@@ -21,6 +21,7 @@ import (
 	"github.com/rowbell/rowbell/deploy"
 	"github.com/rowbell/rowbell/pkg/access"
 	"github.com/rowbell/rowbell/pkg/app"
+	"github.com/rowbell/rowbell/pkg/definition"
 	"github.com/rowbell/rowbell/pkg/localpg"
 	"github.com/rowbell/rowbell/pkg/pgtest"
 	"github.com/rowbell/rowbell/pkg/store"
@@ -279,6 +280,10 @@ func runMayNot(t *testing.T, run *role) {
 		`delete from rowbell.secret`,
 		`insert into rowbell.sql_member (role_name, tenant_id) values ('mine', 'acme')`,
 		`delete from rowbell.audit_log`,
+		`update rowbell.audit_log set action = 'mine'`,
+		`insert into rowbell.audit_log (action, db_user) values ('mine', 'bob')`,
+		`insert into rowbell.audit_log (action, at) values ('mine', now() - interval '1 year')`,
+		`select rowbell.begin_erasing()`,
 		`update rowbell.notification set title = 'mine'`,
 		`delete from rowbell.quiet_hours`,
 		`delete from rowbell.checkpoint`,
@@ -368,6 +373,12 @@ insert into rowbell.workflow_action (workflow_id, action_type, action_config) va
 		`select from rowbell.installation`,
 		`update rowbell.setting set tenant_column = ''`,
 		`insert into rowbell.audit_log (action, actor) values ('mine', 'bob')`,
+		`insert into rowbell.audit_log (action, db_user) values ('mine', 'bob')`,
+		`update rowbell.audit_log set action = 'mine'`,
+		`delete from rowbell.audit_log`,
+		`truncate rowbell.audit_log`,
+		`select rowbell.begin_erasing()`,
+		`select rowbell.trim_audit(30)`,
 		`insert into rowbell.applied select * from rowbell.applied`,
 		`insert into rowbell.pause default values`,
 		`insert into rowbell.sql_member (role_name, tenant_id) values ('alice', 'globex')`,
@@ -539,7 +550,7 @@ func TestWorkflowCommands(t *testing.T) {
 				t.Errorf("the audit log has %s", got)
 			}
 		}
-		_, err = o.Simulate(ctx, app.Simulation{Workflow: "large-order", Event: event})
+		_, err = o.Simulate(ctx, definition.Simulation{Workflow: "large-order", Event: event})
 		try("simulate", err)
 		_, err = o.Explain(ctx, event)
 		try("explain", err)
@@ -780,6 +791,98 @@ end $$`)
 	}
 }
 
+// Who erases is the role that owns the schema, and nobody else; also where state is in
+// another database.
+func TestErasing(t *testing.T) {
+	t.Parallel()
+	for name, elsewhere := range map[string]bool{"one database": false, "state elsewhere": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := cluster(t)
+			source := pgtest.DBOn(t, srv)
+			state := source
+			if elsewhere {
+				state = pgtest.DBOn(t, srv)
+			}
+			both := []*pgtest.Database{source}
+			if elsewhere {
+				both = append(both, state)
+			}
+			for _, db := range both {
+				db.Exec(t, deploy.Roles)
+			}
+			cfg := config(as(t, source, "rowbell_migrate").URL)
+			if elsewhere {
+				cfg.StateURL = as(t, state, "rowbell_migrate").URL
+			}
+			if err := app.Migrate(t.Context(), cfg); err != nil {
+				t.Fatal(err)
+			}
+			for _, db := range both {
+				as(t, db, "rowbell_migrate").do(t, deploy.Grants)
+			}
+			source.Exec(t, shop)
+			owner, alice := as(t, source, "shop_owner"), as(t, source, "alice")
+			owner.do(t, `call rowbell.capture('orders')`)
+			runs := config(as(t, source, "rowbell_run").URL)
+			if elsewhere {
+				runs.StateURL = as(t, state, "rowbell_run").URL
+			}
+			work(t, runs, state)
+			alice.do(t, workflow("large-order"))
+			owner.do(t, `insert into orders (tenant_id, total) values ('acme', 1200), ('acme', 1300)`)
+			logged(t, state.URL, 2)
+			state.Exec(t, `select rowbell.set_preference('ann', false, tenant => 'acme')`)
+			open := func(c app.Config) *app.Operator {
+				t.Helper()
+				o, err := app.NewOperator(c, logger(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(o.Close)
+				return o
+			}
+			quiet := func(string) {}
+			run := open(runs)
+			for what, err := range map[string]error{
+				"erase row":     second(run.EraseRow(t.Context(), "orders", "1", nil, quiet)),
+				"erase person":  second(run.ErasePerson(t.Context(), []string{"ann"}, nil, quiet)),
+				"tenant delete": second(run.DeleteTenant(t.Context(), "acme", time.Minute, quiet)),
+			} {
+				if !errors.Is(err, store.ErrPrivilege) || !strings.Contains(err.Error(), "that is for rowbell_migrate") {
+					t.Errorf("%s as rowbell_run: %v", what, err)
+				}
+			}
+			logged(t, state.URL, 2)
+			migrate := open(cfg)
+			row, err := migrate.EraseRow(t.Context(), "orders", "1", nil, quiet)
+			if err != nil || row.Left() != 0 {
+				t.Errorf("erase row: %+v, %v", row, err)
+			}
+			person, err := migrate.ErasePerson(t.Context(), []string{"ann"}, nil, quiet)
+			if err != nil || person.Left() != 0 {
+				t.Errorf("erase person: %+v, %v", person, err)
+			}
+			tenant, err := migrate.DeleteTenant(t.Context(), "acme", time.Minute, quiet)
+			if err != nil || tenant.Left() != 0 {
+				t.Errorf("tenant delete: %+v, %v", tenant, err)
+			}
+			if n := pgtest.One[int](t, state, `select (select count(*) from rowbell.execution)::int + (select count(*) from rowbell.event)::int + (select count(*) from rowbell.preference)::int`); n != 0 {
+				t.Errorf("%d rows are left in state", n)
+			}
+			if n := pgtest.One[int](t, source, `select (select count(*) from rowbell.workflow_version)::int + (select count(*) from rowbell.workflow_definition)::int`); n != 0 {
+				t.Errorf("%d rows are left in the source", n)
+			}
+			got := source.QueryString(t, `select string_agg(concat_ws(' ', action, db_user, detail ->> 'complete'), ', ' order by at) from rowbell.audit_log where action ~ 'erase|delete'`)
+			if got != "row.erase rowbell_migrate true, person.erase rowbell_migrate true, tenant.delete rowbell_migrate true" {
+				t.Errorf("the audit log has %s", got)
+			}
+		})
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
 // An installation that one role made can be handed over to the three.
 func TestHandOver(t *testing.T) {
 	t.Parallel()
@@ -842,3 +945,4 @@ func psqlPath(t *testing.T) string {
 	}
 	return need(t, "psql", "postgresql-client")
 }
+

@@ -126,7 +126,7 @@ func TestRotateSecret(t *testing.T) {
 	if got := stored(); !strings.HasPrefix(got, rotated[0].Secret) || strings.Contains(got, first) {
 		t.Errorf("with --keep 0s stored is %s", got)
 	}
-	if got := db.QueryString(t, `select string_agg(actor || ' ' || action || ' ' || object_id, ', ' order by at) from rowbell.audit_log where object_type = 'secret'`); !strings.HasPrefix(got, "ann secret.rotate hook, ") {
+	if got := db.QueryString(t, `select string_agg(actor || ' ' || action || ' ' || object_id, ', ' order by at) from rowbell.audit_log where action = 'secret.rotate'`); !strings.HasPrefix(got, "ann secret.rotate hook, ") {
 		t.Errorf("the audit log has %q", got)
 	}
 	if n := pgtest.One[int64](t, db, `select count(*) from rowbell.audit_log where detail::text ~ 'whsec'`); n != 0 {

@@ -59,10 +59,9 @@ var erasePersonCommand = command{
 ID is what the directory calls them; give their addresses too, if workflows address people by
 a column. Deliveries to them that are in the queue are cancelled. Past ones stay, without whom
 they were to, where, and what was answered; changes that they made stay without who made
-them. Inbox, preferences and quiet hours go. No index finds people: all of the log is read,
-about a minute for each 5 GB. What is left in values of rows is listed, to be erased by
-rowbell erase row. What they did in Rowbell itself (the audit log's actor, who made a
-workflow) is kept.`,
+them. Inbox, preferences and quiet hours go. No index finds people: all of the log is read.
+What is left in values of rows is listed, to be erased by rowbell erase row. What they did in
+Rowbell itself (the audit log's actor, who made a workflow) is kept.`,
 	options: erasureOptions,
 	run: func(ctx context.Context, c *call) error {
 		return c.erase("person", fmt.Sprintf("Erase what there is of %s?", strings.Join(c.args, ", ")), func(o *app.Operator) (*app.Erasure, error) {

@@ -261,6 +261,12 @@ func TestSecretsStaySecret(t *testing.T) {
 		{"link", "list"},
 		{"link", "list", "--json"},
 		{"member", "list", "--json"},
+		{"audit", "list"},
+		{"audit", "list", "--output", "json"},
+		{"audit", "list", "--csv"},
+		{"audit", "show", "retries@1"},
+		{"audit", "show", "retries@1", "--json"},
+		{"tenant", "list", "--json"},
 	} {
 		r := rowbell(t, env, args...)
 		if strings.Contains(r.stderr, "is not a command") {

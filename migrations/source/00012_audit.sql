@@ -27,6 +27,7 @@ comment on column rowbell.audit_log.address is 'From where: the client''s addres
 comment on column rowbell.audit_log.request_id is 'The API''s request';
 
 create index audit_log_actor on rowbell.audit_log (actor, at);
+create index audit_log_db_user on rowbell.audit_log (db_user, at);
 create index audit_log_action on rowbell.audit_log (action, at);
 -- The list has versions that nothing here tells of.
 create index workflow_version_created_at on rowbell.workflow_version (created_at);
@@ -166,6 +167,9 @@ begin
 			return null; -- the same again, from another transaction on: after a resync
 		end if;
 	end case;
+	if tg_op = 'UPDATE' and kind <> 'secret' and was - hidden = is_now - hidden then
+		return null;
+	end if;
 	insert into rowbell.audit_log (tenant_id, action, object_type, object_id, before, after, detail)
 	values (row_now ->> 'tenant_id', kind || '.' || what, kind, object, was - hidden, is_now - hidden, detail);
 	return null;

@@ -99,6 +99,8 @@ type Config struct {
 	AlertWindow time.Duration
 	// InboxDays is how long notifications stay in the inbox. Defaults to 365.
 	InboxDays int
+	// AuditDays is how long the audit log is kept. Defaults to 0: for ever.
+	AuditDays int
 	// SMTPURL is the mail server: see email.ParseServer. Defaults to none: workflows that send
 	// e-mail are broken.
 	SMTPURL string

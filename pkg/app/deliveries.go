@@ -55,7 +55,7 @@ func (o *Operator) RetryDelivery(ctx context.Context, id string) ([]string, erro
 func deliveryAct(d *store.ShownDelivery, action string, status store.DeliveryStatus, detail map[string]any) store.Act {
 	return store.Act{
 		TenantID: d.TenantID, Action: action, ObjectType: "delivery", ObjectID: d.ID, Detail: detail,
-		Before: map[string]any{"status": d.Status, "attempts": d.Attempts}, After: map[string]any{"status": status},
+		Before: map[string]any{"status": d.Status}, After: map[string]any{"status": status},
 	}
 }
 

@@ -112,6 +112,9 @@ const sweeps = 3
 // back with an error too, and is in audit_log.
 func (o *Operator) DeleteTenant(ctx context.Context, id string, wait time.Duration, tell func(string)) (*store.Erased, error) {
 	done := &store.Erased{}
+	if err := o.app.source.MayErase(ctx); err != nil {
+		return done, err
+	}
 	if _, err := o.PlanTenant(ctx, id); err != nil {
 		return done, err
 	}
@@ -237,6 +240,9 @@ type Erasure struct {
 // ErrNotFound if there is nothing.
 func (o *Operator) EraseRow(ctx context.Context, table, key string, tenant *string, tell func(string)) (*Erasure, error) {
 	done := &Erasure{}
+	if err := o.app.source.MayErase(ctx); err != nil {
+		return done, err
+	}
 	e, err := o.app.state.Eraser(ctx, o.app.id, o.app.cfg.DeliveryLease, tell)
 	if err != nil {
 		return done, err
@@ -259,6 +265,9 @@ func (o *Operator) EraseRow(ctx context.Context, table, key string, tenant *stri
 // It may be interrupted and repeated. Returns ErrNotFound if there is nothing.
 func (o *Operator) ErasePerson(ctx context.Context, ids []string, tenant *string, tell func(string)) (*Erasure, error) {
 	done := &Erasure{}
+	if err := o.app.source.MayErase(ctx); err != nil {
+		return done, err
+	}
 	p := store.Person{IDs: ids, TenantID: tenant, Token: "erased:" + strings.ToLower(rand.Text()[:16])}
 	e, err := o.app.state.Eraser(ctx, o.app.id, o.app.cfg.DeliveryLease, tell)
 	if err != nil {

@@ -75,6 +75,11 @@ func (a *App) partitions(ctx context.Context) {
 	if err := a.state.TrimInbox(limited, a.cfg.InboxDays); err != nil && ctx.Err() == nil {
 		a.log.WarnContext(ctx, "old notifications could not be deleted, will try again", "err", err)
 	}
+	if a.cfg.AuditDays > 0 {
+		if err := a.source.TrimAudit(limited, a.cfg.AuditDays); err != nil && ctx.Err() == nil {
+			a.log.WarnContext(ctx, "what is old of the audit log could not be deleted, will try again", "err", err)
+		}
+	}
 }
 
 func (a *App) countQueue(ctx context.Context) {

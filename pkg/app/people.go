@@ -166,9 +166,11 @@ func (o *Operator) AddQuietHours(ctx context.Context, who workflow.PersonKey, q 
 		return err
 	}
 	return o.note(ctx, personAct(who, actor, "quiet_hours.add", map[string]any{
-		"from": q.From.String(), "to": q.To.String(), "days": q.Days.Names(), "zone": q.Zone,
+		"from": clock(q.From), "to": clock(q.To), "days": q.Days.Names(), "zone": q.Zone,
 	}))
 }
+
+func clock(d time.Duration) string { return fmt.Sprintf("%02d:%02d", int(d.Hours()), int(d.Minutes())%60) }
 
 // ClearQuietHours takes away all quiet hours that somebody has, and returns how many.
 func (o *Operator) ClearQuietHours(ctx context.Context, who workflow.PersonKey, actor string) (int, error) {

@@ -356,19 +356,28 @@ func (o *Operator) StartReplay(ctx context.Context, q ReplayRequest) (store.Repl
 	if err != nil {
 		return r, err
 	}
-	return r, o.note(ctx, replayAct(&r, "replay.start", q.By))
+	return r, o.noteReplay(ctx, &r, "replay.start", q.By)
 }
 
-// replayAct is what audit_log has of a replay.
-func replayAct(r *store.Replay, action, actor string) store.Act {
+// noteReplay writes what was done to a replay into audit_log, for the tenant whose workflows
+// it is about if they are all of one.
+func (o *Operator) noteReplay(ctx context.Context, r *store.Replay, action, actor string) error {
 	act := store.Act{
 		Actor: actor, Action: action, ObjectType: "replay", ObjectID: strconv.Itoa(int(r.ID)),
 		Detail: map[string]any{"filter": r.Filter, "total": r.Total, "done": r.Done, "current": r.Current, "rate": r.Rate},
 	}
 	if r.Filter.TenantID != nil {
 		act.TenantID = *r.Filter.TenantID
+	} else {
+		tenants, err := o.app.state.TenantsOf(ctx, r.Filter.Workflows)
+		if err != nil {
+			return err
+		}
+		if len(tenants) == 1 {
+			act.TenantID = tenants[0]
+		}
 	}
-	return act
+	return o.note(ctx, act)
 }
 
 // Replays lists replays, the newest first.
@@ -388,5 +397,5 @@ func (o *Operator) CancelReplay(ctx context.Context, id int32) (store.Replay, er
 	if err != nil {
 		return r, err
 	}
-	return r, o.note(ctx, replayAct(&r, "replay.cancel", ""))
+	return r, o.noteReplay(ctx, &r, "replay.cancel", "")
 }

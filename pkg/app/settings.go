@@ -113,6 +113,7 @@ var settings = []struct {
 	{Setting{"drain-timeout", "DURATION", "20s", "How long an orderly stop may take", false}, duration(func(c *Config) *time.Duration { return &c.DrainTimeout })},
 	{Setting{"retention-days", "DAYS", "30", "How long log and events are kept", false}, number(func(c *Config) *int { return &c.RetentionDays })},
 	{Setting{"kept-days", "DAYS", "90", "How long failed and cancelled executions are kept", false}, number(func(c *Config) *int { return &c.KeptDays })},
+	{Setting{"audit-retention", "DAYS", "forever", "How long the audit log is kept, 30 days at least, or forever", false}, setAuditRetention},
 	{Setting{"no-migrate", "", "false", "Leave the schema as it is when the worker starts", false}, boolean(func(c *Config) *bool { return &c.NoMigrate })},
 	{Setting{"log-level", "LEVEL", "info", "debug, info, warn or error", false}, setLogLevel},
 	{Setting{"log-format", "FORMAT", "auto", "auto (text on a terminal, JSON elsewhere), text, json", false}, text(func(c *Config) *LogFormat { return &c.LogFormat })},
@@ -322,6 +323,23 @@ func numberOrOff(field func(*Config) *int) func(*Config, string) error {
 		}
 		return nil
 	}
+}
+
+// leastAudit is how many days the audit log is kept at least; rowbell.trim_audit sees to it too.
+const leastAudit = 30
+
+func setAuditRetention(c *Config, s string) error {
+	if strings.EqualFold(strings.TrimSpace(s), "forever") {
+		c.AuditDays = 0
+		return nil
+	}
+	if err := number(func(c *Config) *int { return &c.AuditDays })(c, s); err != nil {
+		return fmt.Errorf("%w, nor forever", err)
+	}
+	if c.AuditDays < leastAudit {
+		return fmt.Errorf("%d days are too few for the audit log. Use %d or more, or forever", c.AuditDays, leastAudit)
+	}
+	return nil
 }
 
 func boolean(field func(*Config) *bool) func(*Config, string) error {

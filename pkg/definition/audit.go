@@ -52,9 +52,10 @@ func audited(e store.AuditEntry) Audited {
 		before, after := readable(e.Was), readable(e.Is)
 		a.Changes, a.Line = sentence.Changes(before, after), sentence.Line(before, after)
 	case e.ObjectType == "workflow":
-		before, after := draftIn(e.Before), draftIn(e.After)
+		live := readable(e.Live)
+		before, after := draftIn(e.Before, live), draftIn(e.After, live)
 		if before == nil {
-			before = readable(e.Live)
+			before = live
 		}
 		if after != nil {
 			a.Changes, a.Line = sentence.Changes(before, after), sentence.Line(before, after)
@@ -68,8 +69,14 @@ func audited(e store.AuditEntry) Audited {
 	if a.Line == "" {
 		a.Line = strings.Join(detailWords(e.Detail), ", ")
 	}
+	if r := []rune(a.Line); len(r) > mostLine {
+		a.Line = string(r[:mostLine]) + "…"
+	}
 	return a
 }
+
+// mostLine bounds what a list has of an entry.
+const mostLine = 120
 
 // readable reads a version's document; nil if there is none, or it can't be read.
 func readable(v *workflow.Version) *workflow.Workflow {
@@ -83,8 +90,9 @@ func readable(v *workflow.Version) *workflow.Workflow {
 	return w
 }
 
-// draftIn reads the draft of what audit_log has of a workflow; nil if there is none.
-func draftIn(raw json.RawMessage) *workflow.Workflow {
+// draftIn reads the draft of what audit_log has of a workflow; nil if there is none. What a
+// draft doesn't have is as it is live.
+func draftIn(raw json.RawMessage, live *workflow.Workflow) *workflow.Workflow {
 	var of struct {
 		Draft json.RawMessage `json:"draft"`
 	}
@@ -94,6 +102,9 @@ func draftIn(raw json.RawMessage) *workflow.Workflow {
 	w, err := workflow.Parse(of.Draft)
 	if err != nil {
 		return nil
+	}
+	if live != nil {
+		w.ID, w.TenantID, w.Status, w.Templates = live.ID, live.TenantID, live.Status, live.Templates
 	}
 	return w
 }

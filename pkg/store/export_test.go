@@ -36,3 +36,17 @@ func ReplaySQL() string { return `with chosen as (` + chosenSQL + `) ` + itemsSQ
 func LiveSQL() (settings string, settled, pending string) {
 	return liveSettings, liveSettledSQL, livePendingSQL
 }
+
+// SQL is what AuditLog asks.
+func (f AuditFilter) SQL(cursor string, limit int) (string, []any, error) {
+	return f.sql(cursor, limit)
+}
+
+// Masked is what audit_log has of a value.
+func Masked(v any) (string, error) {
+	raw, err := masked(v)
+	return string(raw), err
+}
+
+// FindRowSQL finds the events of a row that is to be erased.
+const FindRowSQL = findRowSQL + "200"

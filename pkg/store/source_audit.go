@@ -435,8 +435,12 @@ where (workflow_id, version) in (select * from unnest($1::text[], $2::int4[]))`,
 		}
 		if e.Version > 0 {
 			e.Was, e.Is = by[VersionRef{e.ObjectID, e.Version - 1}], by[VersionRef{e.ObjectID, e.Version}]
-		} else {
-			e.Live = by[VersionRef{e.ObjectID, e.versionBefore()}]
+		} else if live := by[VersionRef{e.ObjectID, e.versionBefore()}]; live != nil && live.Document != nil {
+			v := *live
+			if v.Document, err = masked(v.Document); err != nil {
+				return err
+			}
+			e.Live = &v
 		}
 	}
 	return nil

@@ -12,6 +12,22 @@ import (
 	"github.com/rowbell/rowbell/pkg/change"
 )
 
+// MayErase returns ErrPrivilege unless the connected role may erase: then nothing is begun
+// that it couldn't end.
+func (s *Source) MayErase(ctx context.Context) error {
+	var may bool
+	var owner, me string
+	err := s.db.QueryRow(ctx, `select has_function_privilege('rowbell.begin_erasing()', 'execute') and pg_has_role(nspowner, 'usage'), pg_get_userbyid(nspowner), current_user
+from pg_namespace where nspname = 'rowbell'`).Scan(&may, &owner, &me)
+	if err != nil {
+		return sourceError("look who may erase", err)
+	}
+	if !may {
+		return said{fmt.Sprintf("role %s may not erase: that is for %s, who owns schema rowbell; give ROWBELL_SOURCE_URL and ROWBELL_STATE_URL with that role", me, owner), ErrPrivilege}
+	}
+	return nil
+}
+
 // TenantCounts is what there is of a tenant in the source.
 type TenantCounts struct {
 	TenantID  string     `json:"tenant_id"` // "" = the operators

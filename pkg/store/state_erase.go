@@ -52,6 +52,9 @@ func (e *Erased) Left() int64 {
 func (e *Erased) Counts() map[string]any {
 	counts := make(map[string]any, len(e.Tables))
 	for _, t := range e.Tables {
+		if t.Deleted+t.Emptied+t.Left == 0 {
+			continue
+		}
 		counts[t.Table] = map[string]int64{"deleted": t.Deleted, "emptied": t.Emptied, "left": t.Left}
 	}
 	return counts
@@ -94,6 +97,7 @@ type Eraser struct {
 	conn  *pgx.Conn
 	queue *Queue
 	tell  func(string)
+	told  time.Time // when it last told of progress
 
 	Erased Erased
 }
@@ -115,6 +119,18 @@ func (s *State) Eraser(ctx context.Context, process string, lease time.Duration,
 		return nil, errors.Join(stateError("wait for a process that maintains partitions", err), e.Close(ctx))
 	}
 	return e, nil
+}
+
+// progress tells how far it is, now and then.
+func (e *Eraser) progress(format string, args ...any) {
+	const each = 5 * time.Second
+	if e.told.IsZero() {
+		e.told = time.Now()
+	}
+	if time.Since(e.told) > each {
+		e.told = time.Now()
+		e.tell(fmt.Sprintf(format, args...))
+	}
 }
 
 // Close ends its connections.
@@ -203,9 +219,9 @@ func (e *Eraser) pages(ctx context.Context, table string, f func(tx pgx.Tx, here
 		if err := e.tx(ctx, func(tx pgx.Tx) error { return f(tx, here) }); err != nil {
 			return eraseError(table, err)
 		}
-		if done := from + erasePages; done < pages && time.Since(begun) > 5*time.Second {
+		if done := from + erasePages; done < pages {
 			left := time.Duration(float64(time.Since(begun)) / float64(done) * float64(pages-done)).Round(time.Second)
-			e.tell(fmt.Sprintf("%s: %d of %d MB looked through, about %s to go", table, done/128, pages/128, left))
+			e.progress("%s: %d of %d MB looked through, about %s to go", table, done/128, pages/128, left)
 		}
 	}
 	return nil
@@ -316,7 +332,7 @@ func (e *Eraser) EraseRow(ctx context.Context, table, key string, tenantID *stri
 		if err := e.events(ctx, list, workflows, tenants); err != nil {
 			return err
 		}
-		e.tell(fmt.Sprintf("%d events are erased", len(done)))
+		e.progress("%d events are erased", len(done))
 	}
 	// Without it a workflow that fires once per row fires again, if the row changes again.
 	err := e.exec(ctx, "fired", false, `delete from rowbell.fired f using (select distinct id from rowbell.surrogate where kind = 'workflow' and ($3::text is null or coalesce(tenant_id, '') in ('', $3))) w
@@ -674,6 +690,20 @@ where v.kind = 'workflow' and v.tenant_id = $1 group by v.id`, tenantID)
 	return ids, others, nil
 }
 
+// TenantsOf are the tenants that workflows are or were of; "" stands for operators.
+func (s *State) TenantsOf(ctx context.Context, workflowIDs []string) ([]string, error) {
+	const what = "read whose workflows these are"
+	rows, err := s.db.Query(ctx, `select distinct coalesce(tenant_id, '') from rowbell.surrogate where kind = 'workflow' and id = any ($1)`, workflowIDs)
+	if err != nil {
+		return nil, stateError(what, err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, stateError(what, err)
+	}
+	return list, nil
+}
+
 // TenantCount is how much there is of a tenant in state.
 type TenantCount struct {
 	Executions   int  `json:"executions"` // that have ended
@@ -832,7 +862,7 @@ func (e *Eraser) tenantsExecutions(ctx context.Context, tenantID string) error {
 		if n < eraseRows {
 			return nil
 		}
-		e.tell(fmt.Sprintf("%d executions are deleted", e.Erased.table("execution").Deleted))
+		e.progress("%d executions are deleted", e.Erased.table("execution").Deleted)
 	}
 }
 
