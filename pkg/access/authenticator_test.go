@@ -41,6 +41,7 @@ func TestKeys(t *testing.T) {
 	}
 	d.enters(t, text, TenantHeader, "acme")
 	d.stays(t, http.StatusForbidden, `you may not act in tenant "globex"`, text, TenantHeader, "globex")
+	d.stays(t, http.StatusForbidden, "names no tenant", all, TenantHeader, "*")
 	d.stays(t, http.StatusForbidden, "names no tenant", all, TenantHeader, strings.Repeat("a", 201))
 
 	// Nothing that lets anybody in stands in the database.
@@ -395,6 +396,7 @@ func TestNewKeyIsChecked(t *testing.T) {
 	for want, n := range map[string]NewKey{
 		"needs a role or a right":          {},
 		"a tenant's id has 1 to 200":       {TenantID: ptr(""), Roles: []Role{Viewer}},
+		"and isn't *":                      {TenantID: ptr("*"), Roles: []Role{Viewer}},
 		"more than 200 characters":         {Name: strings.Repeat("a", 201), Roles: []Role{Viewer}},
 		"or control characters":            {Name: "a\x00", Roles: []Role{Viewer}},
 		"it would have expired already":    {Expires: ptr(time.Now().Add(-time.Second)), Roles: []Role{Viewer}},

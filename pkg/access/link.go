@@ -26,7 +26,7 @@ const (
 	MostLink = 15 * time.Minute
 	// skew is how far the host's clock may be from ours.
 	skew = 30 * time.Second
-	// AllTenants is the tenant of a link that is for all of them.
+	// AllTenants is the tenant of a link that is for all of them. No tenant has this id.
 	AllTenants = "*"
 )
 
@@ -219,7 +219,7 @@ func (c *linkClaims) principal(key *store.LinkKey) (*Principal, error) {
 		p.All = true
 	case c.Tenant == "":
 		return bad("it has no tenant; an application without tenants writes %q there", AllTenants)
-	case !showable(c.Tenant, 200):
+	case !isTenant(c.Tenant):
 		return bad("its tenant is too long, or has control characters")
 	default:
 		p.Tenant = c.Tenant

@@ -303,7 +303,7 @@ func (p *provider) claimed(who *person, claims map[string]any) {
 		tenants = texts(claims, p.cfg.TenantClaim)
 	}
 	for _, tenant := range tenants {
-		if p.cfg.TenantClaim != "" && (tenant == "" || !showable(tenant, 200)) {
+		if p.cfg.TenantClaim != "" && !isTenant(tenant) {
 			continue
 		}
 		who.in(tenant).add(roles, nil)
@@ -416,6 +416,9 @@ func checkSubject(s string) error {
 	}
 	return nil
 }
+
+// isTenant says that a text can be a tenant's id.
+func isTenant(s string) bool { return s != "" && s != AllTenants && showable(s, 200) }
 
 // showable says that a text can be stored, and written into a log.
 func showable(s string, most int) bool {

@@ -290,8 +290,8 @@ func names[T ~string](list []T) []string {
 }
 
 func checkTenant(id *string) error {
-	if id != nil && (*id == "" || !showable(*id, 200)) {
-		return badly("a tenant's id has 1 to 200 characters, none of them a control character; leave it out for all tenants")
+	if id != nil && !isTenant(*id) {
+		return badly("a tenant's id has 1 to 200 characters, none of them a control character, and isn't %s; leave it out for all tenants", AllTenants)
 	}
 	return nil
 }
