@@ -28,10 +28,10 @@ whole log. The application's tables stay as they are. Stop the workers first.`,
 		if err != nil {
 			return err
 		}
-		return c.operateInSteps(func(o *app.Operator) error {
+		return c.operateInSteps(func(o *app.Operator) (func() error, error) {
 			left, err := o.Uninstall(ctx)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			message := "Nothing of Rowbell's is left."
 			if len(left.Slots) > 0 {
@@ -40,8 +40,10 @@ whole log. The application's tables stay as they are. Stop the workers first.`,
 			if left.RoleLeft {
 				message += " Role rowbell_publisher stays: another database uses it, or this role may not drop it."
 			}
-			_, err = fmt.Fprintln(c.stdout, message)
-			return err
+			return func() error {
+				_, err := fmt.Fprintln(c.stdout, message)
+				return err
+			}, nil
 		})
 	},
 }
