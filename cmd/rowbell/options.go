@@ -167,6 +167,9 @@ func (p *parsed) readGeneral() (problem string) {
 		output = string(outputJSON)
 	}
 	p.output = outputFormat(output)
+	if p.output == outputJSON || p.output == outputYAML {
+		p.own[jsonOption.name] = "" // what is not for people is the same but for how it is written
+	}
 	colour, given := p.general[colourOption.name]
 	if given && !slices.Contains(colourModes, colour) {
 		return fmt.Sprintf("--color is always, never or auto, not %q", colour)
