@@ -254,12 +254,21 @@ func TestShells(t *testing.T) {
 		args    []string
 		setUp   string
 	}{
-		"bash": {"bash", []string{"--norc", "--noprofile", "-i"},
-			`bind -x '"\C-g": printf "«%s»" "$READLINE_LINE"'; source <(rowbell completion bash)`},
-		"zsh": {"zsh", []string{"-f", "-i"},
-			`autoload -Uz compinit; compinit -u -D; source <(rowbell completion zsh); line() { print -rn -- "«$BUFFER»" }; zle -N line; bindkey -e; bindkey '^G' line; bindkey '^U' kill-whole-line`},
-		"fish": {"fish", []string{"--no-config", "-i"},
-			`rowbell completion fish | source; bind \cg 'printf "«%s»" (commandline -b)'; bind \cu 'commandline ""'`},
+		"bash": {
+			"bash",
+			[]string{"--norc", "--noprofile", "-i"},
+			`bind -x '"\C-g": printf "«%s»" "$READLINE_LINE"'; source <(rowbell completion bash)`,
+		},
+		"zsh": {
+			"zsh",
+			[]string{"-f", "-i"},
+			`autoload -Uz compinit; compinit -u -D; source <(rowbell completion zsh); line() { print -rn -- "«$BUFFER»" }; zle -N line; bindkey -e; bindkey '^G' line; bindkey '^U' kill-whole-line`,
+		},
+		"fish": {
+			"fish",
+			[]string{"--no-config", "-i"},
+			`rowbell completion fish | source; bind \cg 'printf "«%s»" (commandline -b)'; bind \cu 'commandline ""'`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -113,7 +113,7 @@ func writeOutputTopic(b *strings.Builder) {
   yaml    the same as YAML.
 
 Fields of JSON and YAML are called as the columns in SQL (docs/cli.md), and stay so: new ones may
-come. Ids are texts, times are RFC 3339; what there is none of is null or left out.
+come. Ids are texts, times are RFC 3339 in UTC; what there is none of is null or left out.
   rowbell delivery list --output json | jq -r '.[] | select(.attempts > 5) | .id'
 
 Errors go to standard error. With --output json they are an object, too:

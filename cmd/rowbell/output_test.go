@@ -56,8 +56,8 @@ func checkData(where string, v any) (problems []string) {
 				problems = append(problems, fmt.Sprintf("%s is no text: %v", at, value))
 			}
 			if strings.HasSuffix(key, "_at") || key == "since" || key == "until" {
-				if _, err := time.Parse(time.RFC3339Nano, text); value != nil && err != nil {
-					problems = append(problems, fmt.Sprintf("%s is no time: %v", at, value))
+				if _, err := time.Parse(time.RFC3339Nano, text); value != nil && (err != nil || !strings.HasSuffix(text, "Z")) {
+					problems = append(problems, fmt.Sprintf("%s is no time in UTC: %v", at, value))
 				}
 			}
 			if !slices.Contains(freeform, key) {

@@ -76,7 +76,12 @@ func TestTableWidth(t *testing.T) {
 
 func TestFit(t *testing.T) {
 	t.Parallel()
-	header := []string{"ID", "NAME", "A HEADER THAT IS LONG"}
+	const when = "2026-11-26 15:35:51"
+	rows := [][]string{{"ID", "NAME", "WHEN", "A HEADER THAT IS LONG"}, {"a", "b", when, "c"}, {"aa", "bb", when, "cc"}}
+	first, then := leasts(rows, widthsOf(rows))
+	if fmt.Sprint(first, then) != "[12 12 19 21] [12 12 12 21]" {
+		t.Errorf("columns may become as narrow as %v, then %v", first, then)
+	}
 	for _, c := range []struct {
 		widths []int
 		width  int
@@ -90,7 +95,7 @@ func TestFit(t *testing.T) {
 		{[]int{99}, 40, []int{99}},
 	} {
 		got := append([]int{}, c.widths...)
-		fit(got, header, c.width)
+		fit(got, []int{0, 12, 21}, c.width)
 		if fmt.Sprint(got) != fmt.Sprint(c.want) {
 			t.Errorf("%v in %d columns become %v, want %v", c.widths, c.width, got, c.want)
 		}
