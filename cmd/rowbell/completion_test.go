@@ -42,7 +42,7 @@ func TestCompletions(t *testing.T) {
 	db.Exec(t, `insert into rowbell.workflow_definition (id, name, tenant_id) values ('big one', 'With a space', 'globex'), ('small', E'two\nlines', null)`)
 	env := []string{"ROWBELL_SOURCE_URL=" + db.URL}
 	for line, want := range map[string]string{
-		"":                                    "help run demo check migrate capture",
+		"":                                    "help run migrate check capture workflow",
 		"wo":                                  "workflow",
 		"--":                                  "--help --version",
 		"help e":                              "exit-codes",
