@@ -175,7 +175,7 @@ func (c command) offered(ctx context.Context, before []string, begun string) off
 	}
 	at := len(p.args)
 	if at >= len(names) {
-		if !strings.HasSuffix(c.args, "…") {
+		if !c.endless() {
 			return offer{}
 		}
 		at = len(names) - 1
