@@ -147,6 +147,7 @@ func TestCompletionsWithoutDatabase(t *testing.T) {
 // shell is a real shell on a terminal of its own.
 type shell struct {
 	t   *testing.T
+	dir string // in which it is
 	tty *os.File
 	out chan string
 }
@@ -174,7 +175,7 @@ func startShell(t *testing.T, env []string, path string, args ...string) *shell 
 		cancel()
 		t.Fatal(err)
 	}
-	s := &shell{t, tty, make(chan string, 1000)}
+	s := &shell{t, dir, tty, make(chan string, 1000)}
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
@@ -238,6 +239,8 @@ func (s *shell) completes(line string) string {
 func TestShells(t *testing.T) {
 	t.Parallel()
 	db, _ := shop(t)
+	const evil = "x'\"`touch hacked`$(touch hacked);touch hacked"
+	db.Exec(t, `insert into rowbell.workflow_definition (id, name) values ($1, $1)`, evil)
 	env := []string{"ROWBELL_SOURCE_URL=" + db.URL}
 	want := map[string]string{
 		"rowbell workfl":                                  "rowbell workflow ",
@@ -285,6 +288,17 @@ func TestShells(t *testing.T) {
 				if got := s.completes(line); got != want {
 					t.Errorf("%s\\t becomes %s, want %s", strconv.Quote(line), strconv.Quote(got), strconv.Quote(want))
 				}
+			}
+			// What a tenant has named is one word, whatever it says.
+			if got := s.completes("rowbell workflow show x"); !strings.Contains(got, "hacked") {
+				t.Errorf("the name becomes %s", strconv.Quote(got))
+			}
+			s.write("--output json\recho do''ne\r")
+			if got := s.until("done"); !strings.Contains(got, `"id": "x'\"`+"`touch hacked`$(touch hacked);touch hacked"+`"`) {
+				t.Errorf("the completed line shows\n%s", got)
+			}
+			if _, err := os.Stat(filepath.Join(s.dir, "hacked")); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the shell has obeyed a name: %v", err)
 			}
 		})
 	}
