@@ -31,12 +31,9 @@ read or sent until you say what to do with the deliveries that were pending ther
 				return err
 			}
 		}
-		return c.operateInSteps(func(o *app.Operator) error {
+		return c.operateInSteps(func(o *app.Operator) (func() error, error) {
 			r, err := o.Adopt(ctx, c.has("discard-pending"))
-			if err != nil {
-				return err
-			}
-			return c.tell(r)
+			return func() error { return c.tell(r) }, err
 		})
 	},
 }

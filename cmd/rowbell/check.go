@@ -9,7 +9,7 @@ import (
 
 var checkCommand = command{
 	name:  "check",
-	short: "Examine everything that Rowbell needs, and say how to mend what is missing",
+	short: "Examine all that Rowbell needs, and say how to mend what is missing",
 	long: `Changes nothing. Exits with 1 if something keeps Rowbell from running as it is
 configured; warnings don't count.`,
 	group: groupRun,

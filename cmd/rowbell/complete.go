@@ -167,7 +167,7 @@ func (c command) offered(ctx context.Context, before []string, begun string) off
 		return c.valueOffer(ctx, &p, name, value)
 	}
 	if strings.HasPrefix(begun, "-") && !onlyArgs {
-		return starting(begun, c.optionOffer(&p, begun))
+		return c.optionOffer(&p, begun)
 	}
 	names := strings.Fields(c.args)
 	if len(names) == 0 {
@@ -175,7 +175,7 @@ func (c command) offered(ctx context.Context, before []string, begun string) off
 	}
 	at := len(p.args)
 	if at >= len(names) {
-		if !strings.HasSuffix(c.args, "…") {
+		if !c.endless() {
 			return offer{}
 		}
 		at = len(names) - 1
@@ -186,8 +186,8 @@ func (c command) offered(ctx context.Context, before []string, begun string) off
 	return o
 }
 
-// optionOffer are the options that aren't given yet. Settings come only when one is begun:
-// there are many, and few are given so.
+// optionOffer are the options that aren't given yet. Settings come only where no other option
+// begins so: there are many, and few are given like this.
 func (c command) optionOffer(p *parsed, begun string) offer {
 	var o offer
 	add := func(given map[string]string, name, help string) {
@@ -204,7 +204,7 @@ func (c command) optionOffer(p *parsed, begun string) offer {
 	}
 	add(p.general, colourOption.name, colourOption.help)
 	o.words = append(o.words, word{"--help", ""})
-	if c.noSettings || len(begun) <= len("--") {
+	if o = starting(begun, o); c.noSettings || len(o.words) > 0 {
 		return o
 	}
 	for _, s := range app.Settings() {
@@ -212,7 +212,7 @@ func (c command) optionOffer(p *parsed, begun string) offer {
 			add(p.settings, s.Flag, s.Help)
 		}
 	}
-	return o
+	return starting(begun, o)
 }
 
 // valueOffer is what the value of an option could be.

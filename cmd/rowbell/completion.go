@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -40,7 +39,7 @@ destinations, templates, deliveries, replays and storms.
 // writeCompletion writes the script for a shell. The scripts are cobra's: they call rowbell
 // with completeWord and the words so far, and get what complete writes.
 func writeCompletion(w io.Writer, shell string) error {
-	var b bytes.Buffer
+	var b strings.Builder
 	var err error
 	program := &cobra.Command{Use: "rowbell"}
 	switch shell {
@@ -57,7 +56,11 @@ func writeCompletion(w io.Writer, shell string) error {
 	if err != nil {
 		return err
 	}
-	_, err = b.WriteTo(w)
+	script := b.String()
+	if shell == "fish" { // which takes --delivery=redirect: for an option there (cobra 1.10.2)
+		script = strings.ReplaceAll(script, `string split --max 1 \t $`, `string split --max 1 -- \t $`)
+	}
+	_, err = io.WriteString(w, script)
 	return err
 }
 

@@ -9,7 +9,7 @@ import (
 
 var demoCommand = command{
 	name:  "demo",
-	short: "Show it all: a throw-away PostgreSQL, a small shop, workflows, and what they do",
+	short: "Show it all: a throw-away PostgreSQL, a small shop, and workflows at work",
 	long: `Starts a PostgreSQL server of its own from binaries on this machine (or fetches them once),
 with a shop of two tenants in steady traffic, seven workflows, a mail server that keeps what it
 gets, a receiver of webhooks that fails now and then, and a partner's that is away for half of

@@ -74,14 +74,15 @@ func writeHelp(w io.Writer) {
 		heading := "\n" + string(g) + ":\n"
 		for _, c := range commands() {
 			if c.isIn(g) {
-				fmt.Fprintf(&b, "%s  %-20s %s\n", heading, strings.TrimSpace(c.name+" "+c.args), c.short)
+				b.WriteString(heading)
+				writeWrapped(&b, fmt.Sprintf("  %-20s ", strings.TrimSpace(c.name+" "+c.args)), c.short)
 				heading = ""
 			}
 		}
 	}
 	b.WriteString("\nHelp:\n")
 	for _, t := range topics() {
-		fmt.Fprintf(&b, "  %-20s %s\n", "help "+t.name, t.short)
+		writeWrapped(&b, fmt.Sprintf("  %-20s ", "help "+t.name), t.short)
 	}
 	b.WriteString("\nrowbell COMMAND --help tells more. New here? Try: rowbell demo\n")
 	b.WriteString("\nThe database is named by ROWBELL_SOURCE_URL, or --source-url:\n  export ROWBELL_SOURCE_URL=postgres://rowbell:password@db.example.com:5432/shop\n")
@@ -112,7 +113,7 @@ func writeOutputTopic(b *strings.Builder) {
   yaml    the same as YAML.
 
 Fields of JSON and YAML are called as the columns in SQL (docs/cli.md), and stay so: new ones may
-come. Ids are texts, times are RFC 3339; what there is none of is null or left out.
+come. Ids are texts, times are RFC 3339 in UTC; what there is none of is null or left out.
   rowbell delivery list --output json | jq -r '.[] | select(.attempts > 5) | .id'
 
 Errors go to standard error. With --output json they are an object, too:

@@ -65,7 +65,7 @@ func (c *call) config() (app.Config, error) {
 // has says that an option that takes no value was given.
 func (c *call) has(name string) bool { _, ok := c.own[name]; return ok }
 
-// commands are in the order of the help text.
+// commands are in the order in which the help text lists those of a group.
 func commands() []command {
 	return []command{
 		runCommand, demoCommand, checkCommand, migrateCommand,

@@ -96,6 +96,15 @@ func TestHelp(t *testing.T) {
 		}
 		golden(t, "help.txt", r.stdout)
 	}
+	for _, topic := range topics() {
+		r := rowbell(t, nil, "help", topic.name)
+		if r.code != 0 {
+			t.Errorf("rowbell help %s exits with %d", topic.name, r.code)
+		}
+		golden(t, "topic-"+topic.name+".txt", r.stdout)
+		fits(t, "rowbell help "+topic.name, r.stdout)
+	}
+	fits(t, "rowbell help", rowbell(t, nil, "help").stdout)
 	var all [][]string
 	for _, c := range commands() {
 		all = append(all, []string{c.name})
@@ -110,10 +119,16 @@ func TestHelp(t *testing.T) {
 			t.Errorf("rowbell %s --help exits with %d", name, r.code)
 		}
 		golden(t, "help-"+strings.Join(words, "-")+".txt", r.stdout)
-		for i, line := range strings.Split(r.stdout, "\n") {
-			if len([]rune(line)) > 100 {
-				t.Errorf("rowbell %s --help, line %d is wider than 100 columns", name, i+1)
-			}
+		fits(t, "rowbell "+name+" --help", r.stdout)
+	}
+}
+
+// fits says which lines are too wide for a terminal of 100 columns.
+func fits(t *testing.T, what, text string) {
+	t.Helper()
+	for i, line := range strings.Split(text, "\n") {
+		if columns.StringWidth(line) > 100 {
+			t.Errorf("%s, line %d is wider than 100 columns", what, i+1)
 		}
 	}
 }

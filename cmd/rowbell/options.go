@@ -145,14 +145,16 @@ func (c command) parse(words []string) (parsed, error) {
 			least++
 		}
 	}
-	endless := strings.HasSuffix(c.args, "…") // the last one may come again
-	if len(p.args) > len(most) && !endless {
+	if len(p.args) > len(most) && !c.endless() {
 		return bad("%q is one argument too many. Write: rowbell %s", p.args[len(most)], strings.TrimSpace(c.name+" "+c.args))
 	} else if len(p.args) < least {
 		return bad("%s is missing. Write: rowbell %s %s", strings.TrimSuffix(most[len(p.args)], "…"), c.name, c.args)
 	}
 	return p, nil
 }
+
+// endless says that the last argument may come again.
+func (c command) endless() bool { return strings.HasSuffix(strings.TrimRight(c.args, "]"), "…") }
 
 // readGeneral reads --output and --color, and returns what is wrong with them.
 func (p *parsed) readGeneral() (problem string) {
@@ -167,6 +169,9 @@ func (p *parsed) readGeneral() (problem string) {
 		output = string(outputJSON)
 	}
 	p.output = outputFormat(output)
+	if p.output == outputJSON || p.output == outputYAML {
+		p.own[jsonOption.name] = "" // what is not for people is the same but for how it is written
+	}
 	colour, given := p.general[colourOption.name]
 	if given && !slices.Contains(colourModes, colour) {
 		return fmt.Sprintf("--color is always, never or auto, not %q", colour)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/definition"
@@ -55,8 +56,16 @@ func marshal(v any) ([]byte, error) {
 }
 
 // filled is a copy of v whose lists are there also where there was none, but for bytes and
-// what writes its own JSON. It copies what it changes.
+// what writes its own JSON, and whose times are in UTC, wherever it is written. It copies
+// what it changes.
 func filled(v reflect.Value) reflect.Value {
+	if v.Kind() == reflect.Pointer && !v.IsNil() && v.Type().Elem() == timeType {
+		at := v.Elem().Interface().(time.Time).UTC()
+		return reflect.ValueOf(&at)
+	}
+	if v.Type() == timeType {
+		return reflect.ValueOf(v.Interface().(time.Time).UTC())
+	}
 	if v.Type().Implements(marshaler) || reflect.PointerTo(v.Type()).Implements(marshaler) {
 		return v
 	}
@@ -93,7 +102,10 @@ func filled(v reflect.Value) reflect.Value {
 	return v
 }
 
-var marshaler = reflect.TypeFor[json.Marshaler]()
+var (
+	marshaler = reflect.TypeFor[json.Marshaler]()
+	timeType  = reflect.TypeFor[time.Time]()
+)
 
 // failure is an error for programs.
 type failure struct {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -55,8 +56,8 @@ func checkData(where string, v any) (problems []string) {
 				problems = append(problems, fmt.Sprintf("%s is no text: %v", at, value))
 			}
 			if strings.HasSuffix(key, "_at") || key == "since" || key == "until" {
-				if _, err := time.Parse(time.RFC3339Nano, text); value != nil && err != nil {
-					problems = append(problems, fmt.Sprintf("%s is no time: %v", at, value))
+				if _, err := time.Parse(time.RFC3339Nano, text); value != nil && (err != nil || !strings.HasSuffix(text, "Z")) {
+					problems = append(problems, fmt.Sprintf("%s is no time in UTC: %v", at, value))
 				}
 			}
 			if !slices.Contains(freeform, key) {
@@ -111,8 +112,39 @@ func busyShop(t *testing.T) (db *pgtest.Database, env []string) {
 lines')`)
 	db.Exec(t, `insert into stock select 'sku-' || n, 'acme' from generate_series(1, 5000) n`)
 	eventually("deliveries to die", `select count(*) = 2 from rowbell.workflow_log where status = 'failure' and workflow_id = 'hook'`)
+	eventually("the destination to be noted", `select exists (select from rowbell.endpoint where destination like '%/hook')`)
 	eventually("the storm to be held", `select exists (select from rowbell.big_transaction where status = 'held' and stream < 0)`)
 	return db, env
+}
+
+// documentedFields is which fields the manual says of each command.
+func documentedFields(t *testing.T) map[string][]string {
+	t.Helper()
+	page, err := os.ReadFile(cliPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := make(map[string][]string)
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z -]+)` \\| [a-z, ]+ \\| (.*) \\|$").FindAllStringSubmatch(string(page), -1) {
+		for _, f := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(m[2], -1) {
+			fields[m[1]] = append(append(fields[m[1]], f[1]), fields[f[1]]...) // as another command
+		}
+	}
+	return fields
+}
+
+// keysOf are the fields of what is shown, or of what is listed.
+func keysOf(v any) []string {
+	var keys []string
+	switch v := v.(type) {
+	case []any:
+		for _, item := range v {
+			keys = append(keys, keysOf(item)...)
+		}
+	case map[string]any:
+		keys = slices.AppendSeq(keys, maps.Keys(v))
+	}
+	return keys
 }
 
 // Whatever a command shows, programs can read it: in each format, from each command.
@@ -162,6 +194,7 @@ func TestOutput(t *testing.T) {
 		"storm list":                {},
 		"secret status":             {},
 	}
+	documented := documentedFields(t)
 	for _, c := range every() {
 		if !c.shows() {
 			continue
@@ -200,6 +233,11 @@ func TestOutput(t *testing.T) {
 					}
 				}
 				data[i] = decoded(t, string(text))
+			}
+			for _, key := range keysOf(data[0]) {
+				if !slices.Contains(documented[c.name], key) {
+					t.Errorf("the field %s is not in %s", key, cliPage)
+				}
 			}
 			if problems := checkData("", data[0]); problems != nil {
 				t.Error(strings.Join(problems, "\n"))

@@ -83,5 +83,6 @@ func (p *progress) line(format string, args ...any) {
 func (p *progress) end() {
 	if p.bar != nil {
 		_ = p.bar.Finish()
+		p.bar = nil
 	}
 }

@@ -23,12 +23,9 @@ the slot. Workers that wait go on by themselves.`,
 		if err := c.warned("give up all changes that have not been read yet"); err != nil {
 			return err
 		}
-		return c.operateInSteps(func(o *app.Operator) error {
+		return c.operateInSteps(func(o *app.Operator) (func() error, error) {
 			r, err := o.Resync(ctx)
-			if err != nil {
-				return err
-			}
-			return c.tell(r)
+			return func() error { return c.tell(r) }, err
 		})
 	},
 }
@@ -47,13 +44,18 @@ func (c *call) operate(f func(*app.Operator) error) error {
 	return f(o)
 }
 
-// operateInSteps is operate for what may take long: it tells what is being done.
-func (c *call) operateInSteps(f func(*app.Operator) error) error {
+// operateInSteps is operate for what may take long: meanwhile it tells what is being done.
+// say tells what came of it.
+func (c *call) operateInSteps(f func(*app.Operator) (say func() error, err error)) error {
 	return c.operate(func(o *app.Operator) error {
 		p := c.progress("", 0)
-		defer p.end()
 		o.Step = p.step
-		return f(o)
+		say, err := f(o)
+		p.end()
+		if err != nil {
+			return err
+		}
+		return say()
 	})
 }
 

@@ -27,7 +27,9 @@ func writeTable(w io.Writer, rows [][]string) {
 	}
 	widths := widthsOf(rows)
 	if s.width > 0 {
-		fit(widths, rows[0], s.width)
+		first, then := leasts(rows, widths)
+		fit(widths, first, s.width)
+		fit(widths, then, s.width)
 		rows = eachCell(rows, func(column int, cell string) string { return columns.Truncate(cell, widths[column], "…") })
 	}
 	writeAligned(w, rows, widths, func(row, column int) string {
@@ -109,8 +111,8 @@ func widthsOf(rows [][]string) []int {
 const gap = 2 // between columns
 
 // fit makes columns narrower until a row fits: always the widest but the first, and none
-// narrower than its header or narrowest. What then is still too wide stays so.
-func fit(widths []int, header []string, width int) {
+// narrower than least says. What then is still too wide stays so.
+func fit(widths, least []int, width int) {
 	total := gap * (len(widths) - 1)
 	for _, w := range widths {
 		total += w
@@ -118,11 +120,7 @@ func fit(widths []int, header []string, width int) {
 	for ; total > width; total-- {
 		widest := 0
 		for i := 1; i < len(widths); i++ {
-			least := narrowest
-			if i < len(header) {
-				least = max(least, columns.StringWidth(header[i]))
-			}
-			if widths[i] > least && (widest == 0 || widths[i] >= widths[widest]) {
+			if widths[i] > least[i] && (widest == 0 || widths[i] >= widths[widest]) {
 				widest = i
 			}
 		}
@@ -131,6 +129,30 @@ func fit(widths []int, header []string, width int) {
 		}
 		widths[widest]--
 	}
+}
+
+// leasts say how narrow columns may become: first without cutting those in which everything
+// is equally wide, as times are, for half a time says little; then with that.
+func leasts(rows [][]string, widths []int) (first, then []int) {
+	const time = 20
+	for i := range widths {
+		least, even := narrowest, len(rows) > 1
+		for n, row := range rows {
+			switch {
+			case i >= len(row):
+			case n == 0:
+				least = max(least, columns.StringWidth(row[i]))
+			default:
+				even = even && columns.StringWidth(row[i]) == widths[i]
+			}
+		}
+		then = append(then, least)
+		if even && widths[i] <= time {
+			least = widths[i]
+		}
+		first = append(first, least)
+	}
+	return first, then
 }
 
 // writeAligned writes rows; colour says by its number which one a cell has. Nothing stands

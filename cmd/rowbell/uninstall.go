@@ -28,10 +28,10 @@ whole log. The application's tables stay as they are. Stop the workers first.`,
 		if err != nil {
 			return err
 		}
-		return c.operateInSteps(func(o *app.Operator) error {
+		return c.operateInSteps(func(o *app.Operator) (func() error, error) {
 			left, err := o.Uninstall(ctx)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			message := "Nothing of Rowbell's is left."
 			if len(left.Slots) > 0 {
@@ -40,8 +40,10 @@ whole log. The application's tables stay as they are. Stop the workers first.`,
 			if len(left.Roles) > 0 {
 				message += fmt.Sprintf(" Left of its roles: %s. Another database uses them, or this role may not drop them.", strings.Join(left.Roles, ", "))
 			}
-			_, err = fmt.Fprintln(c.stdout, message)
-			return err
+			return func() error {
+				_, err := fmt.Fprintln(c.stdout, message)
+				return err
+			}, nil
 		})
 	},
 }

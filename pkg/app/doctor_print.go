@@ -15,15 +15,15 @@ type Style struct {
 
 // mark returns how a level is shown, and the width of all marks.
 func (s Style) mark(l Level) (string, int) {
-	if !s.Marks {
-		return fmt.Sprintf("%-7s", map[Level]string{LevelOK: "ok", LevelWarning: "warning", LevelFailed: "FAILED"}[l]), 7
-	}
-	mark, colour := "✓", "32"
+	mark, word, colour := "✓", "ok", "32"
 	switch l {
 	case LevelWarning:
-		mark, colour = "!", "33"
+		mark, word, colour = "!", "warning", "33"
 	case LevelFailed:
-		mark, colour = "✗", "31"
+		mark, word, colour = "✗", "FAILED", "31"
+	}
+	if !s.Marks {
+		return s.paint(colour, fmt.Sprintf("%-7s", word)), 7
 	}
 	return s.paint(colour, mark), 1
 }

@@ -151,6 +151,19 @@ func (d *show) step(what string, do func() error) error {
 	return nil
 }
 
+// fetching says how far a download is.
+func fetching(read, total int64) string {
+	const width, mega = 30, 1e6
+	switch {
+	case read == 0:
+		return "Fetch PostgreSQL …"
+	case total == 0:
+		return fmt.Sprintf("Fetch PostgreSQL: %.1f MB", float64(read)/mega)
+	}
+	full := int(min(read, total) * width / total)
+	return fmt.Sprintf("Fetch PostgreSQL %s%s %.1f of %.1f MB", strings.Repeat("█", full), strings.Repeat("░", width-full), float64(read)/mega, float64(total)/mega)
+}
+
 // prepare makes everything up to a worker that reads.
 func (d *show) prepare(ctx context.Context) error {
 	s := d.screen
@@ -158,7 +171,11 @@ func (d *show) prepare(ctx context.Context) error {
 	s.line("")
 	log := slog.New(lineHandler{screen: s, least: slog.LevelWarn})
 
-	binaries, err := localpg.Find(ctx, localpg.Options{Log: slog.New(lineHandler{screen: s})})
+	binaries, err := localpg.Find(ctx, localpg.Options{
+		Log:      slog.New(lineHandler{screen: s}),
+		Fetching: func(read, total int64) { s.setStatus(fetching(read, total)) },
+	})
+	s.clearStatus()
 	if err != nil {
 		return fmt.Errorf("find a PostgreSQL for the demo: %w", err)
 	}

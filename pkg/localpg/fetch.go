@@ -68,7 +68,7 @@ func platformName(goos, goarch string) string {
 
 // fetched returns the pinned binaries of a major from the cache, and fills the cache
 // first if it does not hold them. Of several processes one fetches and the rest wait.
-func fetched(ctx context.Context, major int, log *slog.Logger) (Binaries, error) {
+func fetched(ctx context.Context, major int, log *slog.Logger, tell func(read, total int64)) (Binaries, error) {
 	platform := platformName(runtime.GOOS, runtime.GOARCH)
 	pinned, ok := packages[pkg{platform, major}]
 	if !ok {
@@ -88,7 +88,10 @@ func fetched(ctx context.Context, major int, log *slog.Logger) (Binaries, error)
 		if log != nil {
 			log.InfoContext(ctx, "fetching PostgreSQL, once, about 23 MB", "version", pinned.version, "into", dir)
 		}
-		err := install(ctx, platform, pinned.version, pinned.sha512, dir)
+		if tell != nil {
+			tell(0, 0)
+		}
+		err := install(ctx, platform, pinned.version, pinned.sha512, dir, tell)
 		if err != nil {
 			return Binaries{}, err
 		}
@@ -104,13 +107,13 @@ func fetched(ctx context.Context, major int, log *slog.Logger) (Binaries, error)
 }
 
 // install downloads, verifies and unpacks a package beside dir, then renames it to dir.
-func install(ctx context.Context, platform, version, sum, dir string) (err error) {
+func install(ctx context.Context, platform, version, sum, dir string, tell func(read, total int64)) (err error) {
 	work, err := os.MkdirTemp(filepath.Dir(dir), ".fetch-*")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	tarball, err := download(ctx, platform, version, sum, work)
+	tarball, err := download(ctx, platform, version, sum, work, tell)
 	if err != nil {
 		return err
 	}
@@ -129,7 +132,7 @@ func install(ctx context.Context, platform, version, sum, dir string) (err error
 
 // download gets the tarball through npm, which knows the configured registry, its
 // credentials and proxies; where npm is missing or fails, over HTTP.
-func download(ctx context.Context, platform, version, sum, work string) ([]byte, error) {
+func download(ctx context.Context, platform, version, sum, work string, tell func(read, total int64)) ([]byte, error) {
 	var problems []error
 	if npm, err := exec.LookPath("npm"); err == nil {
 		data, err := npmPack(ctx, npm, platform, version, work)
@@ -142,7 +145,7 @@ func download(ctx context.Context, platform, version, sum, work string) ([]byte,
 		problems = append(problems, fmt.Errorf("npm pack: %w", err))
 	}
 	registry := cmp.Or(os.Getenv("npm_config_registry"), os.Getenv("NPM_CONFIG_REGISTRY"), "https://registry.npmjs.org")
-	data, err := httpGet(ctx, registry, platform, version)
+	data, err := httpGet(ctx, registry, platform, version, tell)
 	if err == nil {
 		err = verify(data, sum)
 	}
@@ -170,8 +173,8 @@ func npmPack(ctx context.Context, npm, platform, version, work string) ([]byte, 
 
 // httpGet asks the registry where the tarball is (a mirror may keep it elsewhere) and
 // reads it.
-func httpGet(ctx context.Context, registry, platform, version string) ([]byte, error) {
-	meta, err := get(ctx, strings.TrimSuffix(registry, "/")+"/@embedded-postgres%2f"+platform+"/"+version, 8<<20)
+func httpGet(ctx context.Context, registry, platform, version string, tell func(read, total int64)) ([]byte, error) {
+	meta, err := get(ctx, strings.TrimSuffix(registry, "/")+"/@embedded-postgres%2f"+platform+"/"+version, 8<<20, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +189,7 @@ func httpGet(ctx context.Context, registry, platform, version string) ([]byte, e
 	if doc.Dist.Tarball == "" {
 		return nil, errors.New("the registry's answer names no tarball")
 	}
-	return get(ctx, doc.Dist.Tarball, maxTarball)
+	return get(ctx, doc.Dist.Tarball, maxTarball, tell)
 }
 
 // httpClient has no overall timeout: a slow line may need minutes for 23 MB.
@@ -197,7 +200,8 @@ var httpClient = &http.Client{Transport: &http.Transport{
 	DisableKeepAlives:     true, // two requests, and no connection left to a leak check
 }}
 
-func get(ctx context.Context, url string, limit int64) (data []byte, err error) {
+// get reads what a URL names, and tells how many bytes it has of how many.
+func get(ctx context.Context, url string, limit int64, tell func(read, total int64)) (data []byte, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
@@ -210,11 +214,27 @@ func get(ctx context.Context, url string, limit int64) (data []byte, err error) 
 	if res.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("status %s", res.Status)
 	}
-	data, err = io.ReadAll(io.LimitReader(res.Body, limit+1))
+	body := io.LimitReader(res.Body, limit+1)
+	if tell != nil {
+		body = io.TeeReader(body, &counter{total: max(res.ContentLength, 0), tell: tell})
+	}
+	data, err = io.ReadAll(body)
 	if err == nil && int64(len(data)) > limit {
 		err = fmt.Errorf("longer than %d bytes", limit)
 	}
 	return data, err
+}
+
+// counter tells how much was written to it.
+type counter struct {
+	read, total int64
+	tell        func(read, total int64)
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.read += int64(len(p))
+	c.tell(c.read, c.total)
+	return len(p), nil
 }
 
 // verify compares with the pinned hash.

