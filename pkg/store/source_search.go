@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -46,77 +47,151 @@ func (f *WorkflowSearch) place() (p workflowPlace, err error) {
 	return p, nil
 }
 
-// SearchWorkflows reads a page of definitions. Returns ErrCursor for a cursor of something
-// else.
+// mostNamesLooked is how many names one page looks at for a part of one.
+const mostNamesLooked = 20_000
+
+// fewTriggers is up to how many triggers on a table its workflows are looked up by them,
+// and not the table by each workflow.
+const fewTriggers = 2000
+
+// SearchWorkflows reads a page of definitions. Of a search by a part of the name, which no
+// index knows, one page looks at so many names and no more: it may have fewer than were
+// asked for, or none, and Next goes on. Returns ErrCursor for a cursor of something else.
 func (s *Source) SearchWorkflows(ctx context.Context, f WorkflowSearch) (Page[ListedWorkflow], error) {
 	const what = "search workflows"
 	page := Page[ListedWorkflow]{Items: []ListedWorkflow{}}
 	limit := listLimit(f.Limit)
-	sql, args, err := f.sql(limit + 1)
-	if err != nil {
-		return page, err
-	}
-	rows, err := s.db.Query(ctx, sql, args...)
-	if err != nil {
-		return page, sourceError(what, err)
-	}
-	if page.Items, err = pgx.CollectRows(rows, pgx.RowToStructByPos[ListedWorkflow]); err != nil {
-		return page, sourceError(what, err)
-	}
-	if len(page.Items) <= limit {
-		return page, nil
-	}
-	page.Items = page.Items[:limit]
-	last := page.Items[limit-1]
-	next := workflowPlace{ID: last.ID}
-	if f.Updated {
-		next.At = last.UpdatedAt.UnixMicro()
-	} else if err := s.db.QueryRow(ctx, `select lower($1::text)`, last.Name).Scan(&next.Name); err != nil { // as the index has it
-		return page, sourceError(what, err)
-	}
-	text, _ := json.Marshal(next) // never fails
-	page.Next = base64.RawURLEncoding.EncodeToString(text)
-	return page, nil
-}
-
-// sql selects at most so many.
-func (f *WorkflowSearch) sql(most int) (string, []any, error) {
-	var args parameters
-	where := []string{"true"}
-	if f.TenantID != nil {
-		where = append(where, tenantIs("d.tenant_id", *f.TenantID, &args))
-	}
-	if f.Status != "" {
-		where = append(where, "d.status = "+args.add(string(f.Status)))
-	}
-	if f.Verdict != "" {
-		where = append(where, "h.verdict = "+args.add(string(f.Verdict)))
+	q := workflowQuery{WorkflowSearch: f}
+	if f.Cursor != "" {
+		at, err := f.place()
+		if err != nil {
+			return page, err
+		}
+		q.at = &at
 	}
 	if f.Table != "" {
 		label := strings.TrimPrefix(f.Table, "public.")
-		where = append(where, "exists (select from rowbell.workflow_trigger t where t.workflow_id = d.id and t.entity_type = any ("+args.add([]string{label, "public." + label})+"))")
-	}
-	if f.Name != "" {
-		where = append(where, "position(lower("+args.add(f.Name)+") in lower(d.name)) > 0")
-	}
-	if f.CreatedBy != "" {
-		where = append(where, "d.created_by = "+args.add(f.CreatedBy))
-	}
-	order := `lower(d.name) collate "C", d.id collate "C"`
-	if f.Updated {
-		order = `d.updated_at desc, d.id collate "C" desc`
-	}
-	if f.Cursor != "" {
-		p, err := f.place()
+		q.tables = []string{label, "public." + label}
+		var n int
+		err := s.db.QueryRow(ctx, `select count(*) from (select from rowbell.workflow_trigger where entity_type = any ($1) limit $2) t`, q.tables, fewTriggers+1).Scan(&n)
 		if err != nil {
-			return "", nil, err
+			return page, sourceError(what, err)
 		}
-		if f.Updated {
-			where = append(where, fmt.Sprintf(`(d.updated_at, d.id collate "C") < (%s, %s)`, args.add(time.UnixMicro(p.At)), args.add(p.ID)))
-		} else {
-			where = append(where, fmt.Sprintf(`(lower(d.name) collate "C", d.id collate "C") > (%s, %s)`, args.add(p.Name), args.add(p.ID)))
+		q.few = n <= fewTriggers
+	}
+	var args parameters
+	sql := q.pageSQL(limit+1, &args)
+	rows, err := s.db.Query(ctx, sql, planned(args)...)
+	if err != nil {
+		return page, sourceError(what, err)
+	}
+	var key string // of the last row that is shown, by name
+	page.Items, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (ListedWorkflow, error) {
+		var w ListedWorkflow
+		var k string
+		err := row.Scan(&w.ID, &w.TenantID, &w.Name, &w.Status, &w.Version, &w.Draft, &w.UpdatedAt, &w.Verdict, &w.Message, &w.Warnings, &k)
+		if limit--; limit >= 0 {
+			key = k
+		}
+		return w, err
+	})
+	if err != nil {
+		return page, sourceError(what, err)
+	}
+	if limit < 0 {
+		page.Items = page.Items[:len(page.Items)-1]
+		last := page.Items[len(page.Items)-1]
+		page.Next = f.cursor(key, last.UpdatedAt, last.ID)
+		return page, nil
+	}
+	if f.Name == "" {
+		return page, nil
+	}
+	// Where the names end that were looked at, if there are more.
+	args = nil
+	var id string
+	var at time.Time
+	err = s.db.QueryRow(ctx, `select k, updated_at, id from (`+q.namesSQL(mostNamesLooked, &args)+fmt.Sprintf(`) d offset %d limit 1`, mostNamesLooked-1), planned(args)...).Scan(&key, &at, &id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return page, nil
+	}
+	if err != nil {
+		return page, sourceError(what, err)
+	}
+	page.Next = f.cursor(key, at, id)
+	return page, nil
+}
+
+func (f *WorkflowSearch) cursor(key string, at time.Time, id string) string {
+	next := workflowPlace{Name: key, ID: id}
+	if f.Updated {
+		next = workflowPlace{At: at.UnixMicro(), ID: id}
+	}
+	text, _ := json.Marshal(next) // never fails
+	return base64.RawURLEncoding.EncodeToString(text)
+}
+
+// workflowQuery is a search with what was looked up for it.
+type workflowQuery struct {
+	WorkflowSearch
+	at     *workflowPlace
+	tables []string // what triggers call the table
+	few    bool     // few triggers name it
+}
+
+// order is the list's; k is the name in lower case, o the id as it is ordered.
+func (q *workflowQuery) order() string {
+	if q.Updated {
+		return `d.updated_at desc, d.o desc`
+	}
+	return `d.k, d.o`
+}
+
+// namesSQL selects the first definitions in the list's order by what indexes know: as many as
+// one page looks at, if it is by name.
+func (q *workflowQuery) namesSQL(most int, args *parameters) string {
+	where := []string{"true"}
+	if q.TenantID != nil {
+		where = append(where, tenantIs("d.tenant_id", *q.TenantID, args))
+	}
+	if q.Status != "" {
+		where = append(where, "d.status = "+args.add(string(q.Status)))
+	}
+	if q.CreatedBy != "" {
+		where = append(where, "d.created_by = "+args.add(q.CreatedBy))
+	}
+	if q.tables != nil {
+		if tables := args.add(q.tables); q.few {
+			where = append(where, "d.id in (select workflow_id from rowbell.workflow_trigger where entity_type = any ("+tables+"))")
+		} else { // along the order, not all of them first
+			where = append(where, "(select true from rowbell.workflow_trigger t where t.workflow_id = d.id and t.entity_type = any ("+tables+") limit 1)")
 		}
 	}
-	return fmt.Sprintf(`select %s from rowbell.workflow_definition d%s
-where %s order by %s limit %d`, listedColumns, withHealth, strings.Join(where, " and "), order, most), args, nil
+	if q.at != nil {
+		if q.Updated {
+			where = append(where, fmt.Sprintf(`(d.updated_at, d.id collate "C") < (%s, %s)`, args.add(time.UnixMicro(q.at.At)), args.add(q.at.ID)))
+		} else {
+			where = append(where, fmt.Sprintf(`(lower(d.name) collate "C", d.id collate "C") > (%s, %s)`, args.add(q.at.Name), args.add(q.at.ID)))
+		}
+	}
+	if q.Verdict != "" {
+		where = append(where, "exists (select from rowbell.workflow_health h where h.workflow_id = d.id and h.version = d.version and d.status = 'active' and h.verdict = "+args.add(string(q.Verdict))+")")
+	}
+	order := strings.NewReplacer("d.k", `lower(d.name) collate "C"`, "d.o", `d.id collate "C"`).Replace(q.order()) // as the indexes have it
+	if q.Name != "" {
+		most = mostNamesLooked
+	}
+	return fmt.Sprintf(`select d.id, d.tenant_id, d.name, d.status, d.version, d.draft, d.updated_at, lower(d.name) collate "C" as k, d.id collate "C" as o
+from rowbell.workflow_definition d where %s order by %s limit %d`, strings.Join(where, " and "), order, most)
+}
+
+// pageSQL selects at most so many.
+func (q *workflowQuery) pageSQL(most int, args *parameters) string {
+	names := q.namesSQL(most, args)
+	where := []string{"true"}
+	if q.Name != "" {
+		where = append(where, "position(lower("+args.add(q.Name)+") in d.k) > 0")
+	}
+	return fmt.Sprintf(`select %s, d.k from (%s) d%s
+where %s order by %s limit %d`, listedColumns, names, withHealth, strings.Join(where, " and "), q.order(), most)
 }

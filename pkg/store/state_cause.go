@@ -69,7 +69,7 @@ func (s *State) FailureCauses(ctx context.Context, f CauseFilter) (Causes, error
 )
 select (select count(*) from f), (select min(committed_at) from f), id, max(name), coalesce(tenant_id, ''), cause, count(*)::int4, min(committed_at), max(committed_at),
 	(array_agg(execution_id order by committed_at desc))[1], coalesce((array_agg(error order by committed_at desc))[1], '')
-from g group by id, tenant_id, cause order by count(*) desc, max(committed_at) desc, id, cause limit %d`, sql, limit), args...)
+from g group by id, tenant_id, cause order by count(*) desc, max(committed_at) desc, id, cause limit %d`, sql, limit), planned(args)...)
 	if err != nil {
 		return Causes{}, stateError(what, err)
 	}

@@ -66,11 +66,11 @@ func (s *State) SearchEvents(ctx context.Context, f EventFilter) (Page[ListedEve
 	}
 	look := limit + 1
 	if p.tables != nil || p.domain != "" || f.RowKey != "" && f.TenantID != nil {
-		look = mostLooks
+		look = mostOfTables
 	}
 	var args parameters
 	sql, order := f.sql(p, look, limit+1, &args)
-	rows, err := s.db.Query(ctx, sql, args...)
+	rows, err := s.db.Query(ctx, sql, planned(args)...)
 	if err != nil {
 		return page, stateError(what, err)
 	}
@@ -93,7 +93,7 @@ func (s *State) SearchEvents(ctx context.Context, f EventFilter) (Page[ListedEve
 	case look > limit+1:
 		args = nil
 		pre := "with " + p.eventsSQL(look, 1, &args)
-		err := s.db.QueryRow(ctx, pre+` select (select count(*) from pre), committed_at, event_id from pre order by `+strings.ReplaceAll(order, " desc", "")+` limit 1`, args...).
+		err := s.db.QueryRow(ctx, pre+` select (select count(*) from pre), committed_at, event_id from pre order by `+strings.ReplaceAll(order, " desc", "")+` limit 1`, planned(args)...).
 			Scan(&looked, &end.At, &end.ID)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return page, stateError(what, err)
@@ -165,7 +165,7 @@ where %s and %[1]s >= w.id || '-' and %[1]s < w.id || '.' and x.committed_at = w
 ) c
 join rowbell.surrogate v on v.ref = c.version_ref
 left join rowbell.event e on e.event_id = w.id and e.committed_at = w.at
-left join rowbell.surrogate t on t.ref = e.table_ref order by c.id desc`, executionColumns, list, strings.Join(parts, "\nunion all\n"), where, mostOfEvent), args...)
+left join rowbell.surrogate t on t.ref = e.table_ref order by c.id desc`, executionColumns, list, strings.Join(parts, "\nunion all\n"), where, mostOfEvent), planned(args)...)
 	if err != nil {
 		return err
 	}

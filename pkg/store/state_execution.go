@@ -128,7 +128,7 @@ func (s *State) executionsFor(ctx context.Context, f ExecutionFilter) (Page[List
 	}
 	var args parameters
 	sql := executionsByIDSQL(ids, ats, &args)
-	rows, err := s.db.Query(ctx, sql, args...)
+	rows, err := s.db.Query(ctx, sql, planned(args)...)
 	if err != nil {
 		return page, stateError(what, err)
 	}

@@ -85,6 +85,13 @@ func (p *parameters) add(v any) string {
 	return fmt.Sprintf("$%d", len(*p))
 }
 
+// planned are the arguments of a statement that is planned for them each time: which
+// partitions have to be looked at, and how much an index gives, depends on them, and a plan
+// for any arguments reads far too much of some.
+func planned(args []any) []any {
+	return append([]any{pgx.QueryExecModeCacheDescribe}, args...)
+}
+
 // A logSource is one of the tables that a list is made of, as x.
 type logSource struct {
 	table string
@@ -186,12 +193,17 @@ type logSearch struct {
 // How many rows one page looks at, at first and at most, where it can't know how many of
 // them are asked for.
 const (
-	firstLook = 500
-	mostLooks = 8000
+	firstLook = 300
+	mostLooks = 900
 	// The same of events, each of which is looked up in several tables.
 	firstEvents = 100
-	mostEvents  = 400
+	mostEvents  = 300
+	// And of events of which only those of one table are looked up.
+	mostOfTables = 4000
 )
+
+// longPage is after what time a page stops that has to look at more than it is asked for.
+const longPage = 20 * time.Millisecond
 
 // fewVersions is how many workflow versions are looked up one by one instead of by what
 // all have in common.
@@ -228,7 +240,7 @@ func searchLog[T any](ctx context.Context, s *State, q logSearch, columns string
 	if err != nil {
 		return page, err
 	}
-	p := &pager{logSearch: q, at: at}
+	p := &pager{logSearch: q, at: at, begun: time.Now()}
 	if err := p.choose(ctx, s); err != nil || p.nothing {
 		return page, err
 	}
@@ -238,7 +250,7 @@ func searchLog[T any](ctx context.Context, s *State, q logSearch, columns string
 			p.look = p.wanted
 		}
 		sql, args := p.pageSQL(columns)
-		rows, err := s.db.Query(ctx, sql, args...)
+		rows, err := s.db.Query(ctx, sql, planned(args)...)
 		if err != nil {
 			return page, err
 		}
@@ -265,13 +277,17 @@ func searchLog[T any](ctx context.Context, s *State, q logSearch, columns string
 	}
 }
 
-// windows are how far back one step goes of a search along many versions, each of which is
-// looked up: where many things happen, the first one has enough. Zero: to the beginning.
-var windows = []time.Duration{time.Hour, 8 * time.Hour, 48 * time.Hour, 12 * 24 * time.Hour, 0}
+// windows are how far back one step of a search goes: where many things happen, the first
+// one has enough, and few partitions are looked at; where few do, the next one has not very
+// many more. Zero: to the beginning.
+var windows = []time.Duration{time.Hour, 4 * time.Hour, 16 * time.Hour, 64 * time.Hour, 11 * 24 * time.Hour, 0}
+
+// sparseWindow is where a search begins for what there is little of.
+const sparseWindow = 2
 
 // windowsAtOnce is how many of them a page goes through along all versions of a tenant
 // that has very many.
-const windowsAtOnce = 3
+const windowsAtOnce = 2
 
 // pager is a search as it goes on.
 type pager struct {
@@ -291,6 +307,7 @@ type pager struct {
 	wanted int       // rows
 	look   int       // candidates
 	spent  int       // candidates that were looked at in vain
+	begun  time.Time
 	// stopped says that the page is over before its end.
 	stopped bool
 }
@@ -334,6 +351,8 @@ func (p *pager) choose(ctx context.Context, s *State) error {
 		p.drive = alongRow
 	case p.recipient != "":
 		p.drive = alongRecipient
+	case eventTable && len(p.workflowIDs) == 0 && p.tenantID != nil && *p.tenantID != "":
+		p.drive = alongEvents
 	case p.refs != nil:
 		p.drive = alongVersions
 	case p.ofTenant && p.unwell():
@@ -349,9 +368,20 @@ func (p *pager) choose(ctx context.Context, s *State) error {
 	if p.drive.byEvents() {
 		p.residual, p.look = true, min(firstEvents, p.limit+1)
 	}
-	if p.drive == alongVersions && len(p.refs) > 4 || p.drive == alongTenant {
-		p.setWindow()
+	p.window = len(windows) - 1
+	switch p.drive {
+	case alongEvent, alongRow, alongRecipient: // which are few
+	case alongVersions:
+		if len(p.refs) > 4 {
+			p.window = 0
+		}
+	default:
+		p.window = 0
 	}
+	if p.window == 0 && p.unwell() {
+		p.window = sparseWindow
+	}
+	p.setWindow()
 	return nil
 }
 
@@ -440,24 +470,22 @@ func (p *pager) goOn(ctx context.Context, s *State) (bool, error) {
 		if full {
 			p.at = end
 			p.spent += p.look
-			p.look *= 4
+			p.look *= 2
 			most := mostLooks
 			if p.drive.byEvents() {
 				most = mostEvents
 			}
-			if p.spent >= most {
-				p.stopped = true
-			}
+			p.stopped = p.spent >= most || time.Since(p.begun) > longPage
 			return !p.stopped, nil
 		}
 	}
-	if p.from.IsZero() || p.from.Before(p.since) {
+	if p.from.IsZero() || !p.from.After(p.since) {
 		return false, nil
 	}
 	p.at = place{At: p.from}
 	p.window++
 	p.setWindow()
-	p.stopped = p.drive == alongTenant && p.window >= windowsAtOnce
+	p.stopped = p.drive == alongTenant && p.window >= sparseWindow+windowsAtOnce || p.residual && time.Since(p.begun) > longPage
 	return !p.stopped, nil
 }
 
@@ -467,13 +495,13 @@ func (p *pager) keyIs(s *logSource, args *parameters) []string {
 	if p.at.At.IsZero() {
 		return nil
 	}
-	at := args.add(p.at.At)
 	key, place := s.id, args.add(p.at.ID)
 	if p.deliveries {
 		key = s.id + ", " + s.action + ", " + s.recipient
 		place = fmt.Sprintf("%s, %s::int2, %s", place, args.add(p.at.Action), args.add(p.at.Recipient))
 	}
 	if p.drive.byTime() {
+		at := args.add(p.at.At)
 		list = append(list, "x.committed_at <= "+at, fmt.Sprintf("(x.committed_at, %s) < (%s, %s)", key, at, place))
 	} else {
 		list = append(list, "x.committed_at < "+args.add(p.at.At.Truncate(time.Millisecond).Add(time.Millisecond)), fmt.Sprintf("(%s) < (%s)", key, place))
@@ -493,8 +521,8 @@ func (p *pager) order(alias string) string {
 	return key
 }
 
-// times are the conditions for the commit time that were asked for.
-func (p *pager) times(column string, args *parameters) []string {
+// times are the conditions for the commit time that were asked for, which the id begins with.
+func (p *pager) times(column, id string, args *parameters) []string {
 	var list []string
 	from := p.since
 	if p.from.After(from) {
@@ -502,9 +530,15 @@ func (p *pager) times(column string, args *parameters) []string {
 	}
 	if !from.IsZero() {
 		list = append(list, column+" >= "+args.add(from))
+		if !p.drive.byTime() { // so that the key's index ends there
+			list = append(list, id+" >= "+args.add(firstID(from)))
+		}
 	}
 	if !p.until.IsZero() {
 		list = append(list, column+" < "+args.add(p.until))
+		if !p.drive.byTime() {
+			list = append(list, id+" < "+args.add(firstID(p.until.Add(time.Millisecond))))
+		}
 	}
 	return list
 }
@@ -557,7 +591,7 @@ func (p *pager) sourceSQL(s *logSource, most int, args *parameters) string {
 		where = append(where, s.status+" = any ("+args.add(p.statuses)+")")
 	}
 	where = append(where, p.keyIs(s, args)...)
-	where = append(where, p.times("x.committed_at", args)...)
+	where = append(where, p.times("x.committed_at", s.id, args)...)
 	order := strings.NewReplacer("x.id ", s.id+" ", "x.action ", s.action+" ", "x.recipient ", s.recipient+" ").Replace(p.order("x"))
 	sql := fmt.Sprintf(`select %s as id, %s as action, %s as recipient, x.committed_at, x.version_ref, %s as status, %s as error, %s
 from %s x where %s order by %s limit %d`, s.id, s.action, s.recipient, s.status, s.error, s.columns, s.table, strings.Join(where, " and "), order, most)
@@ -572,10 +606,10 @@ from %s x where %s order by %s limit %d`, s.id, s.action, s.recipient, s.status,
 func (p *pager) eventIs(s *logSource, args *parameters) []string {
 	var where []string
 	if p.executionID != "" {
-		where = []string{s.id + " = " + args.add(p.executionID)}
+		where = append(where, s.id+" = "+args.add(p.executionID))
 	} else {
 		event := args.add(p.eventID)
-		where = []string{s.id + " >= " + event + " || '-'", s.id + " < " + event + " || '.'"}
+		where = append(where, s.id+" >= "+event+" || '-'", s.id+" < "+event+" || '.'")
 	}
 	if from, until, ok := idTime(cmp.Or(p.executionID, p.eventID)); ok {
 		where = append(where, "x.committed_at >= "+args.add(from), "x.committed_at < "+args.add(until))
@@ -622,8 +656,8 @@ func (p *pager) with(args *parameters) string {
 // lookEvents is how many events are looked at for those of a table: no other table has to
 // be read for that.
 func (p *pager) lookEvents() int {
-	if p.tables != nil || p.domain != "" {
-		return mostLooks
+	if p.tables != nil || p.domain != "" || p.drive == alongRow && p.tenantID != nil {
+		return mostOfTables
 	}
 	return p.look
 }
@@ -651,7 +685,7 @@ func (p *pager) eventsSQL(look, most int, args *parameters) string {
 			where = append(where, "e.committed_at < "+args.add(p.at.At.Truncate(time.Millisecond).Add(time.Millisecond)), fmt.Sprintf("e.event_id %s left(%s, 26)", until, id))
 		}
 	}
-	where = append(where, p.times("e.committed_at", args)...)
+	where = append(where, p.times("e.committed_at", "e.event_id", args)...)
 	of := "true"
 	switch {
 	case p.domain != "":
@@ -659,8 +693,11 @@ func (p *pager) eventsSQL(look, most int, args *parameters) string {
 	case p.tables != nil:
 		of = "table_ref = any (" + args.add(p.tables) + "::int4[])"
 	}
+	if p.drive == alongRow && p.tenantID != nil && *p.tenantID != "" { // whose workflows see no other rows
+		of += " and tenant_id = " + args.add(*p.tenantID)
+	}
 	return fmt.Sprintf(`pre as materialized (
-	select e.event_id, e.committed_at, e.table_ref, e.domain from rowbell.event e where %s order by %s limit %d
+	select e.event_id, e.committed_at, e.table_ref, e.domain, e.tenant_id from rowbell.event e where %s order by %s limit %d
 ), ev as materialized (select * from pre where %s order by %s limit %d)`, strings.Join(where, " and "), order, look, of, order, most)
 }
 
@@ -715,7 +752,7 @@ func (p *pager) end(ctx context.Context, s *State) (full bool, end place, err er
 		sql += fmt.Sprintf("\nselect (select count(*) from c), c.committed_at, c.id, c.action, c.recipient from c order by %s limit 1",
 			strings.ReplaceAll(p.order("c"), " desc", ""))
 		var n int
-		err := s.db.QueryRow(ctx, sql, args...).Scan(&n, &end.At, &end.ID, &end.Action, &end.Recipient)
+		err := s.db.QueryRow(ctx, sql, planned(args)...).Scan(&n, &end.At, &end.ID, &end.Action, &end.Recipient)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return false, end, nil
 		}
@@ -731,7 +768,7 @@ func (p *pager) end(ctx context.Context, s *State) (full bool, end place, err er
 	sql = "with " + p.eventsSQL(p.lookEvents(), p.look, &args) + fmt.Sprintf(`
 (select 1, (select count(*) from ev), committed_at, event_id from ev order by %[1]s limit 1)
 union all (select 2, (select count(*) from pre), committed_at, event_id from pre order by %[1]s limit 1) order by 1`, order)
-	rows, err := s.db.Query(ctx, sql, args...)
+	rows, err := s.db.Query(ctx, sql, planned(args)...)
 	if err != nil {
 		return false, end, err
 	}

@@ -139,8 +139,15 @@ func (d tenantDB) refused(err error) error {
 // Query returns rows whose Close ends the transaction; its error is among those of Err.
 func (d tenantDB) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
 	b := &pgx.Batch{}
+	// A batch has no modes of its own: see planned.
+	planned := false
+	if len(args) > 0 {
+		if _, planned = args[0].(pgx.QueryExecMode); planned {
+			args = args[1:]
+		}
+	}
 	b.Queue(sql, args...)
-	results := d.SendBatch(ctx, b)
+	results := d.send(ctx, b, planned)
 	rows, err := results.Query()
 	if err != nil {
 		return rows, errors.Join(err, ignoreSame(results.Close(), err))
@@ -174,8 +181,17 @@ func (d tenantDB) Exec(ctx context.Context, sql string, args ...any) (pgconn.Com
 
 // SendBatch sends the batch behind the statement that names the tenant.
 func (d tenantDB) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
+	return d.send(ctx, b, false)
+}
+
+// send is SendBatch; with planned each statement is planned for its arguments.
+func (d tenantDB) send(ctx context.Context, b *pgx.Batch, planned bool) pgx.BatchResults {
 	all := &pgx.Batch{}
-	all.Queue(become, d.t.ID, d.t.Actor)
+	if planned {
+		all.Queue(become+`, set_config('plan_cache_mode', 'force_custom_plan', true)`, d.t.ID, d.t.Actor)
+	} else {
+		all.Queue(become, d.t.ID, d.t.Actor)
+	}
 	all.QueuedQueries = append(all.QueuedQueries, b.QueuedQueries...)
 	results := d.pool.SendBatch(ctx, all)
 	if _, err := results.Exec(); err != nil {
