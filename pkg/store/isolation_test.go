@@ -329,6 +329,28 @@ func TestIsolationIsTheSameInBoth(t *testing.T) {
 	}
 }
 
+// At an upgrade the worker's role goes on seeing all, whatever it is called.
+func TestWorkersSeeAllAfterUpgrade(t *testing.T) {
+	t.Parallel()
+	db := migrated(t)
+	worker, _ := db.Role(t, "worker", "")
+	reader, _ := db.Role(t, "reader", "")
+	db.Exec(t, fmt.Sprintf(`grant select, insert, update, delete on rowbell.workflow_health to %s; grant select on rowbell.workflow_health to %s, public`, worker, reader))
+	text, err := fs.ReadFile(migrations.Source, "00014_isolation.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, statement, _ := strings.Cut(string(text), "insert into rowbell.sql_member (role_name, tenant_id)\nselect distinct")
+	statement, _, ok := strings.Cut(statement, ";")
+	if !ok {
+		t.Fatal("the migration has no such statement")
+	}
+	db.Exec(t, "insert into rowbell.sql_member (role_name, tenant_id) select distinct"+statement)
+	if got := pgtest.Query[string](t, db, `select concat_ws(' ', role_name, tenant_id, access) from rowbell.sql_member`); !slices.Equal(got, []string{worker + " * edit"}) {
+		t.Errorf("the members are %q", got)
+	}
+}
+
 func denied(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && pg.Code == "42501"
