@@ -52,6 +52,11 @@ begin
 			hint = format('Run rowbell migrate as rowbell_migrate. Where it was run as another role: REASSIGN OWNED BY %I TO rowbell_migrate;', owner);
 	end if;
 
+	if to_regrole('rowbell_api') is null then
+		raise exception using errcode = 'undefined_object', message = 'there is no role rowbell_api',
+			hint = 'Run roles.sql of this version first.';
+	end if;
+
 	-- The log's tables and partitions, also those that a migration has just made.
 	for rel in
 		select c.oid::regclass as name, c.relowner from pg_catalog.pg_class c

@@ -93,7 +93,8 @@ func TestManualFunction(t *testing.T) {
 	as := func(c *app.Config) { c.SourceURL, c.StateURL = url, url }
 	db.Exec(t, `create schema app; alter function credit_order set schema app; revoke execute on function app.credit_order from public;
 select rowbell.register_function('credit_order', 'app.credit_order(text,jsonb)', 'acme')`)
-	db.Exec(t, `alter role `+role+` nosuperuser; grant usage on schema rowbell to `+role+`; grant select on all tables in schema rowbell to `+role)
+	db.Exec(t, `alter role `+role+` nosuperuser; grant usage on schema rowbell to `+role+`; grant select on all tables in schema rowbell to `+role+`;
+insert into rowbell.sql_member (role_name, tenant_id) values ('`+role+`', '*')`)
 	for _, want := range []string{"GRANT USAGE ON SCHEMA app TO " + role + ";", "GRANT EXECUTE ON FUNCTION app.credit_order(text, jsonb) TO " + role + ";"} {
 		f := found(app.Doctor(t.Context(), config(db, as)), "functions")
 		if f == nil || f.Level != app.LevelFailed || f.Mend[0] != want {

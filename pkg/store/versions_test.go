@@ -345,7 +345,8 @@ func TestWhoAndWhen(t *testing.T) {
 	db := sourceDB(t)
 	role, url := db.Role(t, "admin", "")
 	db.Exec(t, fmt.Sprintf(`grant usage on schema rowbell to %[1]s; grant select, insert, update, delete on rowbell.workflow_definition, rowbell.workflow_action to %[1]s;
-		grant execute on function rowbell.set_actor(text, text[], text, text[], boolean, jsonb) to %[1]s`, role))
+		grant execute on function rowbell.set_actor(text, text[], text, text[], boolean, jsonb) to %[1]s;
+		insert into rowbell.sql_member (role_name, tenant_id) values ('%[1]s', '*')`, role))
 	conn := pgtest.Connect(t, url)
 	if _, err := conn.Exec(t.Context(), "insert into rowbell.workflow_definition (id) values ('w')"); err != nil {
 		t.Fatal(err)
