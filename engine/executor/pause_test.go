@@ -373,7 +373,9 @@ func TestPauseOfBigTransaction(t *testing.T) {
 	a.record(t, b, lease)
 	big.Status = workflow.BigReleased
 	w.record(t, &workflow.Batch{Previous: w.last, Next: w.last, Big: []workflow.Big{big}})
-	pgtest.Eventually(t, soon, "they are released", func() bool { return w.db.QueryString(t, `select count(*) from rowbell.queue where ready_at <= now()`) == "100" })
+	pgtest.Eventually(t, soon, "they are released", func() bool {
+		return w.db.QueryString(t, `select count(*) from rowbell.queue where ready_at <= now()`) == "100"
+	})
 	time.Sleep(time.Second)
 	w.untouched(t, f, 200)
 	w.resume(t)

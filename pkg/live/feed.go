@@ -72,7 +72,8 @@ type Feed struct {
 
 	// Of Run alone:
 	at        place     // up to where everything was told
-	event     string    // id of the last event of which executions were told as pending
+	watching  bool      // executions are told of as pending
+	event     string    // the last event of which they were
 	recorded  time.Time // up to when they were
 	barred    map[int64]workflow.Destination
 	paused    map[string]workflow.Pause
@@ -193,10 +194,7 @@ func (f *Feed) poll(ctx context.Context) error {
 		return err
 	}
 	if !f.polling {
-		if f.event, err = f.cfg.Log.LastEvent(ctx); err != nil {
-			return err
-		}
-		f.at, f.recorded, f.polling = place{at: upTo}, upTo, true
+		f.at, f.polling, f.watching = place{at: upTo}, true, false
 		f.barred, f.paused, f.stream, f.streamAt = nil, nil, nil, time.Time{}
 	}
 	readers := f.admit()
@@ -207,14 +205,8 @@ func (f *Feed) poll(ctx context.Context) error {
 		f.at = place{at: upTo.Add(-f.cfg.Every)}
 		f.tell(readers, Event{ID: f.at.String(), Type: Missed, At: f.at.at, Missed: &MissedEvents{}, shared: true})
 	}
-	if slices.ContainsFunc(readers, func(r *reader) bool { return r.filter.pending() }) {
-		if err := f.pending(ctx, readers, upTo); err != nil {
-			return err
-		}
-	} else if f.event, err = f.cfg.Log.LastEvent(ctx); err != nil {
+	if err := f.watch(ctx, readers, upTo); err != nil {
 		return err
-	} else {
-		f.recorded = upTo
 	}
 	err = read(ctx, f.cfg.Log, f.at, upTo, readAtOnce, slices.ContainsFunc(readers, func(r *reader) bool { return r.filter.wants(Delivery) }), store.LiveWindow{}, func(e Event, at place) bool {
 		f.at = at
@@ -283,6 +275,22 @@ func read(ctx context.Context, log Log, from place, upTo time.Time, atOnce int, 
 		}
 		from = *end
 	}
+}
+
+// watch tells of executions that were recorded and are pending, if anybody wants to know.
+func (f *Feed) watch(ctx context.Context, readers []*reader, upTo time.Time) (err error) {
+	wanted := slices.ContainsFunc(readers, func(r *reader) bool { return r.filter.pending() })
+	if wanted && f.watching {
+		return f.pending(ctx, readers, upTo)
+	}
+	if wanted { // from now on
+		if f.event, err = f.cfg.Log.LastEvent(ctx); err != nil {
+			return err
+		}
+		f.recorded = upTo
+	}
+	f.watching = wanted
+	return nil
 }
 
 // pending tells of executions that were recorded and are not settled.
