@@ -20,7 +20,7 @@ func writeHelp(w io.Writer) {
 	b.WriteString("\nSettings, as an option, in the environment (ROWBELL_SOURCE_URL), or in the YAML file that\n--config or ROWBELL_CONFIG names (source_url); the first that has one counts:\n")
 	writeSettings(&b)
 	b.WriteString("\nA password on a command line is seen by everyone on the machine: give URLs and keys in the\nenvironment or in the file.\n\n")
-	b.WriteString("Exit codes: 0 done, or stopped in order; 1 an error; 2 called wrongly.\n")
+	b.WriteString("Exit codes: 0 done, or stopped in order; 1 an error; 2 called wrongly; 3 there are differences\n(rowbell workflow diff FILE, and apply --dry-run).\n")
 	_, _ = io.WriteString(w, b.String())
 }
 

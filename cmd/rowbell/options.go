@@ -107,7 +107,7 @@ func (c command) parse(words []string) (parsed, error) {
 			least++
 		}
 	}
-	endless := strings.HasSuffix(c.args, "…") // the last one may come again
+	endless := strings.HasSuffix(strings.TrimRight(c.args, "]"), "…") // the last one may come again
 	if len(p.args) > len(most) && !endless {
 		return bad("%q is one argument too many. Write: rowbell %s", p.args[len(most)], strings.TrimSpace(c.name+" "+c.args))
 	} else if len(p.args) < least {

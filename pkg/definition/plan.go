@@ -1,6 +1,7 @@
 package definition
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -373,11 +374,10 @@ func rendered(own map[string]map[string]map[string]string, tenantID string) map[
 func templateStep(d *TemplateDocument, stored []store.Template) Step {
 	step := Step{Kind: "template", Do: Creates, ID: d.Name, TenantID: d.TenantID, File: d.file}
 	live := &TemplateDocument{Name: d.Name, TenantID: d.TenantID, Texts: make(map[string]string)}
-	descriptions := make(map[string]string)
 	for _, t := range stored {
 		if t.TenantID == d.TenantID && t.Name == d.Name {
-			live.Texts[t.Locale], descriptions[t.Locale] = t.Source, t.Description
-			live.Description = t.Description
+			live.Texts[t.Locale] = t.Source
+			live.Description = cmp.Or(live.Description, t.Description) // one of all languages
 		}
 	}
 	for _, locale := range slices.Sorted(maps.Keys(d.Texts)) {
@@ -387,7 +387,7 @@ func templateStep(d *TemplateDocument, stored []store.Template) Step {
 			what = "text for " + locale
 		}
 		switch {
-		case there && source == d.Texts[locale] && descriptions[locale] == d.Description:
+		case there && source == d.Texts[locale] && live.Description == d.Description:
 			continue
 		case !there:
 			step.Words = append(step.Words, what+" added")

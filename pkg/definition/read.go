@@ -27,6 +27,9 @@ type Document struct {
 	file   string
 }
 
+// File is where it comes from.
+func (d *Document) File() string { return d.file }
+
 // partName is how problems name parts: trigger 2 (orders update), condition 1 (expression).
 var partName = regexp.MustCompile(`(trigger|condition|action|recipient|test) (\d+)(?: \([^)]*\))?(?:, field_conditions)?`)
 
@@ -201,7 +204,7 @@ func (r *reader) workflow(root *node, draft bool) {
 	}
 	w.Name = r.text(root, "name", "")
 	w.Description = r.text(root, "description", "")
-	w.ID = r.text(root, "id", "")
+	w.ID = r.id(root, "id")
 	if n := root.get("tenant_id"); n != nil && n.kind != null {
 		tenant := r.text(root, "tenant_id", "")
 		w.TenantID = &tenant
