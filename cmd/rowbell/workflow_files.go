@@ -67,13 +67,9 @@ by the columns of the tables and the templates that are stored. Nothing is chang
 			if err != nil {
 				return err
 			}
-			list := make([]definition.Checked, len(b.Workflows))
-			for i, d := range b.Workflows {
-				w := &d.Workflow
-				list[i] = definition.Checked{ID: w.ID, Name: w.Name, Status: w.Status, Of: d.File(), Report: s.CheckShape(w)}
-			}
+			list, problems := s.CheckShapes(b)
 			err = c.tellValidated(list, b)
-			if problems := b.CheckShapes(); len(problems) > 0 {
+			if len(problems) > 0 {
 				return errors.Join(problems...)
 			}
 			if err == nil && !c.has("json") {

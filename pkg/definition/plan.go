@@ -232,7 +232,7 @@ func (p *planner) workflow(ctx context.Context, d *Document) error {
 		}
 		step.Words = sentence.Changes(shownCopy(live), shownCopy(w))
 	} else {
-		step.Words = []string{sentence.Of(w)}
+		step.Words = []string{sentence.Of(inStoredForm(w))}
 	}
 	if step.YAML, err = yamlDiff(live, w, isThere); err != nil {
 		return err

@@ -47,7 +47,7 @@ func (c *catalog) test(ctx context.Context, w *workflow.Workflow) ([]trial.Teste
 	if err != nil || len(tests) == 0 {
 		return nil, err
 	}
-	now, err := c.withTemplates(ctx, w)
+	now, err := c.withTemplates(ctx, inStoredForm(w))
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -13,47 +14,62 @@ import (
 // comes of it, whose number is returned. Returns ErrConflict if there is one of this id, or
 // if an id is one of another workflow's parts.
 func (s *Source) Create(ctx context.Context, e Edit, w *workflow.Workflow) (version int32, err error) {
-	what := fmt.Sprintf("%s of workflow %s", e.Action, e.WorkflowID)
-	tenant := ""
-	if w.TenantID != nil {
-		tenant = *w.TenantID
-	}
-	err = s.edits(ctx, e.Actor, func(tx pgx.Tx) error {
+	return s.put(ctx, e, func(tx pgx.Tx) (tenantID string, err error) {
+		if w.TenantID != nil {
+			tenantID = *w.TenantID
+		}
 		tag, err := tx.Exec(ctx, `insert into rowbell.workflow_definition (id, tenant_id, name, description, status, settings)
-values ($1, nullif($2, ''), $3, $4, $5, $6) on conflict (id) do nothing`, e.WorkflowID, tenant, w.Name, w.Description, w.Status, object(w.Settings))
+values ($1, nullif($2, ''), $3, $4, $5, $6) on conflict (id) do nothing`, e.WorkflowID, tenantID, w.Name, w.Description, w.Status, object(w.Settings))
 		if err == nil && tag.RowsAffected() == 0 {
 			err = conflict("somebody else has made a workflow of this id just now; look at it again")
 		}
 		if err != nil {
-			return err
+			return "", err
 		}
-		if err := putParts(ctx, tx, e.WorkflowID, w); err != nil {
-			return err
-		}
-		if err := audit(ctx, tx, tenant, e); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `set constraints all immediate`); err != nil {
-			return err
-		}
-		return tx.QueryRow(ctx, `select version from rowbell.workflow_definition where id = $1`, e.WorkflowID).Scan(&version)
+		return tenantID, putParts(ctx, tx, e.WorkflowID, w)
 	})
-	if err != nil {
-		return 0, sourceError(what, err)
-	}
-	return version, nil
 }
 
 // Replace makes w, but for its id and tenant, what the workflow is, with its status, as
-// Publish does, and leaves the draft that is there.
+// Publish does, and leaves the draft that is there. Returns the number of the version that
+// came of it.
 func (s *Source) Replace(ctx context.Context, e Edit, w *workflow.Workflow) (int32, error) {
-	return s.edit(ctx, e, func(tx pgx.Tx, _ string) error {
+	return s.put(ctx, e, func(tx pgx.Tx) (tenantID string, err error) {
+		if tenantID, err = s.hold(ctx, tx, e); err != nil {
+			return "", err
+		}
 		if _, err := tx.Exec(ctx, `update rowbell.workflow_definition set name = $2, description = $3, status = $4, settings = $5 where id = $1`,
 			e.WorkflowID, w.Name, w.Description, w.Status, object(w.Settings)); err != nil {
+			return "", err
+		}
+		return tenantID, putParts(ctx, tx, e.WorkflowID, w)
+	})
+}
+
+// put does f in a transaction, and returns the number of the version that came of it. What f
+// writes may have plain secrets. The version trigger moves them by an update, which has to
+// wait as the trigger itself does: made immediate, it would run inside itself. So the
+// version is looked for when all is committed.
+func (s *Source) put(ctx context.Context, e Edit, f func(tx pgx.Tx) (tenantID string, err error)) (version int32, err error) {
+	var at time.Time
+	err = s.edits(ctx, e.Actor, func(tx pgx.Tx) error {
+		tenantID, err := f(tx)
+		if err != nil {
 			return err
 		}
-		return putParts(ctx, tx, e.WorkflowID, w)
+		if err := audit(ctx, tx, tenantID, e); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, `select now()`).Scan(&at)
 	})
+	if err == nil {
+		err = s.pool.QueryRow(ctx, `select coalesce(max(version) filter (where created_at = $2), max(version), 0)
+from rowbell.workflow_version where workflow_id = $1`, e.WorkflowID, at).Scan(&version)
+	}
+	if err != nil {
+		return 0, sourceError(fmt.Sprintf("%s of workflow %s", e.Action, e.WorkflowID), err)
+	}
+	return version, nil
 }
 
 // Delete takes a workflow away; a version that says so comes of it, and its versions and
