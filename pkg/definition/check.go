@@ -84,6 +84,9 @@ func (c *catalog) find(ctx context.Context, label string) (*workflow.Table, *cha
 	if rel.Column(c.tenantColumn) >= 0 {
 		table.TenantColumn = c.tenantColumn
 	}
+	if table.KeyColumns, err = c.service.Source.KeyColumns(ctx, schema, name); err != nil {
+		return nil, nil, failure{err}
+	}
 	table.InsertOnly = !slices.ContainsFunc(rel.Columns, func(col change.Column) bool { return col.Key })
 	return table, rel, nil
 }
