@@ -31,7 +31,7 @@ var exampleChanges = map[string][]string{
 	"yaml-credit-raised":       {`update customers set credit_limit = credit_limit + 1 where id = 2`},
 	"yaml-order-deleted":       {`insert into orders (tenant_id, customer_id, total) values ('globex', 4, 3)`, `delete from orders where total = 3`},
 	"yaml-invoice-attention":   {`insert into invoices (tenant_id, amount, due_on, account_manager) values ('globex', 2500, '2030-01-01', 'lena')`},
-	"yaml-invoice-overdue":     {`insert into invoices (tenant_id, amount, due_on) values ('globex', 7, '2030-01-01')`, `update invoices set status = 'overdue' where amount = 7`},
+	"yaml-invoice-overdue":     {`insert into invoices (tenant_id, amount, due_on, account_manager) values ('globex', 7, '2030-01-01', 'karl')`, `update invoices set status = 'overdue' where amount = 7`},
 	"yaml-customer-welcome":    {`insert into customers (tenant_id, name, email, city) values ('acme', 'Zoe', 'zoe@customers.example', 'Faro')`},
 	"yaml-credit-milestone":    {`update customers set credit_limit = 3000 where id = 3`},
 	"yaml-order-at-risk":       {`insert into orders (tenant_id, customer_id, total) values ('globex', 4, 20)`, `update orders set total = 2500 where total = 20`},
