@@ -448,3 +448,8 @@ func (r *reader) object(of *node, key string) json.RawMessage {
 	}
 	return n.raw()
 }
+
+// Keys are the keys that documents and their parts may have, for those who write about them.
+func Keys() [][]string {
+	return [][]string{documentKeys, triggerKeys, conditionKeys, actionKeys, recipientKeys, testKeys, testChangeKeys, testExpectKeys, templateKeys}
+}
