@@ -26,21 +26,21 @@ import (
 
 // exampleChanges is what sets off each example, by its id: transactions.
 var exampleChanges = map[string][]string{
-	"yaml-order-approved":      {`insert into orders (tenant_id, customer_id, status, total) values ('acme', 1, 'new', 10)`, `update orders set status = 'approved' where tenant_id = 'acme' and total = 10`},
-	"yaml-large-order":         {`insert into orders (tenant_id, customer_id, total) values ('globex', 4, 1500)`},
-	"yaml-credit-raised":       {`update customers set credit_limit = credit_limit + 1 where id = 2`},
-	"yaml-order-deleted":       {`insert into orders (tenant_id, customer_id, total) values ('globex', 4, 3)`, `delete from orders where total = 3`},
-	"yaml-invoice-attention":   {`insert into invoices (tenant_id, amount, due_on, account_manager) values ('globex', 2500, '2030-01-01', 'lena')`},
-	"yaml-invoice-overdue":     {`insert into invoices (tenant_id, amount, due_on, account_manager) values ('globex', 7, '2030-01-01', 'karl')`, `update invoices set status = 'overdue' where amount = 7`},
-	"yaml-customer-welcome":    {`insert into customers (tenant_id, name, email, city) values ('acme', 'Zoe', 'zoe@customers.example', 'Faro')`},
-	"yaml-credit-milestone":    {`update customers set credit_limit = 3000 where id = 3`},
-	"yaml-order-at-risk":       {`insert into orders (tenant_id, customer_id, total) values ('globex', 4, 20)`, `update orders set total = 2500 where total = 20`},
-	"yaml-night-change":        {`begin; select rowbell.set_actor('eve', array['sales']); update customers set account_manager = 'maria' where id = 2; commit`},
-	"yaml-invoice-due-soon":    {`insert into invoices (tenant_id, amount, due_on, account_manager) values ('acme', 5, (now() at time zone 'Europe/Lisbon')::date + 1, 'rui')`},
-	"yaml-approved-by-manager": {`insert into orders (tenant_id, customer_id, total) values ('acme', 1, 600)`, `begin; select rowbell.set_actor('maria'); update orders set status = 'approved' where total = 600; commit`},
-	"yaml-order-feed":          {`insert into orders (tenant_id, customer_id, total) values ('acme', 1, 1)`},
-	"yaml-loyalty-points":      {`insert into orders (tenant_id, customer_id, status, total) values ('acme', 1, 'shipped', 8)`, `update orders set status = 'delivered' where total = 8`},
-	"yaml-payment-failed":      {`select rowbell.emit('payment.failed', '{"order_id": 42, "attempts": 3}', 'globex')`},
+	"order-approved":      {`insert into orders (tenant_id, customer_id, status, total) values ('acme', 1, 'new', 10)`, `update orders set status = 'approved' where tenant_id = 'acme' and total = 10`},
+	"large-order":         {`insert into orders (tenant_id, customer_id, total) values ('globex', 4, 1500)`},
+	"credit-raised":       {`update customers set credit_limit = credit_limit + 1 where id = 2`},
+	"order-deleted":       {`insert into orders (tenant_id, customer_id, total) values ('globex', 4, 3)`, `delete from orders where total = 3`},
+	"invoice-attention":   {`insert into invoices (tenant_id, amount, due_on, account_manager) values ('globex', 2500, '2030-01-01', 'lena')`},
+	"invoice-overdue":     {`insert into invoices (tenant_id, amount, due_on, account_manager) values ('globex', 7, '2030-01-01', 'karl')`, `update invoices set status = 'overdue' where amount = 7`},
+	"customer-welcome":    {`insert into customers (tenant_id, name, email, city) values ('acme', 'Zoe', 'zoe@customers.example', 'Faro')`},
+	"credit-milestone":    {`update customers set credit_limit = 3000 where id = 3`},
+	"order-at-risk":       {`insert into orders (tenant_id, customer_id, total) values ('globex', 4, 20)`, `update orders set total = 2500 where total = 20`},
+	"night-change":        {`begin; select rowbell.set_actor('eve', array['sales']); update customers set account_manager = 'maria' where id = 2; commit`},
+	"invoice-due-soon":    {`insert into invoices (tenant_id, amount, due_on, account_manager) values ('acme', 5, (now() at time zone 'Europe/Lisbon')::date + 1, 'rui')`},
+	"approved-by-manager": {`insert into orders (tenant_id, customer_id, total) values ('acme', 1, 600)`, `begin; select rowbell.set_actor('maria'); update orders set status = 'approved' where total = 600; commit`},
+	"order-feed":          {`insert into orders (tenant_id, customer_id, total) values ('acme', 1, 1)`},
+	"loyalty-points":      {`insert into orders (tenant_id, customer_id, status, total) values ('acme', 1, 'shipped', 8)`, `update orders set status = 'delivered' where total = 8`},
+	"payment-failed":      {`select rowbell.emit('payment.failed', '{"order_id": 42, "attempts": 3}', 'globex')`},
 }
 
 // Each example in YAML is applied, passes its own tests, and is set off by a real change that

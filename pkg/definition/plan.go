@@ -42,7 +42,7 @@ type Step struct {
 	YAML   string          `json:"yaml,omitempty"`  // and as diff -u has it; without secrets
 	// Draft says that there is a draft beside the live version, which stays.
 	Draft   bool           `json:"draft,omitempty"`
-	Report  match.Report   `json:"-"`
+	Report  match.Report   `json:"report"`
 	Failed  []trial.Tested `json:"failed_tests,omitempty"`
 	Blocked bool           `json:"blocked,omitempty"` // it would be active, and is broken or fails a test
 

@@ -3,6 +3,7 @@ package definition_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -174,5 +175,83 @@ func TestApplyKnowsSealedSecrets(t *testing.T) {
 	}
 	if n := apply(""); n != 1 {
 		t.Errorf("without the key there are %d changes", n)
+	}
+}
+
+// What was changed between plan and deed stays as it is, and the rest is done.
+func TestApplyConflict(t *testing.T) {
+	t.Parallel()
+	db, s := opened(t)
+	plan := func(text string) *definition.Plan {
+		t.Helper()
+		path := filepath.Join(t.TempDir(), "w.yaml")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b, err := definition.ReadBundle([]string{path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := s.Plan(t.Context(), b, definition.PlanOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	p := plan("id: a\nname: A\n---\nid: b\nname: B\n")
+	db.Exec(t, `insert into rowbell.workflow_definition (id, name) values ('b', 'theirs')`)
+	done, err := s.Apply(t.Context(), p, "ann")
+	if !errors.Is(err, workflow.ErrConflict) || len(done) != 1 || done[0].ID != "a" {
+		t.Errorf("%v: done is %+v", err, done)
+	}
+	for _, edit := range []string{`update rowbell.workflow_definition set description = 'theirs'`, `update rowbell.workflow_definition set draft = '{"name": "theirs"}'`} {
+		p = plan("id: b\nname: B\n")
+		db.Exec(t, edit)
+		if done, err := s.Apply(t.Context(), p, "ann"); !errors.Is(err, workflow.ErrConflict) || len(done) != 0 {
+			t.Errorf("after %s: %v, done is %+v", edit, err, done)
+		}
+	}
+	if got := db.QueryString(t, `select string_agg(name, ' ' order by id) from rowbell.workflow_definition`); got != "A theirs" {
+		t.Errorf("the names are %s", got)
+	}
+	// A part that another workflow has isn't taken over, and leaves nothing behind.
+	db.Exec(t, `insert into rowbell.workflow_action (id, workflow_id, action_type) values ('x', 'a', 'log')`)
+	if _, err := s.Apply(t.Context(), plan("id: c\nactions:\n  - {action_type: log, id: x}\n"), "ann"); !errors.Is(err, workflow.ErrConflict) || !strings.Contains(err.Error(), "action x is a part of another workflow") {
+		t.Errorf("it comes to %v", err)
+	}
+	if n := pgtest.One[int](t, db, `select count(*)::int from rowbell.workflow_definition where id = 'c'`); n != 0 {
+		t.Error("it was made")
+	}
+}
+
+// Many documents in one file are read however long they are together, each with its places.
+func TestReadManyDocuments(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString("# the first\n---\n")
+	for i := range 600 {
+		if i > 0 {
+			b.WriteString("--- \n")
+		}
+		fmt.Fprintf(&b, "id: w%d\ndescription: |\n  --- is no end here\n  %s\n", i, strings.Repeat("x", 2000))
+		for k := range 30 {
+			if k == 0 {
+				b.WriteString("triggers:\n")
+			}
+			b.WriteString("  - {entity_type: orders, operation: update, field_conditions: {a: 1}}\n")
+		}
+	}
+	b.WriteString("---\nid: last\nnmae: x\n")
+	path := filepath.Join(t.TempDir(), "all.yaml")
+	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bundle, err := definition.ReadBundle([]string{path})
+	want := fmt.Sprintf("%s:%d:1: unknown key \"nmae\"", path, strings.Count(b.String(), "\n"))
+	if err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("it says %.200v, want %s", err, want)
+	}
+	if len(bundle.Workflows) != 600 || bundle.Workflows[599].Workflow.ID != "w599" {
+		t.Errorf("%d workflows", len(bundle.Workflows))
 	}
 }
