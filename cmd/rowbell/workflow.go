@@ -468,6 +468,7 @@ tests fails. Warnings don't block.`,
 				fmt.Fprintf(c.stdout, "%s is active, as version %d.\n", c.args[0], done.Version)
 			}
 			writeProblems(c.stdout, done.Report, nil)
+			writeFailed(c.stdout, done.Tests)
 			return nil
 		})
 	},

@@ -19,9 +19,12 @@ import (
 func isPath(arg string) bool { return definition.IsFile(arg) }
 
 // hasSource says that a database is known.
-func (c *call) hasSource() bool {
-	cfg, _ := app.Load(c.settings, os.LookupEnv) // what is wrong with it is told when it is used
-	return cfg.SourceURL != ""
+func (c *call) hasSource() (bool, error) {
+	has, err := app.HasSource(c.settings, os.LookupEnv)
+	if err != nil {
+		return false, usage{app.Message(err), "rowbell --help"}
+	}
+	return has, nil
 }
 
 var schemaCommand = command{
@@ -62,7 +65,11 @@ by the columns of the tables and the templates that are stored. Nothing is chang
 		if err != nil {
 			return err
 		}
-		if c.has("offline") || !c.hasSource() {
+		online, err := c.hasSource()
+		if err != nil {
+			return err
+		}
+		if c.has("offline") || !online {
 			s, err := app.OfflineWorkflows()
 			if err != nil {
 				return err

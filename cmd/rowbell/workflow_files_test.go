@@ -178,7 +178,7 @@ func TestWorkflowApplyRefused(t *testing.T) {
 	if r.stdout != "" {
 		t.Errorf("stdout has %q", r.stdout)
 	}
-	wants(t, run("activate", "fine", "--force"), 0, "fine is active, as version 3")
+	wants(t, run("activate", "fine", "--force"), 0, "fine is active, as version 3", `test "A small one" failed:`)
 
 	wants(t, run("apply", write(t, "x.yaml", "name: Very Big!\n"), "--dry-run"), 1, "the workflow has no id, so nobody knows which one it is; write one, as id: very-big")
 	wants(t, run("apply", write(t, "x.yaml", "id: fine\ntenant_id: globex\n"), "--dry-run"), 1, "x.yaml:1:5: there is a workflow fine, which is of tenant acme and not of tenant globex")
@@ -271,6 +271,7 @@ func TestWorkflowValidate(t *testing.T) {
 	wants(t, offline("validate", file), 1, file+`:11:22: error: trigger 1 (orders update), field_conditions.total.above: there is no operator "above"`, `action 1 (webhook): secrett: there is no such key; did you mean "secret"?`)
 	wants(t, offline("test", dir+"/"), 1, "tests need to know the columns of the tables, and there is no database to ask: set ROWBELL_SOURCE_URL")
 	wants(t, offline("validate", write(t, "t.yaml", "template: a\nsource: \"{% if %}\"\n")), 1, "t.yaml:2:9: template a: ")
+	wants(t, offline("validate", dir, "--config", "/nowhere.yaml"), 2, "/nowhere.yaml")
 	schema := offline("schema")
 	published, err := os.ReadFile("../../docs/workflow.schema.json")
 	if err != nil || schema.code != 0 || schema.stdout != string(published) {

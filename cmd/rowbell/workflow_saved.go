@@ -68,7 +68,11 @@ a workflow it goes into its draft, of a file it is printed.`,
 			if bundle, err = definition.ReadBundle(c.args); err != nil {
 				return err
 			}
-			if !c.hasSource() {
+			online, err := c.hasSource()
+			if err != nil {
+				return err
+			}
+			if !online {
 				return fmt.Errorf("tests need to know the columns of the tables, and there is no database to ask: set ROWBELL_SOURCE_URL. Without one, rowbell workflow validate says what can be said")
 			}
 		}
@@ -130,9 +134,12 @@ func (c *call) tellTested(list []definition.TestedWorkflow) error {
 	return nil
 }
 
-// writeFailed lists tests that failed.
+// writeFailed lists those tests that failed.
 func writeFailed(w io.Writer, list []trial.Tested) {
 	for _, t := range list {
+		if t.Passed {
+			continue
+		}
 		fmt.Fprintf(w, "  test %q failed:\n", t.Name)
 		for _, d := range t.Differences {
 			fmt.Fprintf(w, "    - %s\n", strings.ReplaceAll(d, "\n", "\n      "))

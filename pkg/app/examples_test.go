@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rowbell/rowbell/actions/email/mailtest"
+	"github.com/rowbell/rowbell/engine/condition"
 	shopfiles "github.com/rowbell/rowbell/examples"
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/definition"
@@ -86,6 +87,33 @@ func TestExamplesInYAML(t *testing.T) {
 	}
 	if len(bundle.Workflows) != len(exampleChanges) {
 		t.Errorf("there are %d workflows, and changes for %d", len(bundle.Workflows), len(exampleChanges))
+	}
+	shown := make(map[string]bool)
+	for _, d := range bundle.Workflows {
+		w := &d.Workflow
+		firing, err := w.Firing()
+		if err != nil {
+			t.Error(err)
+		}
+		shown[string(firing)] = true
+		for _, c := range w.Conditions {
+			shown[c.Type] = true
+		}
+		for _, a := range w.Actions {
+			shown[a.Type] = true
+		}
+		for _, r := range w.Recipients {
+			shown[r.Type] = true
+		}
+	}
+	wanted := append(condition.Types(), "every", "becomes_true", "once_per_row", "user", "role", "group", "attribute")
+	for _, k := range s.Registry.Kinds() {
+		wanted = append(wanted, k.Name)
+	}
+	for _, what := range wanted {
+		if !shown[what] {
+			t.Errorf("no example shows %s", what)
+		}
 	}
 	plan, err := s.Plan(t.Context(), bundle, definition.PlanOptions{})
 	if err != nil {
