@@ -34,6 +34,7 @@ var exitCodes = []struct {
 	{exitOK, "done, or stopped in order by SIGTERM or Ctrl-C"},
 	{exitError, "an error; check or workflow check found something that must be mended; or the answer to a question was no"},
 	{exitUsage, "called wrongly: an unknown command or option, a setting that can't be, or a question that nobody was there to answer. Nothing was done"},
+	{exitDifferent, "there are differences: of workflow diff FILE, and of workflow apply --dry-run"},
 }
 
 // topic is a help text that is not about one command.

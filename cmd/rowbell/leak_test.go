@@ -226,6 +226,9 @@ func TestSecretsStaySecret(t *testing.T) {
 		}
 	}
 	event := pgtest.One[string](t, db, `select min(id) from rowbell.workflow_event`)
+	planted := write(t, "planted.yaml", fmt.Sprintf("id: retries\ntenant_id: acme\nstatus: active\ntriggers:\n  - {entity_type: orders, operation: create}\nactions:\n"+
+		"  - {action_type: webhook, action_config: {url: https://example.com, secret: %q}}\n  - {action_type: chat, action_config: {service: mattermost, secret: https://chat.example.com/%s, text: x}}\n",
+		"whsec_"+p.key("a webhook's secret in a file"), p.plant("a chat's secret in a file")))
 	delivery := pgtest.One[string](t, db, `select min(delivery_id) from rowbell.delivery_attempt`)
 	for _, args := range [][]string{
 		{"check"},
@@ -237,6 +240,13 @@ func TestSecretsStaySecret(t *testing.T) {
 		{"workflow", "explain", event},
 		{"workflow", "simulate", "retries", "--event", event},
 		{"workflow", "diff", "retries"},
+		{"workflow", "diff", planted},
+		{"workflow", "apply", planted, "--dry-run"},
+		{"workflow", "apply", planted, "--dry-run", "--json"},
+		{"workflow", "import", planted, "--replace", "--dry-run", "--json"},
+		{"workflow", "validate", planted},
+		{"workflow", "test", planted, "--json"},
+		{"workflow", "export", "retries", "chats", "hooks"},
 		{"capture", "orders"},
 		{"delivery", "list", "--status", "all"},
 		{"delivery", "list", "--status", "all", "--json"},
@@ -278,7 +288,7 @@ func TestSecretsStaySecret(t *testing.T) {
 			t.Errorf("rowbell %s: %s", strings.Join(args, " "), r.stderr)
 		}
 		except := []string{}
-		if args[0] == "workflow" && args[1] == "show" {
+		if args[0] == "workflow" && slices.Contains([]string{"show", "export"}, args[1]) || slices.Contains(args, planted) { // the old definition's
 			except = append(except, "a URL's query")
 		}
 		if found := p.within(r.stdout+r.stderr, except...); found != nil {

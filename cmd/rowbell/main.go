@@ -17,9 +17,10 @@ import (
 
 // Exit codes; exitCodes says what they mean.
 const (
-	exitOK    = 0
-	exitError = 1
-	exitUsage = 2
+	exitOK        = 0
+	exitError     = 1
+	exitUsage     = 2
+	exitDifferent = 3 // what was asked for by diff FILE or --dry-run is no error, and isn't so yet
 )
 
 // command is one subcommand. Its file says how it is called and which function of
@@ -164,3 +165,6 @@ func (u usage) Error() string { return u.message }
 
 // errShown stands for an error that has been shown already.
 var errShown = errors.New("failed")
+
+// errDifferent stands for differences, which have been shown.
+var errDifferent = errors.New("there are differences")

@@ -115,8 +115,11 @@ type failure struct {
 
 // fail shows an error as one message and returns the exit code for it.
 func fail(w io.Writer, err error, as outputFormat) int {
-	if errors.Is(err, errShown) {
+	switch {
+	case errors.Is(err, errShown):
 		return exitError
+	case errors.Is(err, errDifferent):
+		return exitDifferent
 	}
 	code, text, f := exitError, "rowbell: "+app.Message(err)+"\n", failure{}
 	f.Error, f.Mend = app.Explain(err)

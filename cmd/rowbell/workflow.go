@@ -33,6 +33,7 @@ The role of ROWBELL_SOURCE_URL must be one that may edit the tables of workflows
 		sub: []command{
 			listCommand, showCommand, checkWorkflowCommand, versionsCommand, diffCommand, restoreCommand, draftCommand,
 			activateCommand, deactivateCommand, discardCommand, dependsCommand, simulateCommand, explainCommand,
+			validateCommand, testCommand, applyCommand, exportCommand, importCommand, schemaCommand,
 		},
 	}
 }
@@ -274,11 +275,14 @@ var versionsCommand = command{
 
 var diffCommand = command{
 	name:  "diff",
-	args:  "ID [FROM [TO]]",
-	short: "Say what is different between two versions, or with the draft",
+	args:  "ID|FILE [FROM [TO]|FILE…]",
+	short: "Say what is different between two versions, with the draft, or between files and the live versions",
 	long: `FROM and TO are numbers of versions, live (the latest one) or draft. Without them the last
 two are compared: live and draft if there is a draft, else the last two versions. Without
-TO it is live.`,
+TO it is live.
+
+Files and directories are compared with what is live, as rowbell workflow apply would change
+it. Then the exit code is 3 if anything is different.`,
 	examples: []example{
 		{"rowbell workflow diff large-order", "what the draft would change"},
 		{"rowbell workflow diff large-order 3 live", ""},
@@ -288,6 +292,12 @@ TO it is live.`,
 		jsonOption,
 	},
 	run: func(ctx context.Context, c *call) error {
+		if isPath(c.args[0]) {
+			return c.diffFiles(ctx)
+		}
+		if len(c.args) > 3 {
+			return usage{fmt.Sprintf("%q is one argument too many. Write: rowbell workflow diff ID [FROM [TO]]", c.args[3]), "rowbell workflow diff --help"}
+		}
 		for _, ref := range c.args[1:] {
 			if ref == "live" || ref == "draft" {
 				continue
@@ -399,12 +409,13 @@ var activateCommand = command{
 	args:  "ID",
 	short: "Publish the draft, if there is one, and turn the workflow on",
 	long: `One transaction, and one version. It is refused if the worker would find the workflow
-broken, or if the live workflow has changed since the draft was made. Warnings don't block.`,
+broken, if the live workflow has changed since the draft was made, or if one of its saved
+tests fails. Warnings don't block.`,
 	examples: []example{
 		{"rowbell workflow activate large-order", ""},
 	},
 	options: []option{
-		{"force", "", "Publish the draft though the live workflow has changed since"},
+		{"force", "", "Publish the draft though the live workflow has changed since, or a test fails"},
 		actorOption,
 	},
 	run: func(ctx context.Context, c *call) error {
@@ -413,6 +424,11 @@ broken, or if the live workflow has changed since the draft was made. Warnings d
 			if blocked, ok := errors.AsType[*definition.BlockedError](err); ok {
 				fmt.Fprintf(c.stderr, "rowbell: %s\n", blocked.Error())
 				writeProblems(c.stderr, blocked.Report, nil)
+				return errShown
+			}
+			if failing, ok := errors.AsType[*definition.TestsError](err); ok {
+				fmt.Fprintf(c.stderr, "rowbell: %s\n", failing.Error())
+				writeFailed(c.stderr, failing.Failed)
 				return errShown
 			}
 			if err != nil {
@@ -427,6 +443,7 @@ broken, or if the live workflow has changed since the draft was made. Warnings d
 				fmt.Fprintf(c.stdout, "%s is active, as version %d.\n", c.args[0], done.Version)
 			}
 			writeProblems(c.stdout, done.Report, nil)
+			writeFailed(c.stdout, done.Tests)
 			return nil
 		})
 	},

@@ -248,7 +248,7 @@ func TestWorkflowDepends(t *testing.T) {
 	db, run := shop(t)
 	db.Exec(t, `
 		insert into rowbell.workflow_definition (id, tenant_id, status, draft) values ('odd', null, 'inactive', null),
-			('late', 'acme', 'draft', '{"triggers": [{"entity_type": "orders", "operation": "create", "field_conditions": {"note": "x"}}]}');
+			('late', 'acme', 'draft', '{"settings": {"tests": [{"name": "one", "change": {"new": {"secret_note": "x"}}, "expect": {"fires": true}}]}, "triggers": [{"entity_type": "orders", "operation": "create", "field_conditions": {"note": "x"}}]}');
 		alter table orders replica identity full;
 		alter table orders add column sent_at timestamptz, add column priority int, add column "a.b" int;
 		insert into rowbell.workflow_definition (id, tenant_id, status, settings) values ('watch', 'acme', 'inactive', '{"firing": "becomes_true"}'), ('event', null, 'active', '{}');
@@ -267,6 +267,7 @@ func TestWorkflowDepends(t *testing.T) {
 		"orders.id":            {"key column  trigger 1 (orders update)       id", "template    action 1 (notification), title  new.id"},
 		"orders.tenant_id":     {"tenant column  trigger 1 (orders update)  tenant_id"},
 		"orders.sent_at":       {"watch of tenant acme, inactive, version 1\n  condition  condition 1 (time_based)  new.sent_at\n"},
+		"orders.secret_note":   {"late of tenant acme, draft, draft\n  test  test \"one\"  secret_note\n"},
 		"orders.priority":      {"watch of tenant acme, inactive, version 1\n  any_changed  trigger 1 (orders update), field_conditions.any_changed  changed.priority\n"},
 		"orders.total":         {"template  action 1 (notification), title  changed.total"},
 		"orders":               {"trigger        trigger 1 (orders update)\n", "new.total"},

@@ -169,8 +169,10 @@ func timedSchema() schema {
 		"days":  schema{"description": "The change is made on one of these days.", "type": "array", "minItems": 1, "items": schema{"enum": weekdays}, "examples": []any{[]string{"mon", "tue"}}},
 		"hours": oneOrMore("It is made from … until before …; over midnight if from is later.", schema{"type": "object", "required": []string{"from", "to"}, "additionalProperties": false, "properties": schema{"from": schema{"type": "string", "pattern": hour, "examples": []string{"09:00"}}, "to": schema{"type": "string", "pattern": hourOfDay.String(), "examples": []string{"17:30"}}}}),
 		"dates": oneOrMore("It is made on or between these days.", schema{"type": "object", "minProperties": 1, "additionalProperties": false, "properties": schema{"from": schema{"type": "string", "pattern": date}, "to": schema{"type": "string", "pattern": date}}}),
-		"holidays": schema{"description": "Days on which it doesn't hold: a date, or a day of every year.", "type": "array", "minItems": 1,
-			"items": schema{"type": "string", "pattern": `^([0-9]{4}-)?[0-9]{2}-[0-9]{2}$`}, "examples": []any{[]string{"2026-04-03", "12-25"}}},
+		"holidays": schema{
+			"description": "Days on which it doesn't hold: a date, or a day of every year.", "type": "array", "minItems": 1,
+			"items": schema{"type": "string", "pattern": `^([0-9]{4}-)?[0-9]{2}-[0-9]{2}$`}, "examples": []any{[]string{"2026-04-03", "12-25"}},
+		},
 		"on_holidays":  schema{"description": "true: it holds on the holidays only.", "type": "boolean", "default": false},
 		"column":       schema{"description": "A date or time of the row, for within and the like.", "type": "string", "minLength": 1},
 		"within":       length("The column is from now until so far ahead."),

@@ -114,8 +114,18 @@ func TestSchemasAgreeWithParse(t *testing.T) {
 	}
 	times := rapid.MapOfN(rapid.SampledFrom(append([]string{"day"}, timedKeys...)), rapid.OneOf(
 		scalars, rapid.SampledFrom([]any{
-			[]any{"mon"}, []any{}, []any{"monday"}, map[string]any{"from": "09:00", "to": "17:00"}, map[string]any{"from": "9:00", "to": "17:00"}, map[string]any{"from": "24:00", "to": "17:00"},
-			[]any{map[string]any{"from": "09:00", "to": "24:00"}}, map[string]any{"from": "2026-01-01"}, map[string]any{}, []any{"12-25", "2026-04-03"}, []any{"25.12."}, "3d", "2w", "90m", "1h30m", "3 days", "-3d", "UTC", "due_date",
+			[]any{"mon"},
+			[]any{},
+			[]any{"monday"},
+			map[string]any{"from": "09:00", "to": "17:00"},
+			map[string]any{"from": "9:00", "to": "17:00"},
+			map[string]any{"from": "24:00", "to": "17:00"},
+			[]any{map[string]any{"from": "09:00", "to": "24:00"}},
+			map[string]any{"from": "2026-01-01"},
+			map[string]any{},
+			[]any{"12-25", "2026-04-03"},
+			[]any{"25.12."},
+			"3d", "2w", "90m", "1h30m", "3 days", "-3d", "UTC", "due_date",
 		})), 0, 4)
 	roles := rapid.MapOfN(rapid.SampledFrom(append([]string{"role"}, workflow.RolesKeys()...)), rapid.OneOf(
 		scalars, rapid.SampledFrom([]any{[]any{"a"}, []any{}, []any{""}, []any{1}, "context", "directory", map[string]any{"level": 3}, map[string]any{"level": map[string]any{"above": 3}}, map[string]any{}})), 0, 3)

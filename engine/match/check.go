@@ -14,9 +14,9 @@ import (
 
 // Report is what can be said of a workflow before it is active.
 type Report struct {
-	Verdict  workflow.Verdict // as workflow_health would say it
-	Errors   []Problem        // the workflow would not run
-	Warnings []Problem        // worth knowing; they don't block
+	Verdict  workflow.Verdict `json:"verdict,omitempty"`  // as workflow_health would say it
+	Errors   []Problem        `json:"errors,omitempty"`   // the workflow would not run
+	Warnings []Problem        `json:"warnings,omitempty"` // worth knowing; they don't block
 }
 
 // Problem is one thing that is wrong, and where.

@@ -139,3 +139,23 @@ func TestLine(t *testing.T) {
 		}
 	}
 }
+
+// Saved tests are told of by their names.
+func TestTestChanges(t *testing.T) {
+	t.Parallel()
+	with := func(tests string) *workflow.Workflow {
+		return &workflow.Workflow{Settings: json.RawMessage(`{"firing": "every", "tests": ` + tests + `}`)}
+	}
+	for _, c := range []struct{ before, after, want string }{
+		{`[]`, `[{"name": "a", "n": 1}]`, "test added: “a”"},
+		{`[{"name": "a", "n": 1}, {"name": "b"}]`, `[{"n": 2, "name": "a"}, {"name": "c"}]`, "test changed: “a”; test added: “c”; test removed: “b”"},
+		{`[{"name": "a", "n": 1}]`, `[{"n": 1, "name": "a"}]`, ""},
+		{`[{"name": "a"}, {"name": "b"}]`, `[{"name": "b"}, {"name": "a"}]`, "tests in another order"},
+		{`[{"name": "a"}]`, `{"a": 1}`, "tests changed"},
+		{`[{"name": "a"}, {"name": "a"}]`, `[]`, "tests changed"},
+	} {
+		if got := strings.Join(sentence.Changes(with(c.before), with(c.after)), "; "); got != c.want {
+			t.Errorf("from %s to %s: %s, want %s", c.before, c.after, got, c.want)
+		}
+	}
+}

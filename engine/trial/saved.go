@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rowbell/rowbell/engine/condition"
 	"github.com/rowbell/rowbell/pkg/change"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
@@ -217,7 +218,7 @@ func differences(r *Result, w *workflow.Workflow, want *workflow.TestExpect) []s
 		say("it doesn't fire: %s", r.Reason)
 		return list
 	case !fires:
-		if !strings.Contains(r.Reason, want.StoppedBy) {
+		if !strings.Contains(r.Reason, want.StoppedBy) && !slices.ContainsFunc(r.Triggers, func(t Trigger) bool { return stops(t.Clauses, want.StoppedBy) }) {
 			say("what stops it is not %q, but: %s", want.StoppedBy, r.Reason)
 		}
 		return list
@@ -231,6 +232,14 @@ func differences(r *Result, w *workflow.Workflow, want *workflow.TestExpect) []s
 		}
 	}
 	return list
+}
+
+// stops says that a clause which is false is written so: the whole of it, or a part that it
+// was made of.
+func stops(clauses []condition.Clause, text string) bool {
+	return slices.ContainsFunc(clauses, func(c condition.Clause) bool {
+		return c.Verdict == condition.False && (strings.Contains(Describe(&c), text) || stops(c.Children, text))
+	})
 }
 
 // recipientDifferences compares who would get something, whatever the order.

@@ -181,6 +181,24 @@ func Load(flags map[string]string, env func(string) (string, bool)) (Config, err
 	return c, c.Validate()
 }
 
+// HasSource says whether the settings name a database, for what can do without one. The
+// error is that of a file of settings that can't be read.
+func HasSource(flags map[string]string, env func(string) (string, bool)) (bool, error) {
+	c, _ := Load(flags, env) // what else is wrong is told when they are used
+	if c.SourceURL != "" {
+		return true, nil
+	}
+	path := flags[configFile.Flag]
+	if path == "" {
+		path, _ = env(configFile.Env())
+	}
+	if path == "" {
+		return false, nil
+	}
+	_, err := readFile(path)
+	return false, err
+}
+
 type fileValue struct {
 	text string
 	line int

@@ -17,6 +17,9 @@ type Bundle struct {
 	Templates []*TemplateDocument
 }
 
+// maxBundle is how long a file may be that holds several documents.
+const maxBundle = 64 << 20
+
 // mostFiles bounds what is read at once.
 const mostFiles = 10_000
 
@@ -59,8 +62,8 @@ func BundleOf(name string, data []byte) (*Bundle, error) {
 func joined(problems []error) error { return errors.Join(problems...) }
 
 func (b *Bundle) read(name string, data []byte) error {
-	if len(data) > maxFile {
-		return &Problem{File: name, Message: fmt.Sprintf("it has %d bytes; the most are %d", len(data), maxFile)}
+	if len(data) > maxBundle {
+		return &Problem{File: name, Message: fmt.Sprintf("it has more than %d bytes, which is the most of a file", maxBundle)}
 	}
 	var roots []*node
 	var err error
@@ -161,7 +164,7 @@ func readBytes(name string) (string, []byte, error) {
 	var err error
 	if name == "-" {
 		name = "stdin"
-		data, err = io.ReadAll(io.LimitReader(os.Stdin, maxFile+1))
+		data, err = io.ReadAll(io.LimitReader(os.Stdin, maxBundle+1))
 	} else {
 		data, err = os.ReadFile(name)
 	}

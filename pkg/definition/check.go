@@ -84,6 +84,9 @@ func (c *catalog) find(ctx context.Context, label string) (*workflow.Table, *cha
 	if rel.Column(c.tenantColumn) >= 0 {
 		table.TenantColumn = c.tenantColumn
 	}
+	if table.KeyColumns, err = c.service.Source.KeyColumns(ctx, schema, name); err != nil {
+		return nil, nil, failure{err}
+	}
 	table.InsertOnly = !slices.ContainsFunc(rel.Columns, func(col change.Column) bool { return col.Key })
 	return table, rel, nil
 }
@@ -137,31 +140,46 @@ func testsReadable(r match.Report, w *workflow.Workflow) match.Report {
 	return r
 }
 
-// CheckShape says what is wrong with a workflow whatever the tables are: without a
-// database. Nothing but Registry and Judge of the service is asked.
-func (s *Service) CheckShape(w *workflow.Workflow) match.Report {
-	return testsReadable(match.Check(w, nil, s.Judge), w)
-}
-
-// CheckShapes says what is wrong with templates whatever the database has. Those that render
-// one which isn't among them are let pass.
-func (b *Bundle) CheckShapes() []error {
-	var problems []error
+// CheckShapes says what is wrong with what files hold whatever the tables are: without a
+// database. Nothing but Registry and Judge of the service is asked. A template that no file
+// has may be stored: it is a warning.
+func (s *Service) CheckShapes(b *Bundle) (list []Checked, problems []error) {
+	own := make(map[string]map[string]map[string]string)
 	for _, d := range b.Templates {
-		sources := make(map[string]map[string]string)
-		for _, other := range b.Templates {
-			if other.TenantID == d.TenantID || other.TenantID == "" && sources[other.Name] == nil {
-				sources[other.Name] = other.Texts
-			}
+		for locale, source := range d.Texts {
+			put(own, d.TenantID, d.Name)[locale] = source
 		}
-		for _, err := range d.compile(workflow.NewLibrary(sources)) {
-			if !strings.Contains(err.Error(), "there is no template") {
+	}
+	for _, d := range b.Templates {
+		for _, err := range d.compile(workflow.NewLibrary(rendered(own, d.TenantID))) {
+			if !strings.Contains(err.Error(), noTemplate) {
 				problems = append(problems, err)
 			}
 		}
 	}
-	return problems
+	for _, d := range b.Workflows {
+		w := d.whole()
+		w.Templates = rendered(own, value(w.TenantID))
+		report := testsReadable(match.Check(w, nil, s.Judge), w)
+		errs := report.Errors
+		report.Errors = nil
+		for _, p := range errs {
+			if strings.Contains(p.Message, noTemplate) {
+				report.Warnings = append(report.Warnings, p)
+			} else {
+				report.Errors = append(report.Errors, p)
+			}
+		}
+		if len(report.Errors) == 0 && len(errs) > 0 && report.Verdict == workflow.Broken {
+			report.Verdict = workflow.OK
+		}
+		list = append(list, Checked{ID: w.ID, Name: w.Name, Status: w.Status, Of: d.file, Report: report})
+	}
+	return list, problems
 }
+
+// noTemplate stands in the messages of package template about one that isn't there.
+const noTemplate = "there is no template"
 
 // Checked is what Check says of a workflow.
 type Checked struct {

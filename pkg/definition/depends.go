@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -15,7 +16,7 @@ import (
 
 // Use is one way in which a workflow depends on a table or a column.
 type Use struct {
-	How    string `json:"how"`              // trigger, condition, any_changed, recipient, template, tenant column, key column
+	How    string `json:"how"`              // trigger, condition, any_changed, recipient, template, test, tenant column, key column
 	Where  string `json:"where"`            // trigger 1 (orders update), field_conditions
 	Column string `json:"column,omitempty"` // of the table
 	Reads  string `json:"reads,omitempty"`  // new.status
@@ -218,6 +219,11 @@ func (d *dependents) of(ctx context.Context, st state, table, column string) Dep
 	if !about {
 		return dep
 	}
+	if tests, err := w.Tests(); err == nil {
+		for _, t := range tests {
+			testColumns(w, &t, table, func(col string) { use("test", fmt.Sprintf("test %q", t.Name), col, "") })
+		}
+	}
 	for n, c := range w.Conditions {
 		anyChanged(c.Config, func(col string) {
 			use("any_changed", fmt.Sprintf("condition %d (%s), any_changed", n+1, c.Type), col, "changed."+col)
@@ -239,6 +245,29 @@ func (d *dependents) of(ctx context.Context, st state, table, column string) Dep
 		}
 	}
 	return dep
+}
+
+// testColumns calls f with the columns of a table that a made-up change of a saved test has.
+func testColumns(w *workflow.Workflow, t *workflow.Test, table string, f func(column string)) {
+	if t.Change == nil {
+		return
+	}
+	of := strings.TrimPrefix(t.Change.EntityType, "public.")
+	if of == "" && len(w.Triggers) > 0 {
+		of = w.Triggers[0].EntityLabel() // it may be left out if all are about one
+	}
+	if of != table {
+		return
+	}
+	for _, row := range []json.RawMessage{t.Change.New, t.Change.Old} {
+		var columns map[string]json.RawMessage
+		if len(row) == 0 || json.Unmarshal(row, &columns) != nil {
+			continue
+		}
+		for _, col := range slices.Sorted(maps.Keys(columns)) {
+			f(col)
+		}
+	}
 }
 
 // anyChanged calls f with the columns of the key any_changed.

@@ -1,6 +1,7 @@
 package definition
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ type Step struct {
 	YAML   string          `json:"yaml,omitempty"`  // and as diff -u has it; without secrets
 	// Draft says that there is a draft beside the live version, which stays.
 	Draft   bool           `json:"draft,omitempty"`
-	Report  match.Report   `json:"-"`
+	Report  match.Report   `json:"report"`
 	Failed  []trial.Tested `json:"failed_tests,omitempty"`
 	Blocked bool           `json:"blocked,omitempty"` // it would be active, and is broken or fails a test
 
@@ -231,7 +232,7 @@ func (p *planner) workflow(ctx context.Context, d *Document) error {
 		}
 		step.Words = sentence.Changes(shownCopy(live), shownCopy(w))
 	} else {
-		step.Words = []string{sentence.Of(w)}
+		step.Words = []string{sentence.Of(inStoredForm(w))}
 	}
 	if step.YAML, err = yamlDiff(live, w, isThere); err != nil {
 		return err
@@ -373,11 +374,10 @@ func rendered(own map[string]map[string]map[string]string, tenantID string) map[
 func templateStep(d *TemplateDocument, stored []store.Template) Step {
 	step := Step{Kind: "template", Do: Creates, ID: d.Name, TenantID: d.TenantID, File: d.file}
 	live := &TemplateDocument{Name: d.Name, TenantID: d.TenantID, Texts: make(map[string]string)}
-	descriptions := make(map[string]string)
 	for _, t := range stored {
 		if t.TenantID == d.TenantID && t.Name == d.Name {
-			live.Texts[t.Locale], descriptions[t.Locale] = t.Source, t.Description
-			live.Description = t.Description
+			live.Texts[t.Locale] = t.Source
+			live.Description = cmp.Or(live.Description, t.Description) // one of all languages
 		}
 	}
 	for _, locale := range slices.Sorted(maps.Keys(d.Texts)) {
@@ -387,7 +387,7 @@ func templateStep(d *TemplateDocument, stored []store.Template) Step {
 			what = "text for " + locale
 		}
 		switch {
-		case there && source == d.Texts[locale] && descriptions[locale] == d.Description:
+		case there && source == d.Texts[locale] && live.Description == d.Description:
 			continue
 		case !there:
 			step.Words = append(step.Words, what+" added")

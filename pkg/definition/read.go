@@ -29,6 +29,9 @@ type Document struct {
 	file   string
 }
 
+// File is where it comes from.
+func (d *Document) File() string { return d.file }
+
 // partName is how problems name parts: trigger 2 (orders update), condition 1 (expression).
 var partName = regexp.MustCompile(`(trigger|condition|action|recipient|test) (\d+)(?: \([^)]*\))?(?:, field_conditions)?`)
 
@@ -227,7 +230,7 @@ func (r *reader) workflow(root *node, draft bool) {
 	}
 	w.Name = r.text(root, "name", "")
 	w.Description = r.text(root, "description", "")
-	w.ID = r.text(root, "id", "")
+	w.ID = r.id(root, "id")
 	if n := root.get("tenant_id"); n != nil && n.kind != null {
 		tenant := r.text(root, "tenant_id", "")
 		w.TenantID = &tenant
@@ -470,4 +473,9 @@ func (r *reader) object(of *node, key string) json.RawMessage {
 		r.fail(n.line, n.column, "%s is a mapping, not %s", key, n.kind)
 	}
 	return n.raw()
+}
+
+// Keys are the keys that documents and their parts may have, for those who write about them.
+func Keys() [][]string {
+	return [][]string{documentKeys, triggerKeys, conditionKeys, actionKeys, recipientKeys, testKeys, testChangeKeys, testExpectKeys, templateKeys}
 }

@@ -255,7 +255,8 @@ func settingsSchema(kinds *actions.Registry) schema {
 		"on_failure": schema{"description": "What becomes of actions with a higher order when one fails for good.", "enum": []any{"stop", "continue", nil}},
 		"retry":      schema{"description": "Waits between attempts, for all actions, or by kind.", "anyOf": []any{retry, schema{"type": "object", "properties": byKind, "additionalProperties": false}, schema{"type": "null"}}},
 		"storm": schema{"description": "How many matches, in one transaction and in one minute, are delivered without being held.", "anyOf": []any{
-			limit, schema{"type": "null"},
+			limit,
+			schema{"type": "null"},
 			schema{"type": "object", "properties": schema{"transaction": orNothing(limit), "minute": orNothing(limit)}, "additionalProperties": false},
 		}},
 		"tests": listOf("Saved tests: in a file they stand in the document itself.", ref("test")),

@@ -130,7 +130,8 @@ func hide(config any) {
 	}
 }
 
-// inStoredOrder sorts parts as the version trigger does, and writes their JSON as jsonb does.
+// inStoredOrder sorts parts as the version trigger does, and writes their JSON as it is
+// stored.
 func inStoredOrder(w *workflow.Workflow) *workflow.Workflow {
 	c := *w
 	c.Triggers, c.Conditions = slices.Clone(w.Triggers), slices.Clone(w.Conditions)
@@ -143,6 +144,14 @@ func inStoredOrder(w *workflow.Workflow) *workflow.Workflow {
 		return cmp.Or(cmp.Compare(a.Order, b.Order), cmp.Compare(a.ID, b.ID))
 	})
 	slices.SortStableFunc(c.Recipients, func(a, b workflow.Recipient) int { return cmp.Compare(a.ID, b.ID) })
+	return inStoredForm(&c)
+}
+
+// inStoredForm writes the JSON of a workflow as it is stored, so that it reads the same
+// before and after.
+func inStoredForm(w *workflow.Workflow) *workflow.Workflow {
+	c := *w
+	c.Triggers, c.Conditions, c.Actions = slices.Clone(w.Triggers), slices.Clone(w.Conditions), slices.Clone(w.Actions)
 	c.Settings = asStored(c.Settings)
 	for i := range c.Triggers {
 		c.Triggers[i].FieldConditions = asStored(c.Triggers[i].FieldConditions)

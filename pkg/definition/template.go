@@ -33,6 +33,9 @@ type TemplateDocument struct {
 	places map[string]*node // of the texts, by locale
 }
 
+// File is where it comes from.
+func (d *TemplateDocument) File() string { return d.file }
+
 // readTemplate makes a stored template of a tree.
 func readTemplate(name string, root *node) (*TemplateDocument, error) {
 	d := &TemplateDocument{file: name, at: root, Texts: make(map[string]string), places: make(map[string]*node)}

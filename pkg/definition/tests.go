@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/rowbell/rowbell/engine/trial"
 	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/store"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
@@ -44,7 +47,7 @@ func (c *catalog) test(ctx context.Context, w *workflow.Workflow) ([]trial.Teste
 	if err != nil || len(tests) == 0 {
 		return nil, err
 	}
-	now, err := c.withTemplates(ctx, w)
+	now, err := c.withTemplates(ctx, inStoredForm(w))
 	if err != nil {
 		return nil, err
 	}
@@ -156,4 +159,214 @@ func draftSettings(settings json.RawMessage) (json.RawMessage, error) {
 	}
 	keys[workflow.TestsKey] = text
 	return json.Marshal(keys)
+}
+
+// TestedWorkflow is what came of the saved tests of a workflow.
+type TestedWorkflow struct {
+	ID    string         `json:"id,omitempty"`
+	Name  string         `json:"name,omitempty"`
+	Of    string         `json:"of"` // version 3; draft; a file
+	Tests []trial.Tested `json:"tests"`
+	// Problem says why its tests can't be read; "" if they can.
+	Problem string `json:"problem,omitempty"`
+}
+
+// Failed are the tests that fail.
+func (t *TestedWorkflow) Failed() []trial.Tested { return failed(t.Tests) }
+
+// TestStored runs the saved tests of the workflows that a filter chooses, or of the one of
+// this id if it isn't "", and of their drafts.
+func (s *Service) TestStored(ctx context.Context, id string, f store.WorkflowFilter) ([]TestedWorkflow, error) {
+	var defs []store.Definition
+	var err error
+	if id != "" {
+		defs = make([]store.Definition, 1)
+		defs[0], err = s.Source.Definition(ctx, id)
+	} else {
+		defs, err = s.Source.Definitions(ctx, f)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.catalog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []TestedWorkflow
+	add := func(of string, w *workflow.Workflow, problem error) error {
+		t := TestedWorkflow{ID: w.ID, Name: w.Name, Of: of, Tests: []trial.Tested{}}
+		if problem == nil {
+			_, problem = w.Tests()
+		}
+		if problem != nil {
+			t.Problem = problem.Error()
+		} else if tests, err := c.test(ctx, w); err != nil {
+			return err
+		} else if tests != nil {
+			t.Tests = tests
+		}
+		if id != "" || t.Problem != "" || len(t.Tests) > 0 {
+			list = append(list, t)
+		}
+		return nil
+	}
+	for _, d := range defs {
+		show, draftErr := shown(d)
+		if show == nil {
+			return nil, draftErr
+		}
+		if err := add(fmt.Sprintf("version %d", d.Version), show.Workflow, nil); err != nil {
+			return nil, err
+		}
+		switch {
+		case draftErr != nil:
+			err = add("draft", show.Workflow, draftErr)
+		case show.Next != nil:
+			err = add("draft", show.Next, nil)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// TestBundle runs the saved tests of files, with the templates that they bring along.
+func (s *Service) TestBundle(ctx context.Context, b *Bundle) ([]TestedWorkflow, error) {
+	c, err := s.catalog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := &planner{catalog: c, plan: &Plan{}}
+	if err := p.templatesSet(ctx, b); err != nil {
+		return nil, err
+	}
+	var list []TestedWorkflow
+	for _, d := range b.Workflows {
+		w, err := s.Whole(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		t := TestedWorkflow{ID: w.ID, Name: w.Name, Of: d.file, Tests: []trial.Tested{}}
+		tests, err := c.test(ctx, w)
+		if err != nil {
+			return nil, err
+		}
+		if tests != nil {
+			t.Tests = tests
+		}
+		list = append(list, t)
+	}
+	return list, joined(p.problems)
+}
+
+// CheckBundle judges what files hold as Check does, with the templates that they bring along.
+func (s *Service) CheckBundle(ctx context.Context, b *Bundle) ([]Checked, error) {
+	c, err := s.catalog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := &planner{catalog: c, plan: &Plan{}}
+	if err := p.templatesSet(ctx, b); err != nil {
+		return nil, err
+	}
+	list := make([]Checked, len(b.Workflows))
+	for i, d := range b.Workflows {
+		w, err := s.Whole(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		list[i] = Checked{ID: w.ID, Name: w.Name, Status: w.Status, Of: d.file}
+		if list[i].Report, err = c.check(ctx, w); err != nil {
+			return nil, err
+		}
+	}
+	return list, joined(p.problems)
+}
+
+// WriteTest writes a test as an item of the list tests, indented as YAML does.
+func WriteTest(t workflow.Test) ([]byte, error) {
+	w := workflow.Workflow{}
+	if err := w.AddTest(t); err != nil {
+		return nil, err
+	}
+	return YAML(&w)
+}
+
+// InsertTest puts a test into the text of a file, behind those that are there, and leaves all
+// else as it is, comments too. The error says why that can't be done.
+func InsertTest(file string, data []byte, t workflow.Test) ([]byte, error) {
+	doc, err := Read(file, data)
+	if err != nil {
+		return nil, err
+	}
+	if strings.HasSuffix(file, ".json") {
+		return nil, fmt.Errorf("%s is JSON, into which tests aren't written; leave --write out, and put it there yourself", file)
+	}
+	before := doc.whole()
+	after := doc.whole()
+	if err := after.AddTest(t); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	text, err := WriteTest(t)
+	if err != nil {
+		return nil, err
+	}
+	root, err := parseYAML(file, data)
+	if err != nil {
+		return nil, err
+	}
+	_, items, _ := strings.Cut(string(text), "\n") // without the key
+	lines := strings.SplitAfter(string(data), "\n")
+	at := len(lines)
+	if i := slices.IndexFunc(root.members, func(m member) bool { return m.key == workflow.TestsKey }); i < 0 {
+		items = string(text)
+	} else {
+		tests := root.members[i].value
+		if tests.kind != list || len(tests.items) == 0 {
+			return nil, insertError(file)
+		}
+		if i+1 < len(root.members) {
+			at = root.members[i+1].line - 1
+		}
+		// The dash stands before the first key of an item.
+		column := tests.items[0].column - 3
+		if column < 0 {
+			return nil, insertError(file)
+		}
+		items = reindented(items, 2, column)
+	}
+	// Behind the last line that says something: what follows may be a comment on what comes next.
+	for at > 0 && (strings.TrimSpace(lines[at-1]) == "" || strings.HasPrefix(strings.TrimSpace(lines[at-1]), "#")) {
+		at--
+	}
+	head := strings.Join(lines[:at], "")
+	if head != "" && !strings.HasSuffix(head, "\n") {
+		head += "\n"
+	}
+	changed := []byte(head + items + strings.Join(lines[at:], ""))
+	// What was written must be what was meant.
+	check, err := Read(file, changed)
+	if err != nil || !sameStored(&check.Workflow, after) || sameStored(before, after) {
+		return nil, insertError(file)
+	}
+	return changed, nil
+}
+
+func insertError(file string) error {
+	return fmt.Errorf("%s is written in a way into which a test can't be put without changing more; leave --write out, and put it there yourself", file)
+}
+
+// reindented moves lines from one indentation to another.
+func reindented(text string, from, to int) string {
+	if from == to {
+		return text
+	}
+	lines := strings.SplitAfter(text, "\n")
+	for i, line := range lines {
+		if strings.TrimSpace(line) != "" {
+			lines[i] = strings.Repeat(" ", to) + line[min(from, len(line)):]
+		}
+	}
+	return strings.Join(lines, "")
 }

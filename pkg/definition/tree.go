@@ -306,8 +306,50 @@ func parseYAML(file string, data []byte) (*node, error) {
 }
 
 // parseAllYAML reads the documents of a YAML file, of which there is at least one, into
-// trees. Returns a *Problem.
+// trees; each may be as long as a file. Returns a *Problem.
 func parseAllYAML(file string, data []byte) ([]*node, error) {
+	var roots []*node
+	for _, text := range documentsOf(data) {
+		if len(bytes.TrimSpace(text)) == 0 {
+			continue
+		}
+		of, err := parseDocuments(file, text)
+		if err != nil {
+			return nil, err
+		}
+		roots = append(roots, of...)
+	}
+	if len(roots) == 0 {
+		return nil, &Problem{File: file, Message: "it is empty"}
+	}
+	return roots, nil
+}
+
+// documentsOf splits YAML at the lines that separate documents, which can stand nowhere
+// else. (YAML 1.2.2, section 9.1.2.) Each has an empty line for each line before it, so that
+// its places are those in the file.
+func documentsOf(data []byte) [][]byte {
+	var list [][]byte
+	start, lines, before := 0, 0, 0
+	for at := 0; at < len(data); {
+		end := len(data)
+		if i := bytes.IndexByte(data[at:], '\n'); i >= 0 {
+			end = at + i + 1
+		}
+		if line := bytes.TrimRight(data[at:end], " \t\r\n"); string(line) == "---" {
+			list = append(list, append(bytes.Repeat([]byte("\n"), before), data[start:at]...))
+			start, before = end, lines+1
+		}
+		at, lines = end, lines+1
+	}
+	if start == 0 {
+		return [][]byte{data}
+	}
+	return append(list, append(bytes.Repeat([]byte("\n"), before), data[start:]...))
+}
+
+// parseDocuments reads what has no line that is --- alone; it may be empty but for comments.
+func parseDocuments(file string, data []byte) ([]*node, error) {
 	tokens := lexer.Tokenize(string(data))
 	if len(tokens) > maxTokens {
 		at := tokens[maxTokens].Position
@@ -336,9 +378,6 @@ func parseAllYAML(file string, data []byte) ([]*node, error) {
 			return nil, err
 		}
 		roots = append(roots, root)
-	}
-	if len(roots) == 0 {
-		return nil, &Problem{File: file, Message: "it is empty"}
 	}
 	return roots, nil
 }

@@ -135,6 +135,15 @@ func splitTests(raw json.RawMessage) (settings json.RawMessage, tests *node, err
 				inOrder(of, keys)
 			}
 		}
+		if expect := t.get("expect"); expect != nil {
+			for key, keys := range map[string][]string{"recipients": append(slices.Clone(recipientTypes), "value"), "texts": {"action", "title", "subject"}} {
+				if of := expect.get(key); of != nil {
+					for _, item := range of.items {
+						inOrder(item, keys)
+					}
+				}
+			}
+		}
 	}
 	return root.raw(), tests, nil
 }

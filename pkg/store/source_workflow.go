@@ -355,3 +355,19 @@ where c.relkind in ('r', 'p') and n.nspname not in ('rowbell', 'pg_catalog', 'in
 	}
 	return labels, tenantColumn, nil
 }
+
+// KeyColumns are those that tell a table's rows apart, which rowbell.capture takes if it
+// isn't told others: of the primary key, else of the replica identity's index.
+func (s *Source) KeyColumns(ctx context.Context, schema, name string) ([]string, error) {
+	what := "look up the key of " + change.TableLabel(schema, name)
+	var keys []string
+	err := s.db.QueryRow(ctx, `select coalesce(array_agg(a.attname::text order by k.n), '{}')
+from pg_index i, unnest(i.indkey::int2[]) with ordinality as k (attnum, n), pg_attribute a
+where i.indexrelid = (select x.indexrelid from pg_index x join pg_class c on c.oid = x.indrelid join pg_namespace n on n.oid = c.relnamespace
+		where n.nspname = $1 and c.relname = $2 and (x.indisprimary or x.indisreplident) order by x.indisprimary desc limit 1)
+	and k.n <= i.indnkeyatts and a.attrelid = i.indrelid and a.attnum = k.attnum`, schema, name).Scan(&keys)
+	if err != nil {
+		return nil, sourceError(what, err)
+	}
+	return keys, nil
+}
