@@ -250,6 +250,10 @@ func TestErasePerson(t *testing.T) {
 	pgtest.Eventually(t, 60*time.Second, "the others to have ended", func() bool {
 		return pgtest.One[int](t, db, `select count(*)::int from rowbell.delivery where recipient is distinct from $1 or error is null or state = 'leased'`, ann) == 0
 	})
+	// What others were told may quote her address, and may have one that only looks like it.
+	db.Exec(t, `insert into rowbell.notification (id, tenant_id, recipient_id, delivery_id, title, body) values ('n1', 'acme', 'oscar', 'alert:x:oscar', 'It fails', '550 <`+mail+`>: no such user'),
+		('n2', 'acme', 'oscar', 'd2', 'Not her', 'joann-marker@acme.example and ann-marker@acme.example.org')`)
+	db.Exec(t, `insert into rowbell.alert (key, kind, tenant_id, subject, body, at, next_at) values ('x', 'failing', 'acme', 'It fails', 'The last one: 550 `+mail+`.', now(), null)`)
 	wantTraces(t, db, ann, "event", "notification", "execution", "delivery_ended", "queue", "preference", "quiet_hours", "audit_log")
 	wantTraces(t, db, mail, "event", "execution", "delivery_ended")
 	before := pgtest.One[string](t, db, `select string_agg(d.id || d.status, ' ' order by d.id) from rowbell.delivery_done d where d.recipient = $1`, other)
@@ -265,6 +269,9 @@ func TestErasePerson(t *testing.T) {
 	// Her address is a value of a row: that is told, and erased as a row.
 	if len(done.Mentions) != 1 || done.Mentions[0] != (store.Mention{Table: "orders", RowKey: "1", Events: 1}) {
 		t.Errorf("rows that name her are %+v", done.Mentions)
+	}
+	if n := db.Exec(t, `delete from rowbell.notification where id in ('n1', 'n2')`).RowsAffected(); n != 1 {
+		t.Errorf("of the two that others have %d are left", n)
 	}
 	wantNoTraces(t, db, mail, "event")
 	if _, err := o.EraseRow(ctx, "orders", "1", &tenant, func(string) {}); err != nil {

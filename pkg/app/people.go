@@ -170,7 +170,10 @@ func (o *Operator) AddQuietHours(ctx context.Context, who workflow.PersonKey, q 
 	}))
 }
 
-func clock(d time.Duration) string { return fmt.Sprintf("%02d:%02d", int(d.Hours()), int(d.Minutes())%60) }
+// clock is a time of day: 22:00.
+func clock(d time.Duration) string {
+	return fmt.Sprintf("%02d:%02d", int(d.Hours()), int(d.Minutes())%60)
+}
 
 // ClearQuietHours takes away all quiet hours that somebody has, and returns how many.
 func (o *Operator) ClearQuietHours(ctx context.Context, who workflow.PersonKey, actor string) (int, error) {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"testing"
 )
 
@@ -140,5 +141,28 @@ func TestSeveralKeys(t *testing.T) {
 		if _, err := NewKey(make([]byte, n)); err == nil {
 			t.Errorf("%d bytes are taken for keys", n)
 		}
+	}
+}
+
+// A mark is the same each time, another under another key, and holds nothing of the text.
+func TestMark(t *testing.T) {
+	t.Parallel()
+	raw := bytes.Repeat([]byte{7}, KeySize)
+	key := func(raw []byte) *Key {
+		k, err := NewKey(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	first := key(raw).Mark("ann")
+	if again := key(append(slices.Clone(raw), bytes.Repeat([]byte{8}, KeySize)...)).Mark("ann"); again != first || len(first) != 32 {
+		t.Errorf("a mark is %s, and then %s", first, again)
+	}
+	if other := key(bytes.Repeat([]byte{8}, KeySize)).Mark("ann"); other == first {
+		t.Error("under another key it is the same")
+	}
+	if other := key(raw).Mark("anna"); other == first {
+		t.Error("of another text it is the same")
 	}
 }

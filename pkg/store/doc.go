@@ -15,4 +15,25 @@
 // waiting lock request makes the application's own statements queue behind it. Nothing
 // here takes a lock on a table of the application that conflicts with reading or writing
 // rows: ALTER PUBLICATION … ADD TABLE takes SHARE UPDATE EXCLUSIVE.
+//
+// # Who did it
+//
+// (2026-11-26) Who asks, how and from where comes with the context (WithOrigin), since it is
+// the same for all that a request does, and since no method can then be called without
+// it. Whatever writes into the source tells its transaction (sayWho), and audit_log and
+// created_by take it from there by their defaults. Templates, secrets, members and captured
+// tables are noted by triggers: an edit by SQL leaves the same row, and none has two. Of a
+// workflow the version trigger writes the edit; a row of audit_log of the same transaction
+// says what it was meant as, and AuditLog reads the two as one by their time and database
+// user. A column for the transaction's id was the alternative: it would be one more in a
+// published table, to tell apart what begins in the same microsecond.
+//
+// # Erasing
+//
+// (2026-11-26) An Eraser works in small transactions, and is told nothing by a table of
+// progress: what it has erased isn't found again, so that it may be repeated at any time.
+// Executions stay in the log as facts. Versions of a tenant go once the checkpoint is behind
+// their deletion, since until then a worker that starts reads them, and stops if one is
+// missing. Surrogates go last, but for the greatest: the next one would be given out twice,
+// and processes remember what they stand for.
 package store

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -81,6 +82,9 @@ func (e *Erased) Join(o *Erased) {
 
 // erasedText stands where something was erased.
 const erasedText = "erased"
+
+// clocks is by how much those of source and state may differ.
+const clocks = time.Minute
 
 // Sizes of what one transaction of an erasure takes.
 const (
@@ -412,6 +416,7 @@ func (e *Eraser) quotations(ctx context.Context, workflowIDs, tenantIDs []string
 	if len(workflowIDs) == 0 {
 		return nil
 	}
+	first = first.Add(-clocks)
 	const about = `(a.workflow_id = any ($1) or a.kind = 'endpoint' and coalesce(a.tenant_id, '') = any ($2)) and a.at >= $3`
 	err := e.exec(ctx, "notification", false, `delete from rowbell.notification n using rowbell.alert a
 where `+about+` and n.delivery_id >= 'alert:' || a.key || ':' and n.delivery_id < 'alert:' || a.key || ';'`, workflowIDs, tenantIDs, first)
@@ -502,6 +507,9 @@ and (exists (select from unnest(a.told) x where substr(x, strpos(x, ':') + 1) = 
 	if err != nil {
 		return err
 	}
+	if err := e.personsAddresses(ctx, p); err != nil {
+		return err
+	}
 	if err := e.personsDeliveries(ctx, p); err != nil {
 		return err
 	}
@@ -509,6 +517,41 @@ and (exists (select from unnest(a.told) x where substr(x, strpos(x, ':') + 1) = 
 		return err
 	}
 	return e.personLeft(ctx, p)
+}
+
+// addresses are patterns that find those of the person's ids in texts that are addresses.
+// Other ids may be words or numbers that stand for something else there.
+func (p *Person) addresses() []string {
+	list := []string{}
+	for _, id := range p.IDs {
+		if strings.Contains(id, "@") {
+			list = append(list, `(^|[^[:alnum:]_.+@-])`+regexp.QuoteMeta(id)+`($|[^[:alnum:]_.@-]|\.($|[^[:alnum:]]))`)
+		}
+	}
+	return list
+}
+
+// Texts that may hold an address, $1 being patterns and $2 the tenant.
+const (
+	addressedNotification = `($2::text is null or coalesce(t.tenant_id, '') in ('', $2)) and exists (select from unnest($1::text[]) p where concat_ws(' ', t.title, t.body, t.link) ~ p)`
+	addressedAlert        = `($2::text is null or coalesce(t.tenant_id, '') in ('', $2)) and exists (select from unnest($1::text[]) p where concat_ws(' ', t.subject, t.body) ~ p)`
+)
+
+// personsAddresses erases where somebody's address stands in what others were told.
+func (e *Eraser) personsAddresses(ctx context.Context, p Person) error {
+	patterns := p.addresses()
+	if len(patterns) == 0 {
+		return nil
+	}
+	err := e.exec(ctx, "alert", true, `update rowbell.alert t set subject = '`+erasedText+`', body = '`+erasedText+`' where `+addressedAlert, patterns, p.TenantID)
+	if err != nil {
+		return err
+	}
+	return e.pages(ctx, "notification", func(tx pgx.Tx, here string) error {
+		tag, err := tx.Exec(ctx, `delete from rowbell.notification t where `+here+` and `+addressedNotification, patterns, p.TenantID)
+		e.count("notification", false, tag.RowsAffected())
+		return err
+	})
 }
 
 // personsDeliveries takes somebody out of what has ended.
@@ -641,6 +684,12 @@ func (e *Eraser) personLeft(ctx context.Context, p Person) error {
 		if err := e.left(ctx, l.table, `select count(*) from rowbell.`+l.table+` t where `+l.where, p.IDs, p.TenantID); err != nil {
 			return err
 		}
+	}
+	if patterns := p.addresses(); len(patterns) > 0 {
+		if err := e.left(ctx, "notification", `select count(*) from rowbell.notification t where `+addressedNotification, patterns, p.TenantID); err != nil {
+			return err
+		}
+		return e.left(ctx, "alert", `select count(*) from rowbell.alert t where `+addressedAlert, patterns, p.TenantID)
 	}
 	return nil
 }
