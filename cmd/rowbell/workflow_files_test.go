@@ -264,7 +264,7 @@ func TestWorkflowValidate(t *testing.T) {
 	offline := func(args ...string) result {
 		return rowbell(t, nil, append([]string{"workflow"}, args...)...)
 	}
-	dir := directory(t, map[string]string{"urgent.yaml": urgentYAML, "templates.yaml": signOffYAML})
+	dir := directory(t, map[string]string{"urgent.yaml": urgentYAML, "templates.yaml": signOffYAML, "workflow.schema.json": "{}", "notes.txt": "x"})
 	wants(t, offline("validate", dir), 0, "urgent "+filepath.Join(dir, "urgent.yaml")+": ok\n", "template sign-off ", "there was no database to ask")
 	bad := strings.NewReplacer("gte: 5e3", "gt: 5, above: 3", "secret: wh", "secrett: wh").Replace(urgentYAML)
 	file := write(t, "bad.yaml", bad)

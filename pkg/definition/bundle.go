@@ -24,7 +24,7 @@ const maxBundle = 64 << 20
 const mostFiles = 10_000
 
 // ReadBundle reads files and directories; of a directory all files in it and below that end
-// in .yaml, .yml or .json, by their names. A file may hold several documents; - is standard
+// in .yaml, .yml or .json, by their names, but for .schema.json. A file may hold several documents; - is standard
 // input, as YAML. The error joins a *Problem for each thing that is wrong, and two workflows
 // of one id are.
 func ReadBundle(paths []string) (*Bundle, error) {
@@ -141,6 +141,7 @@ func filesOf(path string) ([]string, error) {
 			return err
 		case e.IsDir() && strings.HasPrefix(e.Name(), ".") && name != path:
 			return fs.SkipDir
+		case strings.HasSuffix(name, ".schema.json"): // for editors
 		case !e.IsDir() && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(name)):
 			files = append(files, name)
 		}
