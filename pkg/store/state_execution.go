@@ -188,6 +188,9 @@ const mostShown = 200
 func (s *State) Execution(ctx context.Context, id string, tenantID *string) (ShownExecution, error) {
 	what := "read execution " + id
 	var x ShownExecution
+	if len(id) <= workflow.EventIDSize {
+		return x, notFound("there is no execution %.100s in the log", id)
+	}
 	page, err := searchLog(ctx, s, logSearch{sources: executionSources, executionID: id, tenantID: tenantID, limit: 1}, executionColumns, scanExecution, ListedExecution.place)
 	if err != nil {
 		return x, stateError(what, err)

@@ -28,7 +28,8 @@ import (
 // Page is a part of a list, the newest first.
 type Page[T any] struct {
 	Items []T `json:"items"`
-	// Next is the cursor of what comes behind; "" = that was all.
+	// Next is the cursor of what comes behind; "" = that was all. A page may have fewer items
+	// than were asked for, or none, though there is a next one.
 	Next string `json:"next,omitempty"`
 	// SearchedTo is the commit time down to which the page looked, if it stopped before it
 	// had as many as were asked for though there may be more: Next goes on there.
@@ -44,6 +45,7 @@ type place struct {
 	ID        string    // of the execution or event; "" = before all of that time
 	Action    int16
 	Recipient string
+	Window    int // of windows, where a search goes on that has found little so far
 }
 
 type placeJSON struct {
@@ -51,10 +53,11 @@ type placeJSON struct {
 	ID        string `json:"i,omitempty"`
 	Action    int16  `json:"a,omitempty"`
 	Recipient string `json:"r,omitempty"`
+	Window    int    `json:"w,omitempty"`
 }
 
 func (p place) cursor() string {
-	text, _ := json.Marshal(placeJSON{p.At.UnixMicro(), p.ID, p.Action, p.Recipient}) // never fails
+	text, _ := json.Marshal(placeJSON{p.At.UnixMicro(), p.ID, p.Action, p.Recipient, p.Window}) // never fails
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 
@@ -67,10 +70,10 @@ func parsePlace(cursor string) (place, error) {
 	if err == nil {
 		err = json.Unmarshal(text, &j)
 	}
-	if err != nil || !utf8.Valid(text) || strings.ContainsRune(j.ID+j.Recipient, 0) {
+	if err != nil || !utf8.Valid(text) || strings.ContainsRune(j.ID+j.Recipient, 0) || j.Window < 0 || j.Window >= len(windows) {
 		return place{}, fmt.Errorf("%.60q is %w", cursor, ErrCursor)
 	}
-	return place{time.UnixMicro(j.At).UTC(), j.ID, j.Action, j.Recipient}, nil
+	return place{time.UnixMicro(j.At).UTC(), j.ID, j.Action, j.Recipient, j.Window}, nil
 }
 
 // listLimit is how many rows a page has.
@@ -269,6 +272,7 @@ func searchLog[T any](ctx context.Context, s *State, q logSearch, columns string
 			return page, err
 		}
 		if p.stopped {
+			p.at.Window = p.window
 			page.Next = p.at.cursor()
 			to := p.at.At.UTC()
 			page.SearchedTo = &to
@@ -304,10 +308,12 @@ type pager struct {
 	behind bool      // events begin behind the one at the place, not with it
 	from   time.Time // the window's beginning; zero = the log's
 	window int       // index of the window
-	wanted int       // rows
-	look   int       // candidates
-	spent  int       // candidates that were looked at in vain
-	begun  time.Time
+	// windowsLeft is how many more of them this page goes through.
+	windowsLeft int
+	wanted      int // rows
+	look        int // candidates
+	spent       int // candidates that were looked at in vain
+	begun       time.Time
 	// stopped says that the page is over before its end.
 	stopped bool
 }
@@ -381,6 +387,8 @@ func (p *pager) choose(ctx context.Context, s *State) error {
 	if p.window == 0 && p.unwell() {
 		p.window = sparseWindow
 	}
+	p.window = max(p.window, p.at.Window)
+	p.windowsLeft = windowsAtOnce
 	p.setWindow()
 	return nil
 }
@@ -455,7 +463,7 @@ func (p *pager) setWindow() {
 		if !p.at.At.IsZero() {
 			top = p.at.At
 		}
-		p.from = top.Add(-w)
+		p.from = top.Add(-w).Truncate(time.Millisecond) // as ids have it
 	}
 }
 
@@ -484,8 +492,9 @@ func (p *pager) goOn(ctx context.Context, s *State) (bool, error) {
 	}
 	p.at = place{At: p.from}
 	p.window++
+	p.windowsLeft--
 	p.setWindow()
-	p.stopped = p.drive == alongTenant && p.window >= sparseWindow+windowsAtOnce || p.residual && time.Since(p.begun) > longPage
+	p.stopped = p.drive == alongTenant && p.windowsLeft == 0 || p.residual && time.Since(p.begun) > longPage
 	return !p.stopped, nil
 }
 
@@ -495,7 +504,11 @@ func (p *pager) keyIs(s *logSource, args *parameters) []string {
 	if p.at.At.IsZero() {
 		return nil
 	}
-	key, place := s.id, args.add(p.at.ID)
+	id := p.at.ID
+	if id == "" && !p.drive.byTime() {
+		id = firstID(p.at.At)
+	}
+	key, place := s.id, args.add(id)
 	if p.deliveries {
 		key = s.id + ", " + s.action + ", " + s.recipient
 		place = fmt.Sprintf("%s, %s::int2, %s", place, args.add(p.at.Action), args.add(p.at.Recipient))
@@ -674,10 +687,14 @@ func (p *pager) eventsSQL(look, most int, args *parameters) string {
 		where = append(where, tenantIs("e.tenant_id", *p.tenantID, args))
 	}
 	if !p.at.At.IsZero() {
-		id, until := args.add(p.at.ID), "<="
-		if p.behind {
+		id, until := p.at.ID, "<="
+		if p.behind || id == "" {
 			until = "<"
 		}
+		if id == "" && !p.drive.byTime() {
+			id = firstID(p.at.At)
+		}
+		id = args.add(id)
 		if p.drive == alongRow {
 			at := args.add(p.at.At)
 			where = append(where, "e.committed_at <= "+at, fmt.Sprintf("(e.committed_at, e.event_id) %s (%s, left(%s, 26))", until, at, id))
