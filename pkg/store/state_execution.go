@@ -162,7 +162,7 @@ func executionsByIDSQL(ids []string, ats []time.Time, args *parameters) string {
 	}
 	return fmt.Sprintf(`select %s from unnest(%s::text[], %s::timestamptz[]) with ordinality w (id, at, n) cross join lateral (%s) c
 join rowbell.surrogate v on v.ref = c.version_ref
-left join rowbell.event e on e.event_id = left(c.id, 26) and e.committed_at = c.committed_at
+`+eventJoin+`
 left join rowbell.surrogate t on t.ref = e.table_ref order by w.n`, executionColumns, args.add(ids), args.add(ats), sql)
 }
 

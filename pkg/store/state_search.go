@@ -212,6 +212,10 @@ const longPage = 20 * time.Millisecond
 // all have in common.
 const fewVersions = 200
 
+// manyVersions is from how many on a tenant's share of what didn't succeed is so large that
+// it is found among that of all.
+const manyVersions = 2000
+
 // drive is what a search goes along.
 type drive int
 
@@ -323,10 +327,11 @@ func (p *pager) choose(ctx context.Context, s *State) error {
 	if err := p.chooseTable(ctx, s); err != nil || p.nothing {
 		return err
 	}
+	many := false
 	if len(p.workflowIDs) > 0 || p.tenantID != nil {
 		sql := `select ref from rowbell.surrogate where kind = 'workflow'`
 		var args parameters
-		most := fewVersions + 1
+		most := manyVersions + 1
 		if p.tenantID != nil {
 			sql += " and " + tenantIs("tenant_id", *p.tenantID, &args)
 		}
@@ -346,6 +351,7 @@ func (p *pager) choose(ctx context.Context, s *State) error {
 			p.nothing = true
 			return nil
 		case len(p.workflowIDs) == 0 && len(p.refs) > fewVersions:
+			many = len(p.refs) > manyVersions
 			p.refs, p.ofTenant = nil, true
 		}
 	}
@@ -361,9 +367,9 @@ func (p *pager) choose(ctx context.Context, s *State) error {
 		p.drive = alongEvents
 	case p.refs != nil:
 		p.drive = alongVersions
-	case p.ofTenant && p.unwell():
+	case p.ofTenant && p.unwell() && !many:
 		p.drive = alongTenant
-	case p.ofTenant && *p.tenantID != "", eventTable:
+	case p.ofTenant && *p.tenantID != "" && !p.unwell(), eventTable:
 		p.drive = alongEvents
 	case p.unwell():
 		p.drive = alongStatus
@@ -379,12 +385,15 @@ func (p *pager) choose(ctx context.Context, s *State) error {
 	case alongEvent, alongRow, alongRecipient: // which are few
 	case alongVersions:
 		if len(p.refs) > 4 {
-			p.window = 0
+			p.window = 1
 		}
 	default:
 		p.window = 0
 	}
-	if p.window == 0 && p.unwell() {
+	if !p.hasEnded() { // what is pending has no partitions
+		p.window = len(windows) - 1
+	}
+	if p.window < sparseWindow && p.unwell() {
 		p.window = sparseWindow
 	}
 	p.window = max(p.window, p.at.Window)
@@ -432,6 +441,14 @@ func (p *pager) unwell() bool {
 		}
 	}
 	return ended
+}
+
+// hasEnded says that something is asked for that has ended.
+func (p *pager) hasEnded() bool {
+	return slices.ContainsFunc(p.sources, func(s logSource) bool {
+		_, ok := s.has(p.statuses)
+		return ok && s.partitioned
+	})
 }
 
 // tenantIs is the condition that a column holds the tenant; "" stands for NULL.
@@ -718,6 +735,12 @@ func (p *pager) eventsSQL(look, most int, args *parameters) string {
 ), ev as materialized (select * from pre where %s order by %s limit %d)`, strings.Join(where, " and "), order, look, of, order, most)
 }
 
+// eventJoin finds the event of each c by its key, in its partition: the lists are short, and
+// the log is long.
+const eventJoin = `left join lateral (
+	select e.table_ref, e.domain, e.row_key, e.tenant_id, e.op from rowbell.event e where e.event_id = left(c.id, 26) and e.committed_at = c.committed_at offset 0
+) e on true`
+
 // pageSQL selects the rows of a page: at most as many as are wanted.
 func (p *pager) pageSQL(columns string) (string, []any) {
 	var args parameters
@@ -745,7 +768,7 @@ func (p *pager) pageSQL(columns string) (string, []any) {
 			}
 		}
 		if p.tables != nil || p.domain != "" {
-			from = "c join rowbell.event e on e.event_id = left(c.id, 26) and e.committed_at = c.committed_at"
+			from = "c " + eventJoin
 			if p.tables != nil {
 				where = append(where, "e.table_ref = any ("+args.add(p.tables)+"::int4[])")
 			} else {
@@ -756,7 +779,7 @@ func (p *pager) pageSQL(columns string) (string, []any) {
 	return fmt.Sprintf(`%s
 select %s from (select c.* from %s where %s order by %s limit %d) c
 join rowbell.surrogate v on v.ref = c.version_ref
-left join rowbell.event e on e.event_id = left(c.id, 26) and e.committed_at = c.committed_at
+`+eventJoin+`
 left join rowbell.surrogate t on t.ref = e.table_ref
 order by %s`, sql, columns, from, strings.Join(where, " and "), p.order("c"), p.wanted, p.order("c")), args
 }
