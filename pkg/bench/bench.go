@@ -72,7 +72,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	o.Seed = cmp.Or(o.Seed, rand.Uint64())
 	o.Module = cmp.Or(o.Module, ".")
 	fmt.Fprintf(o.Log, "order of runs: seed %d\n", o.Seed)
-	if o.Only == "reads" {
+	if o.Only == "reads" || strings.HasPrefix(o.Only, "reads: ") {
 		return reads(ctx, o)
 	}
 	server, err := localpg.Start(ctx, localpg.Options{FSync: true, Settings: map[string]string{

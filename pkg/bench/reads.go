@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -80,6 +81,9 @@ func reads(ctx context.Context, o Options) (err error) {
 			}
 		}
 		for _, r := range list {
+			if !strings.HasPrefix("reads: "+r.name, o.Only) {
+				continue
+			}
 			f := &figure{name: "reads, " + what + ": " + r.name + ", p99", unit: "ms", floor: readGoal, goal: readGoal, less: true}
 			var p50s, deeps figure
 			for round := range o.Runs {

@@ -48,11 +48,11 @@ func (f *WorkflowSearch) place() (p workflowPlace, err error) {
 }
 
 // mostNamesLooked is how many names one page looks at for a part of one.
-const mostNamesLooked = 20_000
+const mostNamesLooked = 10_000
 
 // fewTriggers is up to how many triggers on a table its workflows are looked up by them,
 // and not the table by each workflow.
-const fewTriggers = 2000
+const fewTriggers = 800
 
 // SearchWorkflows reads a page of definitions. Of a search by a part of the name, which no
 // index knows, one page looks at so many names and no more: it may have fewer than were

@@ -131,7 +131,9 @@ func (f *EventFilter) sql(p *pager, look, most int, args *parameters) (sql, orde
 select e.event_id, e.committed_at, coalesce(t.name, 'domain:' || e.domain, ''),
 	case e.op when 'c' then 'create' when 'u' then 'update' when 'd' then 'delete' when 'e' then 'emit' else '' end,
 	coalesce(e.row_key, ''), coalesce(e.tenant_id, ''), %s
-from ev join rowbell.event e on e.event_id = ev.event_id and e.committed_at = ev.committed_at
+from ev cross join lateral (
+	select * from rowbell.event e where e.event_id = ev.event_id and e.committed_at = ev.committed_at offset 0
+) e
 left join rowbell.surrogate t on t.ref = e.table_ref
 where %s order by %s limit %d`, sql, data, where, qualified, most), order
 }
@@ -164,7 +166,7 @@ where %s and %[1]s >= w.id || '-' and %[1]s < w.id || '.' and x.committed_at = w
 	select c.* from (%s) c join rowbell.surrogate v on v.ref = c.version_ref where %s order by c.id desc limit %d
 ) c
 join rowbell.surrogate v on v.ref = c.version_ref
-left join rowbell.event e on e.event_id = w.id and e.committed_at = w.at
+`+eventJoin+`
 left join rowbell.surrogate t on t.ref = e.table_ref order by c.id desc`, executionColumns, list, strings.Join(parts, "\nunion all\n"), where, mostOfEvent), planned(args)...)
 	if err != nil {
 		return err

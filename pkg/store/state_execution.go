@@ -162,7 +162,7 @@ func executionsByIDSQL(ids []string, ats []time.Time, args *parameters) string {
 	}
 	return fmt.Sprintf(`select %s from unnest(%s::text[], %s::timestamptz[]) with ordinality w (id, at, n) cross join lateral (%s) c
 join rowbell.surrogate v on v.ref = c.version_ref
-left join rowbell.event e on e.event_id = left(c.id, 26) and e.committed_at = c.committed_at
+`+eventJoin+`
 left join rowbell.surrogate t on t.ref = e.table_ref order by w.n`, executionColumns, args.add(ids), args.add(ats), sql)
 }
 
@@ -188,6 +188,9 @@ const mostShown = 200
 func (s *State) Execution(ctx context.Context, id string, tenantID *string) (ShownExecution, error) {
 	what := "read execution " + id
 	var x ShownExecution
+	if len(id) <= workflow.EventIDSize {
+		return x, notFound("there is no execution %.100s in the log", id)
+	}
 	page, err := searchLog(ctx, s, logSearch{sources: executionSources, executionID: id, tenantID: tenantID, limit: 1}, executionColumns, scanExecution, ListedExecution.place)
 	if err != nil {
 		return x, stateError(what, err)

@@ -28,7 +28,8 @@ import (
 // Page is a part of a list, the newest first.
 type Page[T any] struct {
 	Items []T `json:"items"`
-	// Next is the cursor of what comes behind; "" = that was all.
+	// Next is the cursor of what comes behind; "" = that was all. A page may have fewer items
+	// than were asked for, or none, though there is a next one.
 	Next string `json:"next,omitempty"`
 	// SearchedTo is the commit time down to which the page looked, if it stopped before it
 	// had as many as were asked for though there may be more: Next goes on there.
@@ -44,6 +45,7 @@ type place struct {
 	ID        string    // of the execution or event; "" = before all of that time
 	Action    int16
 	Recipient string
+	Window    int // of windows, where a search goes on that has found little so far
 }
 
 type placeJSON struct {
@@ -51,10 +53,11 @@ type placeJSON struct {
 	ID        string `json:"i,omitempty"`
 	Action    int16  `json:"a,omitempty"`
 	Recipient string `json:"r,omitempty"`
+	Window    int    `json:"w,omitempty"`
 }
 
 func (p place) cursor() string {
-	text, _ := json.Marshal(placeJSON{p.At.UnixMicro(), p.ID, p.Action, p.Recipient}) // never fails
+	text, _ := json.Marshal(placeJSON{p.At.UnixMicro(), p.ID, p.Action, p.Recipient, p.Window}) // never fails
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 
@@ -67,10 +70,10 @@ func parsePlace(cursor string) (place, error) {
 	if err == nil {
 		err = json.Unmarshal(text, &j)
 	}
-	if err != nil || !utf8.Valid(text) || strings.ContainsRune(j.ID+j.Recipient, 0) {
+	if err != nil || !utf8.Valid(text) || strings.ContainsRune(j.ID+j.Recipient, 0) || j.Window < 0 || j.Window >= len(windows) {
 		return place{}, fmt.Errorf("%.60q is %w", cursor, ErrCursor)
 	}
-	return place{time.UnixMicro(j.At).UTC(), j.ID, j.Action, j.Recipient}, nil
+	return place{time.UnixMicro(j.At).UTC(), j.ID, j.Action, j.Recipient, j.Window}, nil
 }
 
 // listLimit is how many rows a page has.
@@ -209,6 +212,10 @@ const longPage = 20 * time.Millisecond
 // all have in common.
 const fewVersions = 200
 
+// manyVersions is from how many on a tenant's share of what didn't succeed is so large that
+// it is found among that of all.
+const manyVersions = 2000
+
 // drive is what a search goes along.
 type drive int
 
@@ -269,6 +276,7 @@ func searchLog[T any](ctx context.Context, s *State, q logSearch, columns string
 			return page, err
 		}
 		if p.stopped {
+			p.at.Window = p.window
 			page.Next = p.at.cursor()
 			to := p.at.At.UTC()
 			page.SearchedTo = &to
@@ -304,10 +312,12 @@ type pager struct {
 	behind bool      // events begin behind the one at the place, not with it
 	from   time.Time // the window's beginning; zero = the log's
 	window int       // index of the window
-	wanted int       // rows
-	look   int       // candidates
-	spent  int       // candidates that were looked at in vain
-	begun  time.Time
+	// windowsLeft is how many more of them this page goes through.
+	windowsLeft int
+	wanted      int // rows
+	look        int // candidates
+	spent       int // candidates that were looked at in vain
+	begun       time.Time
 	// stopped says that the page is over before its end.
 	stopped bool
 }
@@ -317,10 +327,11 @@ func (p *pager) choose(ctx context.Context, s *State) error {
 	if err := p.chooseTable(ctx, s); err != nil || p.nothing {
 		return err
 	}
+	many := false
 	if len(p.workflowIDs) > 0 || p.tenantID != nil {
 		sql := `select ref from rowbell.surrogate where kind = 'workflow'`
 		var args parameters
-		most := fewVersions + 1
+		most := manyVersions + 1
 		if p.tenantID != nil {
 			sql += " and " + tenantIs("tenant_id", *p.tenantID, &args)
 		}
@@ -340,6 +351,7 @@ func (p *pager) choose(ctx context.Context, s *State) error {
 			p.nothing = true
 			return nil
 		case len(p.workflowIDs) == 0 && len(p.refs) > fewVersions:
+			many = len(p.refs) > manyVersions
 			p.refs, p.ofTenant = nil, true
 		}
 	}
@@ -355,9 +367,9 @@ func (p *pager) choose(ctx context.Context, s *State) error {
 		p.drive = alongEvents
 	case p.refs != nil:
 		p.drive = alongVersions
-	case p.ofTenant && p.unwell():
+	case p.ofTenant && p.unwell() && !many:
 		p.drive = alongTenant
-	case p.ofTenant && *p.tenantID != "", eventTable:
+	case p.ofTenant && *p.tenantID != "" && !p.unwell(), eventTable:
 		p.drive = alongEvents
 	case p.unwell():
 		p.drive = alongStatus
@@ -373,14 +385,19 @@ func (p *pager) choose(ctx context.Context, s *State) error {
 	case alongEvent, alongRow, alongRecipient: // which are few
 	case alongVersions:
 		if len(p.refs) > 4 {
-			p.window = 0
+			p.window = 1
 		}
 	default:
 		p.window = 0
 	}
-	if p.window == 0 && p.unwell() {
+	if !p.hasEnded() { // what is pending has no partitions
+		p.window = len(windows) - 1
+	}
+	if p.window < sparseWindow && p.unwell() {
 		p.window = sparseWindow
 	}
+	p.window = max(p.window, p.at.Window)
+	p.windowsLeft = windowsAtOnce
 	p.setWindow()
 	return nil
 }
@@ -426,6 +443,14 @@ func (p *pager) unwell() bool {
 	return ended
 }
 
+// hasEnded says that something is asked for that has ended.
+func (p *pager) hasEnded() bool {
+	return slices.ContainsFunc(p.sources, func(s logSource) bool {
+		_, ok := s.has(p.statuses)
+		return ok && s.partitioned
+	})
+}
+
 // tenantIs is the condition that a column holds the tenant; "" stands for NULL.
 func tenantIs(column, tenantID string, args *parameters) string {
 	if tenantID == "" {
@@ -455,7 +480,7 @@ func (p *pager) setWindow() {
 		if !p.at.At.IsZero() {
 			top = p.at.At
 		}
-		p.from = top.Add(-w)
+		p.from = top.Add(-w).Truncate(time.Millisecond) // as ids have it
 	}
 }
 
@@ -484,8 +509,9 @@ func (p *pager) goOn(ctx context.Context, s *State) (bool, error) {
 	}
 	p.at = place{At: p.from}
 	p.window++
+	p.windowsLeft--
 	p.setWindow()
-	p.stopped = p.drive == alongTenant && p.window >= sparseWindow+windowsAtOnce || p.residual && time.Since(p.begun) > longPage
+	p.stopped = p.drive == alongTenant && p.windowsLeft == 0 || p.residual && time.Since(p.begun) > longPage
 	return !p.stopped, nil
 }
 
@@ -495,7 +521,11 @@ func (p *pager) keyIs(s *logSource, args *parameters) []string {
 	if p.at.At.IsZero() {
 		return nil
 	}
-	key, place := s.id, args.add(p.at.ID)
+	id := p.at.ID
+	if id == "" && !p.drive.byTime() {
+		id = firstID(p.at.At)
+	}
+	key, place := s.id, args.add(id)
 	if p.deliveries {
 		key = s.id + ", " + s.action + ", " + s.recipient
 		place = fmt.Sprintf("%s, %s::int2, %s", place, args.add(p.at.Action), args.add(p.at.Recipient))
@@ -674,10 +704,14 @@ func (p *pager) eventsSQL(look, most int, args *parameters) string {
 		where = append(where, tenantIs("e.tenant_id", *p.tenantID, args))
 	}
 	if !p.at.At.IsZero() {
-		id, until := args.add(p.at.ID), "<="
-		if p.behind {
+		id, until := p.at.ID, "<="
+		if p.behind || id == "" {
 			until = "<"
 		}
+		if id == "" && !p.drive.byTime() {
+			id = firstID(p.at.At)
+		}
+		id = args.add(id)
 		if p.drive == alongRow {
 			at := args.add(p.at.At)
 			where = append(where, "e.committed_at <= "+at, fmt.Sprintf("(e.committed_at, e.event_id) %s (%s, left(%s, 26))", until, at, id))
@@ -700,6 +734,12 @@ func (p *pager) eventsSQL(look, most int, args *parameters) string {
 	select e.event_id, e.committed_at, e.table_ref, e.domain, e.tenant_id from rowbell.event e where %s order by %s limit %d
 ), ev as materialized (select * from pre where %s order by %s limit %d)`, strings.Join(where, " and "), order, look, of, order, most)
 }
+
+// eventJoin finds the event of each c by its key, in its partition: the lists are short, and
+// the log is long.
+const eventJoin = `left join lateral (
+	select e.table_ref, e.domain, e.row_key, e.tenant_id, e.op from rowbell.event e where e.event_id = left(c.id, 26) and e.committed_at = c.committed_at offset 0
+) e on true`
 
 // pageSQL selects the rows of a page: at most as many as are wanted.
 func (p *pager) pageSQL(columns string) (string, []any) {
@@ -728,7 +768,7 @@ func (p *pager) pageSQL(columns string) (string, []any) {
 			}
 		}
 		if p.tables != nil || p.domain != "" {
-			from = "c join rowbell.event e on e.event_id = left(c.id, 26) and e.committed_at = c.committed_at"
+			from = "c " + eventJoin
 			if p.tables != nil {
 				where = append(where, "e.table_ref = any ("+args.add(p.tables)+"::int4[])")
 			} else {
@@ -739,7 +779,7 @@ func (p *pager) pageSQL(columns string) (string, []any) {
 	return fmt.Sprintf(`%s
 select %s from (select c.* from %s where %s order by %s limit %d) c
 join rowbell.surrogate v on v.ref = c.version_ref
-left join rowbell.event e on e.event_id = left(c.id, 26) and e.committed_at = c.committed_at
+`+eventJoin+`
 left join rowbell.surrogate t on t.ref = e.table_ref
 order by %s`, sql, columns, from, strings.Join(where, " and "), p.order("c"), p.wanted, p.order("c")), args
 }
