@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"path"
 	"reflect"
 	"slices"
 	"strings"
@@ -64,6 +65,7 @@ func New(cfg Config) *API {
 	config.Servers = []*huma.Server{{URL: Prefix}}
 	config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", nil
 	config.RejectUnknownQueryParameters = true
+	config.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		securityName: {Type: "http", Scheme: "bearer", Description: "An API key (rbk_…), a token of the OIDC provider, or a signed link's token"},
 	}
@@ -77,6 +79,19 @@ func New(cfg Config) *API {
 	a.notFound(mux)
 	a.handler = a.identify(a.recoverPanic(a.authenticate(a.limit(a.idempotent(mux)))))
 	return a
+}
+
+// schemaName is what a type is called in the document; types of two packages may have one
+// name.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if of := path.Base(t.PkgPath()); t.Name() != "" && of != "api" && of != "." {
+		return strings.ToUpper(of[:1]) + of[1:] + name
+	}
+	return name
 }
 
 const securityName = "bearer"
