@@ -30,8 +30,20 @@ type answer struct {
 	body   []byte
 }
 
-// ask sends a request. body is JSON unless it is a string, which is YAML.
+// ask sends a request, again if there were too many. body is JSON unless it is a string,
+// which is YAML.
 func (c *client) ask(method, path string, body any, headers ...string) *answer {
+	c.t.Helper()
+	for {
+		a := c.askOnce(method, path, body, headers...)
+		if a.status != http.StatusTooManyRequests {
+			return a
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+func (c *client) askOnce(method, path string, body any, headers ...string) *answer {
 	c.t.Helper()
 	var reader io.Reader
 	kind := ""

@@ -107,7 +107,7 @@ func calls(t *tenantThings) []call {
 		{"cancelReplay", "POST", "/replays/" + t.replay + "/cancel", nil, 409}, // it has ended
 		{"listStorms", "GET", "/storms?all=true", nil, 0},
 		{"releaseStorm", "POST", "/storms/" + url.PathEscape(t.storm) + "/release", nil, 0},
-		{"discardStorm", "POST", "/storms/" + url.PathEscape(t.storm) + "/discard", nil, 409}, // it was released
+		{"discardStorm", "POST", "/storms/" + url.PathEscape(t.storm) + "/discard", nil, 404}, // it was released
 		{"listKeys", "GET", "/keys", nil, 0},
 		{"createKey", "POST", "/keys", map[string]any{"name": "another", "roles": []string{"viewer"}}, 201},
 		{"listLinkKeys", "GET", "/link-keys", nil, 0},

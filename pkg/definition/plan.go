@@ -95,6 +95,9 @@ type PlanOptions struct {
 	// Import makes all workflows inactive, and refuses to touch one that there is, unless
 	// Replace. With it Tenant is the tenant of all documents, whatever they say.
 	Import, Replace bool
+	// Action is what the audit log calls it. Defaults to workflow.apply, with Import to
+	// workflow.import.
+	Action string
 	// NewIDs gives workflows and parts new ids, so that they can stand beside those that they
 	// were exported from.
 	NewIDs bool
@@ -201,7 +204,7 @@ func (p *planner) workflow(ctx context.Context, d *Document) error {
 	}
 	live := &workflow.Workflow{}
 	step := Step{Kind: "workflow", Do: Creates, ID: w.ID, Name: w.Name, TenantID: tenantID, File: d.file, doc: d}
-	step.edit = store.Edit{WorkflowID: w.ID, Action: "workflow.apply"}
+	step.edit = store.Edit{WorkflowID: w.ID, Action: cmp.Or(p.o.Action, "workflow.apply")}
 	if p.o.Import {
 		step.edit.Action = "workflow.import"
 	}

@@ -28,6 +28,9 @@ type APIKey struct {
 
 const apiKeyColumns = `id, tenant_id, name, hash, roles, rights, created_by, created_at, expires_at, last_used_at, revoked_at, revoked_by`
 
+// shownKeyColumns are the same without what proves a key, which nobody is shown.
+const shownKeyColumns = `id, tenant_id, name, ''::bytea, roles, rights, created_by, created_at, expires_at, last_used_at, revoked_at, revoked_by`
+
 // APIKey reads a key, also one that was revoked. Returns ErrNotFound if there is none.
 func (s *Source) APIKey(ctx context.Context, id string) (APIKey, error) {
 	rows, err := s.db.Query(ctx, `select `+apiKeyColumns+` from rowbell.api_key where id = $1`, storable(id))
@@ -53,7 +56,7 @@ const mostAccess = 1000
 
 // APIKeys lists keys, the newest first.
 func (s *Source) APIKeys(ctx context.Context, f AccessFilter) ([]APIKey, error) {
-	rows, err := s.db.Query(ctx, `select `+apiKeyColumns+` from rowbell.api_key
+	rows, err := s.db.Query(ctx, `select `+shownKeyColumns+` from rowbell.api_key
 where ($1::text is null or coalesce(tenant_id, '') = $1) and ($2 or revoked_at is null) order by id desc limit $3`, f.TenantID, f.Revoked, mostAccess)
 	if err != nil {
 		return nil, sourceError("list API keys", err)
@@ -111,7 +114,7 @@ func (s *Source) RevokeAPIKey(ctx context.Context, id string, tenantID *string, 
 	err := s.editAccess(ctx, actor, func(tx pgx.Tx) (accessAct, error) {
 		rows, err := tx.Query(ctx, `update rowbell.api_key set revoked_at = clock_timestamp(),
 	revoked_by = coalesce(nullif(current_setting('rowbell.actor', true), ''), session_user)
-where id = $1 and ($2::text is null or coalesce(tenant_id, '') = $2) and revoked_at is null returning `+apiKeyColumns, storable(id), tenantID)
+where id = $1 and ($2::text is null or coalesce(tenant_id, '') = $2) and revoked_at is null returning `+shownKeyColumns, storable(id), tenantID)
 		if err != nil {
 			return accessAct{}, err
 		}

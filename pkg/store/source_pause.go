@@ -44,7 +44,7 @@ func (s *Source) Pause(ctx context.Context, p workflow.Pause, long time.Duration
 	const what = "write rowbell.pause"
 	var written workflow.Pause
 	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
-		if err := actAs(ctx, tx, actor); err != nil {
+		if err := sayWho(ctx, tx, actor); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, `delete from rowbell.pause where until < clock_timestamp() - interval '1 day'
@@ -72,15 +72,6 @@ returning `+pauseColumns, p.TenantID, p.WorkflowID, p.Kind, p.Reason, long)
 	return written, err
 }
 
-// actAs says who does what this transaction does; "" stands for the database user.
-func actAs(ctx context.Context, tx pgx.Tx, actor string) error {
-	if actor == "" {
-		return nil
-	}
-	_, err := tx.Exec(ctx, `select set_config('rowbell.actor', $1, true)`, actor)
-	return err
-}
-
 func auditPause(ctx context.Context, tx pgx.Tx, action string, p *workflow.Pause) error {
 	detail := map[string]any{"of": p.String()}
 	for name, value := range map[string]string{"workflow_id": p.WorkflowID, "kind": p.Kind, "reason": p.Reason} {
@@ -91,9 +82,14 @@ func auditPause(ctx context.Context, tx pgx.Tx, action string, p *workflow.Pause
 	if !p.Until.IsZero() {
 		detail["until"] = p.Until.UTC()
 	}
-	_, err := tx.Exec(ctx, `insert into rowbell.audit_log (tenant_id, action, object_type, object_id, detail)
-values (nullif($1, ''), $2, 'pause', $3, $4)`, p.TenantID, action, p.ID, detail)
-	return err
+	tenant := p.TenantID
+	if p.WorkflowID != "" { // it concerns the workflow's
+		err := tx.QueryRow(ctx, `select coalesce(tenant_id, '') from rowbell.workflow_definition where id = $1`, p.WorkflowID).Scan(&tenant)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) { // it may be deleted
+			return err
+		}
+	}
+	return note(ctx, tx, Act{TenantID: tenant, Action: action, ObjectType: "pause", ObjectID: p.ID, Detail: detail})
 }
 
 // Resume ends the pauses that choose wants, and notes who did. It returns those that held.
@@ -101,7 +97,7 @@ func (s *Source) Resume(ctx context.Context, actor string, choose func(workflow.
 	const what = "end pauses in rowbell.pause"
 	var ended []workflow.Pause
 	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
-		if err := actAs(ctx, tx, actor); err != nil {
+		if err := sayWho(ctx, tx, actor); err != nil {
 			return err
 		}
 		rows, err := tx.Query(ctx, `select `+pauseColumns+` from rowbell.pause where until is null or until > clock_timestamp() order by created_at, id`)

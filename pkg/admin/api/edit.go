@@ -83,9 +83,9 @@ func listWorkflows(ctx context.Context, q *Request, in *struct {
 }
 
 // applied plans and does what one document says, and returns the workflow's id. may judges
-// the step first.
-func (q *Request) applied(ctx context.Context, doc *definition.Document, may func(definition.Step) error) (string, error) {
-	plan, err := q.Definitions.Plan(ctx, &definition.Bundle{Workflows: []*definition.Document{doc}}, definition.PlanOptions{Tenant: doc.Workflow.TenantID})
+// the step first; action is what the audit log calls it.
+func (q *Request) applied(ctx context.Context, action string, doc *definition.Document, may func(definition.Step) error) (string, error) {
+	plan, err := q.Definitions.Plan(ctx, &definition.Bundle{Workflows: []*definition.Document{doc}}, definition.PlanOptions{Tenant: doc.Workflow.TenantID, Action: action})
 	if err != nil {
 		return "", err
 	}
@@ -137,7 +137,7 @@ func createWorkflow(ctx context.Context, q *Request, in *struct{ DocumentInput }
 	if doc.Workflow.ID == "" {
 		doc.Workflow.ID = ulid.Make().String()
 	}
-	id, err := q.applied(ctx, doc, func(s definition.Step) error {
+	id, err := q.applied(ctx, "workflow.create", doc, func(s definition.Step) error {
 		if s.Do != definition.Creates {
 			return &Problem{Status: http.StatusConflict, Detail: fmt.Sprintf("there is a workflow %s", s.ID), Mend: "leave id out, or update that one"}
 		}
@@ -186,7 +186,7 @@ func updateWorkflow(ctx context.Context, q *Request, in *struct {
 	if (s.Status == workflow.Active || w.Status == workflow.Active) && !q.Principal.Can(access.WorkflowPublish) {
 		return nil, forbidden(access.WorkflowPublish)
 	}
-	if _, err := q.applied(ctx, doc, func(definition.Step) error { return nil }); err != nil {
+	if _, err := q.applied(ctx, "workflow.update", doc, func(definition.Step) error { return nil }); err != nil {
 		return nil, err
 	}
 	return q.answer(ctx, in.ID)
@@ -248,7 +248,7 @@ func duplicateWorkflow(ctx context.Context, q *Request, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	plan, err := q.Definitions.Plan(ctx, &definition.Bundle{Workflows: []*definition.Document{doc}}, definition.PlanOptions{Tenant: orEmpty(s.TenantID), NewIDs: true})
+	plan, err := q.Definitions.Plan(ctx, &definition.Bundle{Workflows: []*definition.Document{doc}}, definition.PlanOptions{Tenant: orEmpty(s.TenantID), NewIDs: true, Action: "workflow.duplicate"})
 	if err != nil {
 		return nil, err
 	}
