@@ -307,7 +307,7 @@ begin
 			('secret', format('select (%s), insert (tenant_id, name, plain)', secret)),
 			('audit_log', 'select, insert'),
 			-- The log, and what waits.
-			('statistic_hour', 'select'), ('tenant_statistic', 'select'), ('workflow_statistic', 'select'),
+			('statistic_hour', 'select, update (next_at)'), ('tenant_statistic', 'select'), ('workflow_statistic', 'select'),
 			('surrogate', 'select'), ('applied', 'select'), ('event', 'select'), ('fired', 'select'), ('alert', 'select'),
 			('workflow_log', 'select'), ('workflow_log_kept', 'select'), ('workflow_event', 'select'), ('delivery', 'select'), ('delivery_done', 'select'),
 			('delivery_attempt', 'select'), ('row_history', 'select'), ('failing', 'select'), ('endpoint', 'select'),
