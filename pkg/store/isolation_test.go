@@ -14,6 +14,7 @@ import (
 
 	"github.com/rowbell/rowbell/migrations"
 	"github.com/rowbell/rowbell/pkg/pgtest"
+	"github.com/rowbell/rowbell/pkg/store"
 )
 
 // Of everything that tenants have each row names its tenant somewhere, and each that is
@@ -223,6 +224,32 @@ func TestTenantsSeeTheirOwn(t *testing.T) {
 			}
 		}
 	})
+}
+
+// With state in a database of its own the API sees one tenant there as well, and nobody else
+// sees anything.
+func TestTenantsInStateAlone(t *testing.T) {
+	t.Parallel()
+	db, state := alone(t)
+	fillTenants(t, db, recordSQL)
+	db.Exec(t, `grant all on all tables in schema rowbell to rowbell_api`)
+	problems, own := walk(t, db, db.Conn(t), asAPI)
+	for _, p := range problems {
+		t.Error(p)
+	}
+	if own["workflow_log"] == 0 || own["queue"] == 0 {
+		t.Errorf("nothing was tried: %v", own)
+	}
+	_, alice := member(t, db, "", "")
+	for _, rel := range relations(t, db) {
+		var n int64
+		if err := alice.QueryRow(t.Context(), fmt.Sprintf(`select count(*) from rowbell.%s r where r::text ~ 'acme|globex|operators'`, pgx.Identifier{rel}.Sanitize())).Scan(&n); err != nil || n > 0 {
+			t.Errorf("rowbell.%s shows %d rows, %v", rel, n, err)
+		}
+	}
+	if list, err := state.As(store.Tenant{ID: "acme"}).Feed(t.Context(), store.FeedCursor{}, 100); err != nil || len(list) != 6 {
+		t.Errorf("%d executions, %v", len(list), err)
+	}
 }
 
 // The walk finds what it is for.
