@@ -346,6 +346,9 @@ $$;
 -- +goose StatementEnd
 comment on function rowbell.grant_api() is 'Gives rowbell_api what the API does for a tenant, and no more';
 
+-- Policies and views call these for whoever reads: they tell everybody about themselves only.
+grant execute on function rowbell.granted_tenants(boolean), rowbell.tenants(boolean), rowbell.sees_all(boolean), rowbell.refuse_row(text, text) to public;
+
 -- End of what is in both.
 
 -- The conditions are written so that what doesn't depend on the row is asked once for each

@@ -283,6 +283,41 @@ func TestTheWalkFindsHoles(t *testing.T) {
 	}
 }
 
+// A function that tells on what it is given gets no row of others, however cheap it says it is.
+func TestFunctionsOfMembersSeeTheirOwn(t *testing.T) {
+	t.Parallel()
+	db := tenants(t)
+	_, alice := member(t, db, "acme", "edit")
+	if _, err := alice.Exec(t.Context(), `create function pg_temp.tell(text) returns boolean language plpgsql cost 0.0000001 as
+		'begin if $1 ~ ''globex|operators'' then raise exception ''told: %'', $1; end if; return true; end'`); err != nil {
+		t.Fatal(err)
+	}
+	told := func() (list []string) {
+		for _, rel := range relations(t, db) {
+			name := pgx.Identifier{rel}.Sanitize()
+			for _, sql := range []string{`select count(*) from rowbell.%s r where pg_temp.tell(r::text)`, `delete from rowbell.%s r where pg_temp.tell(r::text) and false`} {
+				if _, err := alice.Exec(t.Context(), fmt.Sprintf(sql, name)); err != nil && strings.Contains(err.Error(), "told: ") {
+					list = append(list, rel)
+				}
+			}
+		}
+		for _, column := range []string{"workflow_log.error", "workflow_event.row_key || data::text", "delivery.error", "delivery_done.reason", "row_history.data::text", "endpoint.destination"} {
+			view, _, _ := strings.Cut(column, ".")
+			if _, err := alice.Exec(t.Context(), fmt.Sprintf(`select count(*) from rowbell.%s where pg_temp.tell(%s)`, view, column)); err != nil && strings.Contains(err.Error(), "told: ") {
+				list = append(list, column)
+			}
+		}
+		return list
+	}
+	if list := told(); len(list) > 0 {
+		t.Errorf("rows of others were told of %q", list)
+	}
+	db.Exec(t, `alter view rowbell.endpoint reset (security_barrier)`)
+	if list := told(); !slices.Contains(list, "endpoint.destination") {
+		t.Errorf("without security_barrier rows were told of %q: the test finds nothing", list)
+	}
+}
+
 // noTenants are tables without row-level security, and why: they hold nothing of a tenant's.
 var noTenants = map[string]string{
 	"migration_source": "which migrations were applied",
