@@ -497,6 +497,7 @@ var rights = map[string][3]string{
 	"alert": {"siud", "", "s"}, "alert_watch": {"siud", "", ""}, "alert_sweep": {"su", "", ""},
 	"workflow_log": {"s", "s", "s"}, "workflow_log_kept": {"", "s", "s"}, "workflow_event": {"s", "s", "s"}, "row_history": {"", "s", "s"}, "failing": {"", "s", "s"},
 	"destination": {"siud", "", "su"}, "executor": {"siud", "", ""}, "tenant_weight": {"s", "", ""}, "endpoint": {"s", "s", "s"},
+	"workflow_log_settled": {}, "workflow_log_queued": {}, "workflow_log_open": {}, "delivery_done_sole": {}, "delivery_done_several": {}, "delivery_attempt_retried": {},
 	"delivery": {"s", "s", "s"}, "delivery_done": {"", "s", "s"}, "delivery_attempt": {"", "s", "s"},
 }
 
@@ -900,6 +901,26 @@ alter publication rowbell_insert owner to rowbell_publisher`)
 	checkRights(t, db)
 	db.Exec(t, shop)
 	as(t, db, "shop_owner").do(t, `call rowbell.capture('orders')`)
+}
+
+// The schema's owner dumps all rows, if pg_dump is told that there is row-level security.
+func TestDump(t *testing.T) {
+	t.Parallel()
+	db := pgtest.DBOn(t, cluster(t))
+	install(t, db)
+	db.Exec(t, shop)
+	as(t, db, "alice").do(t, workflow("large-order"))
+	dump := func(args ...string) (string, error) {
+		args = append(args, "--schema=rowbell", "--data-only", "--inserts", "-d", as(t, db, "rowbell_migrate").URL)
+		out, err := exec.CommandContext(t.Context(), filepath.Join(filepath.Dir(psqlPath(t)), "pg_dump"), args...).CombinedOutput()
+		return string(out), err
+	}
+	if out, err := dump(); err == nil || !strings.Contains(out, "row-level security") {
+		t.Errorf("a plain dump: %v\n%.500s", err, out)
+	}
+	if out, err := dump("--enable-row-security"); err != nil || !strings.Contains(out, "INSERT INTO rowbell.workflow_definition VALUES ('large-order', 'acme'") {
+		t.Errorf("a dump with --enable-row-security: %v\n%.500s", err, out)
+	}
 }
 
 // psql runs the files as README.md says, and compose.yaml sets the passwords.

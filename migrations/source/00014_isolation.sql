@@ -351,6 +351,9 @@ $$;
 -- +goose StatementEnd
 comment on function rowbell.grant_api() is 'Gives rowbell_api what the API does for a tenant, and no more';
 
+-- Policies and views call these for whoever reads: they tell everybody about themselves only.
+grant execute on function rowbell.granted_tenants(boolean), rowbell.tenants(boolean), rowbell.sees_all(boolean), rowbell.refuse_row(text, text) to public;
+
 -- End of what is in both.
 
 comment on table rowbell.sql_member is 'Which tenants'' rows database roles see and edit by SQL, beside what they are granted. Of who owns the tables nothing is asked';

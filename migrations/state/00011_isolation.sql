@@ -346,10 +346,17 @@ $$;
 -- +goose StatementEnd
 comment on function rowbell.grant_api() is 'Gives rowbell_api what the API does for a tenant, and no more';
 
+-- Policies and views call these for whoever reads: they tell everybody about themselves only.
+grant execute on function rowbell.granted_tenants(boolean), rowbell.tenants(boolean), rowbell.sees_all(boolean), rowbell.refuse_row(text, text) to public;
+
 -- End of what is in both.
 
 -- The conditions are written so that what doesn't depend on the row is asked once for each
 -- statement.
+--
+-- A UNION ALL is no barrier, whatever its view says: the server takes it apart, and asks
+-- each of its branches everything (tried on 15). So each branch is a view of its own, that
+-- nobody is granted.
 
 create or replace view rowbell.workflow_event with (security_barrier) as
 select e.event_id as id, e.stream, e.commit_lsn, e.seq, e.side, e.committed_at,
@@ -360,24 +367,33 @@ from rowbell.event e
 left join rowbell.surrogate t on t.ref = e.table_ref
 where (select rowbell.sees_all()) or e.tenant_id = any ((select rowbell.tenants())::text[]);
 
-create or replace view rowbell.workflow_log with (security_barrier) as
+create view rowbell.workflow_log_settled (id, workflow_id, workflow_version, workflow_name, tenant_id, trigger_event_id, status, executed_at, result, error, settled_at, committed_at, priority) with (security_barrier) as
 select x.id, v.id as workflow_id, v.version as workflow_version, v.name as workflow_name, v.tenant_id,
 	left(x.id, 26) as trigger_event_id, x.status, x.executed_at, x.result, x.error, x.settled_at, x.committed_at, x.priority
 from rowbell.execution x
 join rowbell.surrogate v on v.ref = x.version_ref
-where (select rowbell.sees_all()) or v.tenant_id = any ((select rowbell.tenants())::text[])
-union all
+where (select rowbell.sees_all()) or v.tenant_id = any ((select rowbell.tenants())::text[]);
+
+create view rowbell.workflow_log_queued (id, workflow_id, workflow_version, workflow_name, tenant_id, trigger_event_id, status, executed_at, result, error, settled_at, committed_at, priority) with (security_barrier) as
 select q.execution_id, v.id, v.version, v.name, v.tenant_id,
 	left(q.execution_id, 26), 'pending', q.executed_at, null::jsonb, q.error, null::timestamptz, q.committed_at, q.priority
 from rowbell.queue q
 join rowbell.surrogate v on v.ref = q.version_ref
-where q.sole and ((select rowbell.sees_all()) or v.tenant_id = any ((select rowbell.tenants())::text[]))
-union all
+where q.sole and ((select rowbell.sees_all()) or v.tenant_id = any ((select rowbell.tenants())::text[]));
+
+create view rowbell.workflow_log_open (id, workflow_id, workflow_version, workflow_name, tenant_id, trigger_event_id, status, executed_at, result, error, settled_at, committed_at, priority) with (security_barrier) as
 select o.id, v.id, v.version, v.name, v.tenant_id,
 	left(o.id, 26), 'pending', o.executed_at, o.result, o.error, null::timestamptz, o.committed_at, o.priority
 from rowbell.execution_open o
 join rowbell.surrogate v on v.ref = o.version_ref
 where (select rowbell.sees_all()) or v.tenant_id = any ((select rowbell.tenants())::text[]);
+
+create or replace view rowbell.workflow_log with (security_barrier) as
+select * from rowbell.workflow_log_settled
+union all
+select * from rowbell.workflow_log_queued
+union all
+select * from rowbell.workflow_log_open;
 
 create or replace view rowbell.workflow_log_kept with (security_barrier) as
 select x.id, v.id as workflow_id, v.version as workflow_version, v.name as workflow_name, v.tenant_id,
@@ -398,7 +414,7 @@ from rowbell.queue q
 join rowbell.surrogate v on v.ref = q.version_ref
 where (select rowbell.sees_all()) or v.tenant_id = any ((select rowbell.tenants())::text[]);
 
-create or replace view rowbell.delivery_done with (security_barrier) as
+create view rowbell.delivery_done_sole (id, execution_id, action, kind, recipient, status, reason, attempts, code, duration_ms, ended_at, committed_at, workflow_id, tenant_id, response, recipient_name, recipient_reasons) with (security_barrier) as
 select x.id || '_' || x.action || coalesce('_' || nullif(x.recipient, ''), '') as id,
 	x.id as execution_id, x.action, x.kind, nullif(x.recipient, '') as recipient,
 	case x.status when 'success' then 'succeeded' when 'failure' then 'dead' else 'cancelled' end as status,
@@ -406,8 +422,9 @@ select x.id || '_' || x.action || coalesce('_' || nullif(x.recipient, ''), '') a
 	x.result ->> 'response' as response, x.address ->> 'name' as recipient_name, x.address -> 'reasons' as recipient_reasons
 from rowbell.execution x
 join rowbell.surrogate v on v.ref = x.version_ref
-where x.action is not null and ((select rowbell.sees_all()) or v.tenant_id = any ((select rowbell.tenants())::text[]))
-union all
+where x.action is not null and ((select rowbell.sees_all()) or v.tenant_id = any ((select rowbell.tenants())::text[]));
+
+create view rowbell.delivery_done_several (id, execution_id, action, kind, recipient, status, reason, attempts, code, duration_ms, ended_at, committed_at, workflow_id, tenant_id, response, recipient_name, recipient_reasons) with (security_barrier) as
 select d.execution_id || '_' || d.action || case when d.recipient = '' then '' else '_' || d.recipient end,
 	d.execution_id, d.action, d.kind, nullif(d.recipient, ''), d.status, d.reason, d.attempts, d.code, d.duration_ms, d.ended_at, d.committed_at, v.id, v.tenant_id,
 	d.response, d.address ->> 'name', d.address -> 'reasons'
@@ -415,12 +432,20 @@ from rowbell.delivery_ended d
 join rowbell.surrogate v on v.ref = d.version_ref
 where (select rowbell.sees_all()) or v.tenant_id = any ((select rowbell.tenants())::text[]);
 
-create or replace view rowbell.delivery_attempt with (security_barrier) as
+create or replace view rowbell.delivery_done with (security_barrier) as
+select * from rowbell.delivery_done_sole
+union all
+select * from rowbell.delivery_done_several;
+
+create view rowbell.delivery_attempt_retried (delivery_id, execution_id, attempt, outcome, started_at, duration_ms, code, error, response) with (security_barrier) as
 select a.execution_id || '_' || a.action || case when a.recipient = '' then '' else '_' || a.recipient end as delivery_id,
 	a.execution_id, a.attempt, 'retry' as outcome, a.started_at, a.duration_ms, a.code, a.error, a.response
 from rowbell.attempt a
 where (select rowbell.sees_all()) or exists (select from rowbell.surrogate s
-	where s.ref = split_part(a.execution_id, '-', 2)::integer and s.tenant_id = any ((select rowbell.tenants())::text[]))
+	where s.ref = split_part(a.execution_id, '-', 2)::integer and s.tenant_id = any ((select rowbell.tenants())::text[]));
+
+create or replace view rowbell.delivery_attempt with (security_barrier) as
+select * from rowbell.delivery_attempt_retried
 union all
 select d.id, d.execution_id, d.attempts, d.status, d.ended_at - make_interval(secs => d.duration_ms / 1000.0), d.duration_ms, d.code, d.reason, d.response
 from rowbell.delivery_done d
@@ -469,6 +494,29 @@ select lpad(to_hex(lane), 16, '0') as id, tenant_id, kind, destination, state, f
 	disabled_at, disabled_by, disabled_reason, last_error, last_error_at, last_success_at, rate, concurrency, created_at
 from rowbell.destination
 where (select rowbell.sees_all()) or tenant_id = any ((select rowbell.tenants())::text[]);
+
+comment on view rowbell.workflow_log_settled is 'Part of workflow_log: executions that have ended. Read workflow_log';
+comment on view rowbell.workflow_log_queued is 'Part of workflow_log: pending executions with one delivery. Read workflow_log';
+comment on view rowbell.workflow_log_open is 'Part of workflow_log: pending executions with several deliveries. Read workflow_log';
+comment on view rowbell.delivery_done_sole is 'Part of delivery_done: of executions that had one. Read delivery_done';
+comment on view rowbell.delivery_done_several is 'Part of delivery_done: of executions that had several. Read delivery_done';
+comment on view rowbell.delivery_attempt_retried is 'Part of delivery_attempt: those after which another one was to follow. Read delivery_attempt';
+-- +goose StatementBegin
+do $$
+declare
+	c record;
+begin
+	for c in
+		select p.part, a.attname, col_description(format('rowbell.%I', p.whole)::regclass, w.attnum) as told
+		from (values ('workflow_log_settled', 'workflow_log'), ('workflow_log_queued', 'workflow_log'), ('workflow_log_open', 'workflow_log'),
+			('delivery_done_sole', 'delivery_done'), ('delivery_done_several', 'delivery_done'), ('delivery_attempt_retried', 'delivery_attempt')) p (part, whole)
+		join pg_attribute a on a.attrelid = format('rowbell.%I', p.part)::regclass and a.attnum > 0
+		join pg_attribute w on w.attrelid = format('rowbell.%I', p.whole)::regclass and w.attname = a.attname
+	loop
+		execute format('comment on column rowbell.%I.%I is %L', c.part, c.attname, c.told);
+	end loop;
+end $$;
+-- +goose StatementEnd
 
 -- Functions with the rights of their owner ask who called them.
 

@@ -36,4 +36,14 @@
 // their deletion, since until then a worker that starts reads them, and stops if one is
 // missing. Surrogates go last, but for the greatest: the next one would be given out twice,
 // and processes remember what they stand for.
+//
+// # For one tenant
+//
+// State.As and Source.As give what is done for a tenant to the database to watch over: row-level
+// security hides others' rows (migrations/source/00014_isolation.sql). Where it does, the
+// server lets an index serve only conditions that it knows to be silent about a row's
+// values, which comparisons of columns with values and with other columns are, and functions
+// of columns are not. So a statement that joins by left(id, 26) makes that a column of a
+// subquery first, and one that joins two of the views, which are security barriers, asks the
+// second in a lateral subquery with OFFSET 0.
 package store

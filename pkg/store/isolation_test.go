@@ -14,11 +14,22 @@ import (
 
 	"github.com/rowbell/rowbell/migrations"
 	"github.com/rowbell/rowbell/pkg/pgtest"
+	"github.com/rowbell/rowbell/pkg/store"
 )
 
 // Of everything that tenants have each row names its tenant somewhere, and each that is
 // the operators' says so. operators' ones that all may use say that they are shared.
 var owners = []string{"acme", "globex", "operators"}
+
+// Where a row has no text it has the number of its tenant's workflow version, which is this
+// for the first of them.
+const firstVersion = 71101
+
+// own and others are what is found in the text of rows of acme, and of all others.
+var (
+	own    = fmt.Sprintf("acme|,%d,", firstVersion)
+	others = fmt.Sprintf("globex|operators|,%d,|,%d,", firstVersion+1, firstVersion+2)
+)
 
 // defineSQL writes the definitions of a tenant, whose name is $T; null for operators.
 const defineSQL = `begin;
@@ -91,7 +102,7 @@ insert into rowbell.applied (slot, kind, id, version, surrogate) values ('rowbel
 			tenant = "null::text"
 		}
 		for _, sql := range scripts {
-			db.Exec(t, strings.NewReplacer("$T", who, "$N", tenant, "$V", fmt.Sprint(i+11)).Replace(sql))
+			db.Exec(t, strings.NewReplacer("$T", who, "$N", tenant, "$V", fmt.Sprint(firstVersion+i)).Replace(sql))
 		}
 	}
 }
@@ -107,12 +118,12 @@ var aPartition = regexp.MustCompile(`^(event|execution|delivery_ended|attempt)_(
 // walk reads every relation in a session that was given all rights on all of them, and says
 // which of them shows another's row, or not all of the tenant's own. Of partitions nothing
 // is to be seen, since they are read through their tables.
-func walk(t *testing.T, db *pgtest.Database, conn *pgx.Conn, begin string) (problems []string, own map[string]int64) {
+func walk(t *testing.T, db *pgtest.Database, conn *pgx.Conn, begin string) (problems []string, seen map[string]int64) {
 	t.Helper()
 	ctx := t.Context()
-	own = make(map[string]int64)
+	seen = make(map[string]int64)
 	for _, rel := range relations(t, db) {
-		want := pgtest.One[int64](t, db, fmt.Sprintf(`select count(*) from rowbell.%s r where r::text like '%%acme%%'`, pgx.Identifier{rel}.Sanitize()))
+		want := pgtest.One[int64](t, db, fmt.Sprintf(`select count(*) from rowbell.%s r where r::text ~ '%s'`, pgx.Identifier{rel}.Sanitize(), own))
 		tx, err := conn.Begin(ctx)
 		if err != nil {
 			t.Fatal(err)
@@ -120,9 +131,9 @@ func walk(t *testing.T, db *pgtest.Database, conn *pgx.Conn, begin string) (prob
 		if _, err := tx.Exec(ctx, begin); err != nil {
 			t.Fatal(err)
 		}
-		var mine, others int64
-		err = tx.QueryRow(ctx, fmt.Sprintf(`select count(*) filter (where r::text like '%%acme%%'), count(*) filter (where r::text ~ 'globex|operators') from rowbell.%s r`,
-			pgx.Identifier{rel}.Sanitize())).Scan(&mine, &others)
+		var mine, notMine int64
+		err = tx.QueryRow(ctx, fmt.Sprintf(`select count(*) filter (where r::text ~ '%s'), count(*) filter (where r::text ~ '%s') from rowbell.%s r`,
+			own, others, pgx.Identifier{rel}.Sanitize())).Scan(&mine, &notMine)
 		_ = tx.Rollback(ctx) // nothing was written
 		if err != nil {
 			t.Fatalf("rowbell.%s: %v", rel, err)
@@ -130,15 +141,15 @@ func walk(t *testing.T, db *pgtest.Database, conn *pgx.Conn, begin string) (prob
 		if aPartition.MatchString(rel) {
 			want = 0
 		}
-		if others > 0 {
-			problems = append(problems, fmt.Sprintf("rowbell.%s shows %d rows of others", rel, others))
+		if notMine > 0 {
+			problems = append(problems, fmt.Sprintf("rowbell.%s shows %d rows of others", rel, notMine))
 		}
 		if mine != want {
 			problems = append(problems, fmt.Sprintf("rowbell.%s shows %d of the tenant's %d rows", rel, mine, want))
 		}
-		own[rel] = mine
+		seen[rel] = mine
 	}
-	return problems, own
+	return problems, seen
 }
 
 // pretend is what somebody may set who hopes to be another.
@@ -170,13 +181,13 @@ func TestTenantsSeeTheirOwn(t *testing.T) {
 		if who == "the API" {
 			conn = db.Conn(t)
 		}
-		problems, own := walk(t, db, conn, begin)
+		problems, seen := walk(t, db, conn, begin)
 		for _, p := range problems {
 			t.Errorf("%s: %s", who, p)
 		}
 		// Nothing of this is there for nobody.
 		for _, rel := range relations(t, db) {
-			if own[rel] == 0 && noTenants[rel] == "" && !aPartition.MatchString(rel) {
+			if seen[rel] == 0 && noTenants[rel] == "" && !aPartition.MatchString(rel) {
 				t.Errorf("%s sees nothing in rowbell.%s, so that it is not tried", who, rel)
 			}
 		}
@@ -210,19 +221,45 @@ func TestTenantsSeeTheirOwn(t *testing.T) {
 	t.Run("the API without a tenant", func(t *testing.T) {
 		conn := db.Conn(t)
 		for _, tenant := range []string{"", "*", "nobody"} {
-			problems, own := walk(t, db, conn, strings.ReplaceAll(asAPI, "acme", tenant))
+			problems, seen := walk(t, db, conn, strings.ReplaceAll(asAPI, "acme", tenant))
 			for _, p := range problems {
 				if strings.Contains(p, "of others") {
 					t.Errorf("%q: %s", tenant, p)
 				}
 			}
-			for rel, n := range own {
+			for rel, n := range seen {
 				if n > 0 {
 					t.Errorf("%q: rowbell.%s shows %d rows", tenant, rel, n)
 				}
 			}
 		}
 	})
+}
+
+// With state in a database of its own the API sees one tenant there as well, and nobody else
+// sees anything.
+func TestTenantsInStateAlone(t *testing.T) {
+	t.Parallel()
+	db, state := alone(t)
+	fillTenants(t, db, recordSQL)
+	db.Exec(t, `grant all on all tables in schema rowbell to rowbell_api`)
+	problems, seen := walk(t, db, db.Conn(t), asAPI)
+	for _, p := range problems {
+		t.Error(p)
+	}
+	if seen["workflow_log"] == 0 || seen["queue"] == 0 {
+		t.Errorf("nothing was tried: %v", seen)
+	}
+	_, alice := member(t, db, "", "")
+	for _, rel := range relations(t, db) {
+		var n int64
+		if err := alice.QueryRow(t.Context(), fmt.Sprintf(`select count(*) from rowbell.%s r where r::text ~ 'acme|globex|operators'`, pgx.Identifier{rel}.Sanitize())).Scan(&n); err != nil || n > 0 {
+			t.Errorf("rowbell.%s shows %d rows, %v", rel, n, err)
+		}
+	}
+	if list, err := state.As(store.Tenant{ID: "acme"}).Feed(t.Context(), store.FeedCursor{}, 100); err != nil || len(list) != 6 {
+		t.Errorf("%d executions, %v", len(list), err)
+	}
 }
 
 // The walk finds what it is for.
@@ -253,6 +290,41 @@ func TestTheWalkFindsHoles(t *testing.T) {
 	}
 	if n := pgtest.One[int64](t, db, `select rowbell.apply_policies()`); n != 0 {
 		t.Errorf("the policies of %d tables were made again, with nothing to mend", n)
+	}
+}
+
+// A function that tells on what it is given gets no row of others, however cheap it says it is.
+func TestFunctionsOfMembersSeeTheirOwn(t *testing.T) {
+	t.Parallel()
+	db := tenants(t)
+	_, alice := member(t, db, "acme", "edit")
+	if _, err := alice.Exec(t.Context(), `create function pg_temp.tell(text) returns boolean language plpgsql cost 0.0000001 as
+		'begin if $1 ~ ''globex|operators'' then raise exception ''told: %'', $1; end if; return true; end'`); err != nil {
+		t.Fatal(err)
+	}
+	told := func() (list []string) {
+		for _, rel := range relations(t, db) {
+			name := pgx.Identifier{rel}.Sanitize()
+			for _, sql := range []string{`select count(*) from rowbell.%s r where pg_temp.tell(r::text)`, `delete from rowbell.%s r where pg_temp.tell(r::text) and false`} {
+				if _, err := alice.Exec(t.Context(), fmt.Sprintf(sql, name)); err != nil && strings.Contains(err.Error(), "told: ") {
+					list = append(list, rel)
+				}
+			}
+		}
+		for _, column := range []string{"workflow_log.error", "workflow_event.row_key || data::text", "delivery.error", "delivery_done.reason", "row_history.data::text", "endpoint.destination"} {
+			view, _, _ := strings.Cut(column, ".")
+			if _, err := alice.Exec(t.Context(), fmt.Sprintf(`select count(*) from rowbell.%s where pg_temp.tell(%s)`, view, column)); err != nil && strings.Contains(err.Error(), "told: ") {
+				list = append(list, column)
+			}
+		}
+		return list
+	}
+	if list := told(); len(list) > 0 {
+		t.Errorf("rows of others were told of %q", list)
+	}
+	db.Exec(t, `alter view rowbell.endpoint reset (security_barrier)`)
+	if list := told(); !slices.Contains(list, "endpoint.destination") {
+		t.Errorf("without security_barrier rows were told of %q: the test finds nothing", list)
 	}
 }
 
@@ -381,20 +453,20 @@ func TestMembersEditTheirOwn(t *testing.T) {
 		}
 	}
 	for sql, want := range map[string]string{
-		`insert into rowbell.workflow_definition (id, tenant_id) values ('other', 'globex')`:                                                                                                               "may not write rows of tenant globex",
-		`insert into rowbell.workflow_definition (id) values ('other')`:                                                                                                                                    "may not write rows without tenant_id, which are the operators'",
-		`insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('wf-globex', 'orders', 'update')`:                                                                              "there is no workflow wf-globex that",
-		`insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('nothing', 'orders', 'update')`:                                                                                "there is no workflow nothing that",
-		`insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('wf-operators', 'orders', 'update')`:                                                                           "there is no workflow wf-operators that",
-		`update rowbell.workflow_action set workflow_id = 'wf-globex' where id = 'a-acme'`:                                                                                                                 "there is no workflow wf-globex that",
-		`insert into rowbell.workflow_condition (workflow_id, condition_type) values ('wf-globex', 'expression')`:                                                                                          "there is no workflow wf-globex that",
-		`insert into rowbell.workflow_action (workflow_id, action_type) values ('wf-globex', 'log')`:                                                                                                       "there is no workflow wf-globex that",
-		`insert into rowbell.workflow_recipient (workflow_id, recipient_type, recipient_id) values ('wf-globex', 'user', 'alice')`:                                                                         "there is no workflow wf-globex that",
-		`insert into rowbell.template (tenant_id, name, source) values ('globex', 'head', 'x')`:                                                                                                            "may not write rows of tenant globex",
-		`insert into rowbell.secret (tenant_id, name, plain) values ('globex', 'mine', 'x')`:                                                                                                               "may not write rows of tenant globex",
-		`insert into rowbell.workflow_version (workflow_id, version, tenant_id, status, created_by) values ('x', 1, 'globex', 'deleted', 'x')`:                                                             "row-level security",
-		`insert into rowbell.queue (committed_at, executed_at, version_ref, priority, "order", action, sole, addressed, execution_id, kind) values (now(), now(), 12, 1, 0, 0, true, true, 'x-12', 'log')`: "row-level security",
-		`insert into rowbell.sql_member (role_name, tenant_id) values ('alice', 'globex')`:                                                                                                                 "row-level security",
+		`insert into rowbell.workflow_definition (id, tenant_id) values ('other', 'globex')`:                                                                                                                     "may not write rows of tenant globex",
+		`insert into rowbell.workflow_definition (id) values ('other')`:                                                                                                                                          "may not write rows without tenant_id, which are the operators'",
+		`insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('wf-globex', 'orders', 'update')`:                                                                                    "there is no workflow wf-globex that",
+		`insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('nothing', 'orders', 'update')`:                                                                                      "there is no workflow nothing that",
+		`insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('wf-operators', 'orders', 'update')`:                                                                                 "there is no workflow wf-operators that",
+		`update rowbell.workflow_action set workflow_id = 'wf-globex' where id = 'a-acme'`:                                                                                                                       "there is no workflow wf-globex that",
+		`insert into rowbell.workflow_condition (workflow_id, condition_type) values ('wf-globex', 'expression')`:                                                                                                "there is no workflow wf-globex that",
+		`insert into rowbell.workflow_action (workflow_id, action_type) values ('wf-globex', 'log')`:                                                                                                             "there is no workflow wf-globex that",
+		`insert into rowbell.workflow_recipient (workflow_id, recipient_type, recipient_id) values ('wf-globex', 'user', 'alice')`:                                                                               "there is no workflow wf-globex that",
+		`insert into rowbell.template (tenant_id, name, source) values ('globex', 'head', 'x')`:                                                                                                                  "may not write rows of tenant globex",
+		`insert into rowbell.secret (tenant_id, name, plain) values ('globex', 'mine', 'x')`:                                                                                                                     "may not write rows of tenant globex",
+		`insert into rowbell.workflow_version (workflow_id, version, tenant_id, status, created_by) values ('x', 1, 'globex', 'deleted', 'x')`:                                                                   "row-level security",
+		`insert into rowbell.queue (committed_at, executed_at, version_ref, priority, "order", action, sole, addressed, execution_id, kind) values (now(), now(), 71102, 1, 0, 0, true, true, 'x-71102', 'log')`: "row-level security",
+		`insert into rowbell.sql_member (role_name, tenant_id) values ('alice', 'globex')`:                                                                                                                       "row-level security",
 		// An id that is taken is refused as it is to its owner, without saying whose it is.
 		`insert into rowbell.workflow_trigger as t (id, workflow_id, entity_type, operation) values ('t-globex', 'wf-acme', 'orders', 'update') on conflict (id) do update set priority = 1`: "row-level security",
 	} {

@@ -51,7 +51,7 @@ func eventOf(tenant string, n int) string {
 }
 
 func executionOf(tenant string, n int) string {
-	return fmt.Sprintf("%s-%d", eventOf(tenant, n), 11+slices.Index(owners, tenant))
+	return fmt.Sprintf("%s-%d", eventOf(tenant, n), firstVersion+slices.Index(owners, tenant))
 }
 
 // Every method that the API calls for a tenant works on what is the tenant's, and finds
@@ -63,7 +63,7 @@ func TestStateAsTenant(t *testing.T) {
 	ctx := t.Context()
 	acme := store.OpenState(pool).As(store.Tenant{ID: "acme", Actor: "key:1"})
 	delivery := func(tenant string, n int) string { return executionOf(tenant, n) + "_0_ann" }
-	of := func(int16) store.PutBack { return store.PutBack{Lane: 11, Addressed: true} }
+	of := func(int16) store.PutBack { return store.PutBack{Lane: firstVersion, Addressed: true} }
 	since := time.Now().AddDate(-2, 0, 0)
 	filter := store.ReplayFilter{Statuses: []workflow.ExecutionStatus{workflow.Failure}, Since: since, Until: time.Now().Add(time.Hour), Limit: 100}
 
@@ -128,7 +128,7 @@ func TestStateAsTenant(t *testing.T) {
 	if _, err := acme.DecideStorm(ctx, "wf-globex", workflow.BigReleased, "key:1"); !errors.Is(err, workflow.ErrNotFound) {
 		t.Errorf("release another's storm: %v", err)
 	}
-	if list, err := acme.Destinations(ctx, store.DestinationFilter{}); err != nil || len(list) != 1 || list[0].Lane != 11 {
+	if list, err := acme.Destinations(ctx, store.DestinationFilter{}); err != nil || len(list) != 1 || list[0].Lane != firstVersion {
 		t.Errorf("destinations: %+v, %v", list, err)
 	}
 	for _, call := range []func(lane int64) error{
@@ -136,10 +136,10 @@ func TestStateAsTenant(t *testing.T) {
 		func(lane int64) error { return acme.DisableDestination(ctx, lane, "key:1", "test") },
 		func(lane int64) error { return acme.EnableDestination(ctx, lane) },
 	} {
-		if err := call(11); err != nil {
+		if err := call(firstVersion); err != nil {
 			t.Errorf("a destination: %v", err)
 		}
-		if err := call(12); !errors.Is(err, workflow.ErrNotFound) {
+		if err := call(firstVersion + 1); !errors.Is(err, workflow.ErrNotFound) {
 			t.Errorf("another's destination: %v", err)
 		}
 	}
