@@ -47,17 +47,35 @@ func (f *WorkflowSearch) place() (p workflowPlace, err error) {
 	return p, nil
 }
 
-// mostNamesLooked is how many names one page looks at for a part of one.
-const mostNamesLooked = 10_000
+// mostNamesLooked is how many workflows one step of a page looks at for a part of the name,
+// or for those on a table that very many are on.
+const mostNamesLooked = 4000
 
 // fewTriggers is up to how many triggers on a table its workflows are looked up by them,
 // and not the table by each workflow.
 const fewTriggers = 800
 
 // SearchWorkflows reads a page of definitions. Of a search by a part of the name, which no
-// index knows, one page looks at so many names and no more: it may have fewer than were
-// asked for, or none, and Next goes on. Returns ErrCursor for a cursor of something else.
+// index knows, a page looks for so long and no longer: it may have fewer than were asked
+// for, or none, and Next goes on. Returns ErrCursor for a cursor of something else.
 func (s *Source) SearchWorkflows(ctx context.Context, f WorkflowSearch) (Page[ListedWorkflow], error) {
+	f.Limit = listLimit(f.Limit)
+	page := Page[ListedWorkflow]{Items: []ListedWorkflow{}}
+	for begun := time.Now(); ; {
+		more, err := s.searchWorkflows(ctx, f)
+		if err != nil {
+			return page, err
+		}
+		page.Items, page.Next = append(page.Items, more.Items...), more.Next
+		f.Limit -= len(more.Items)
+		if f.Cursor = more.Next; f.Cursor == "" || f.Limit == 0 || time.Since(begun) > longPage {
+			return page, nil
+		}
+	}
+}
+
+// searchWorkflows is one step of a page.
+func (s *Source) searchWorkflows(ctx context.Context, f WorkflowSearch) (Page[ListedWorkflow], error) {
 	const what = "search workflows"
 	page := Page[ListedWorkflow]{Items: []ListedWorkflow{}}
 	limit := listLimit(f.Limit)
@@ -104,7 +122,7 @@ func (s *Source) SearchWorkflows(ctx context.Context, f WorkflowSearch) (Page[Li
 		page.Next = f.cursor(key, last.UpdatedAt, last.ID)
 		return page, nil
 	}
-	if f.Name == "" {
+	if !q.residual() {
 		return page, nil
 	}
 	// Where the names end that were looked at, if there are more.
@@ -139,6 +157,9 @@ type workflowQuery struct {
 	few    bool     // few triggers name it
 }
 
+// residual says that not all that is looked at is asked for.
+func (q *workflowQuery) residual() bool { return q.Name != "" || q.tables != nil && !q.few }
+
 // order is the list's; k is the name in lower case, o the id as it is ordered.
 func (q *workflowQuery) order() string {
 	if q.Updated {
@@ -160,12 +181,8 @@ func (q *workflowQuery) namesSQL(most int, args *parameters) string {
 	if q.CreatedBy != "" {
 		where = append(where, "d.created_by = "+args.add(q.CreatedBy))
 	}
-	if q.tables != nil {
-		if tables := args.add(q.tables); q.few {
-			where = append(where, "d.id in (select workflow_id from rowbell.workflow_trigger where entity_type = any ("+tables+"))")
-		} else { // along the order, not all of them first
-			where = append(where, "(select true from rowbell.workflow_trigger t where t.workflow_id = d.id and t.entity_type = any ("+tables+") limit 1)")
-		}
+	if q.tables != nil && q.few {
+		where = append(where, "d.id in (select workflow_id from rowbell.workflow_trigger where entity_type = any ("+args.add(q.tables)+"))")
 	}
 	if q.at != nil {
 		if q.Updated {
@@ -178,7 +195,7 @@ func (q *workflowQuery) namesSQL(most int, args *parameters) string {
 		where = append(where, "exists (select from rowbell.workflow_health h where h.workflow_id = d.id and h.version = d.version and d.status = 'active' and h.verdict = "+args.add(string(q.Verdict))+")")
 	}
 	order := strings.NewReplacer("d.k", `lower(d.name) collate "C"`, "d.o", `d.id collate "C"`).Replace(q.order()) // as the indexes have it
-	if q.Name != "" {
+	if q.residual() {
 		most = mostNamesLooked
 	}
 	return fmt.Sprintf(`select d.id, d.tenant_id, d.name, d.status, d.version, d.draft, d.updated_at, lower(d.name) collate "C" as k, d.id collate "C" as o
@@ -191,6 +208,9 @@ func (q *workflowQuery) pageSQL(most int, args *parameters) string {
 	where := []string{"true"}
 	if q.Name != "" {
 		where = append(where, "position(lower("+args.add(q.Name)+") in d.k) > 0")
+	}
+	if q.tables != nil && !q.few { // along the order, not all of them first
+		where = append(where, "(select true from rowbell.workflow_trigger t where t.workflow_id = d.id and t.entity_type = any ("+args.add(q.tables)+") limit 1)")
 	}
 	return fmt.Sprintf(`select %s, d.k from (%s) d%s
 where %s order by %s limit %d`, listedColumns, names, withHealth, strings.Join(where, " and "), q.order(), most)

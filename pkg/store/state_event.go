@@ -15,7 +15,9 @@ import (
 
 // EventFilter chooses recorded events. What is zero chooses nothing out.
 type EventFilter struct {
-	TenantID *string   // of the row; "" = rows without one
+	// TenantID is the row's, and, without a RowKey, that of a workflow that matched: "" =
+	// operators' workflows, which match the rows of all tenants.
+	TenantID *string
 	Table    string    // label of the table, or domain:<name>
 	RowKey   string    // as the log has it; Table goes with it
 	Since    time.Time // commit time: not before,
@@ -45,6 +47,9 @@ type ListedEvent struct {
 // cursor of something else.
 func (s *State) SearchEvents(ctx context.Context, f EventFilter) (Page[ListedEvent], error) {
 	const what = "search events"
+	if f.TenantID != nil && f.RowKey == "" {
+		return s.eventsOf(ctx, f)
+	}
 	page := Page[ListedEvent]{Items: []ListedEvent{}}
 	q := logSearch{table: f.Table, rowKey: f.RowKey, since: f.Since, until: f.Until, cursor: f.Cursor, limit: f.Limit}
 	at, err := parsePlace(f.Cursor)
@@ -55,8 +60,6 @@ func (s *State) SearchEvents(ctx context.Context, f EventFilter) (Page[ListedEve
 	p := &pager{logSearch: q, drive: alongEvents, at: at, behind: true}
 	if f.RowKey != "" {
 		p.drive = alongRow
-	} else {
-		p.tenantID = f.TenantID
 	}
 	if err := p.chooseTable(ctx, s); err != nil {
 		return page, stateError(what, err)
@@ -76,12 +79,7 @@ func (s *State) SearchEvents(ctx context.Context, f EventFilter) (Page[ListedEve
 	}
 	looked := 0
 	var end place
-	page.Items, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (ListedEvent, error) {
-		var e ListedEvent
-		err := row.Scan(&e.ID, &e.CommittedAt, &e.Table, &e.Operation, &e.RowKey, &e.TenantID, &e.Data)
-		e.CommittedAt = e.CommittedAt.UTC()
-		return e, err
-	})
+	page.Items, err = pgx.CollectRows(rows, scanListedEvent)
 	if err != nil {
 		return page, stateError(what, err)
 	}
@@ -111,6 +109,66 @@ func (s *State) SearchEvents(ctx context.Context, f EventFilter) (Page[ListedEve
 	return page, nil
 }
 
+// eventsOf reads the events for which a tenant's workflows have run, by their executions.
+func (s *State) eventsOf(ctx context.Context, f EventFilter) (Page[ListedEvent], error) {
+	const what = "search the events of a tenant"
+	page := Page[ListedEvent]{Items: []ListedEvent{}}
+	executions, err := s.SearchExecutions(ctx, ExecutionFilter{TenantID: f.TenantID, Table: f.Table, Since: f.Since, Until: f.Until, Cursor: f.Cursor, Limit: f.Limit})
+	if err != nil {
+		return page, err
+	}
+	page.Next, page.SearchedTo = executions.Next, executions.SearchedTo
+	var ids []string
+	var ats []time.Time
+	for _, x := range executions.Items {
+		if !contains(ids, x.EventID) { // they may be interleaved within a millisecond
+			ids, ats = append(ids, x.EventID), append(ats, x.CommittedAt)
+		}
+	}
+	if len(ids) == 0 {
+		return page, nil
+	}
+	if page.Next != "" && page.SearchedTo == nil {
+		// Behind the last event, whose other executions would bring it again.
+		last := executions.Items[len(executions.Items)-1]
+		page.Next = place{At: last.CommittedAt, ID: last.EventID}.cursor()
+	}
+	rows, err := s.pool.Query(ctx, `select `+f.columns()+` from unnest($1::text[], $2::timestamptz[]) with ordinality w (id, at, n) cross join lateral (
+	select * from rowbell.event e where e.event_id = w.id and e.committed_at = w.at offset 0
+) e
+left join rowbell.surrogate t on t.ref = e.table_ref order by w.n`, planned([]any{ids, ats})...)
+	if err != nil {
+		return page, stateError(what, err)
+	}
+	if page.Items, err = pgx.CollectRows(rows, scanListedEvent); err != nil {
+		return page, stateError(what, err)
+	}
+	if f.Executions && len(page.Items) > 0 {
+		if err := s.addExecutions(ctx, f.TenantID, page.Items); err != nil {
+			return page, stateError("read the executions of events", err)
+		}
+	}
+	return page, nil
+}
+
+func scanListedEvent(row pgx.CollectableRow) (ListedEvent, error) {
+	var e ListedEvent
+	err := row.Scan(&e.ID, &e.CommittedAt, &e.Table, &e.Operation, &e.RowKey, &e.TenantID, &e.Data)
+	e.CommittedAt = e.CommittedAt.UTC()
+	return e, err
+}
+
+// columns are those of scanListedEvent.
+func (f *EventFilter) columns() string {
+	data := "null::json"
+	if f.Data {
+		data = "e.data"
+	}
+	return `e.event_id, e.committed_at, coalesce(t.name, 'domain:' || e.domain, ''),
+	case e.op when 'c' then 'create' when 'u' then 'update' when 'd' then 'delete' when 'e' then 'emit' else '' end,
+	coalesce(e.row_key, ''), coalesce(e.tenant_id, ''), ` + data
+}
+
 // sql selects the page, and says in what order.
 func (f *EventFilter) sql(p *pager, look, most int, args *parameters) (sql, order string) {
 	sql = "with " + p.eventsSQL(look, look, args)
@@ -122,20 +180,14 @@ func (f *EventFilter) sql(p *pager, look, most int, args *parameters) (sql, orde
 	if f.TenantID != nil {
 		where = tenantIs("e.tenant_id", *f.TenantID, args)
 	}
-	data := "null::json"
-	if f.Data {
-		data = "e.data"
-	}
 	qualified := "e." + strings.ReplaceAll(order, ", ", ", e.")
 	return fmt.Sprintf(`%s
-select e.event_id, e.committed_at, coalesce(t.name, 'domain:' || e.domain, ''),
-	case e.op when 'c' then 'create' when 'u' then 'update' when 'd' then 'delete' when 'e' then 'emit' else '' end,
-	coalesce(e.row_key, ''), coalesce(e.tenant_id, ''), %s
+select %s
 from ev cross join lateral (
 	select * from rowbell.event e where e.event_id = ev.event_id and e.committed_at = ev.committed_at offset 0
 ) e
 left join rowbell.surrogate t on t.ref = e.table_ref
-where %s order by %s limit %d`, sql, data, where, qualified, most), order
+where %s order by %s limit %d`, sql, f.columns(), where, qualified, most), order
 }
 
 // mostOfEvent is how many executions of one event come with it.

@@ -197,7 +197,7 @@ type logSearch struct {
 // them are asked for.
 const (
 	firstLook = 300
-	mostLooks = 900
+	mostLooks = 2100
 	// The same of events, each of which is looked up in several tables.
 	firstEvents = 100
 	mostEvents  = 300
@@ -212,8 +212,8 @@ const longPage = 20 * time.Millisecond
 // all have in common.
 const fewVersions = 200
 
-// manyVersions is from how many on a tenant's share of what didn't succeed is so large that
-// it is found among that of all.
+// manyVersions is from how many on a tenant's share of all that happens is so large that
+// what it has is found among that of all.
 const manyVersions = 2000
 
 // drive is what a search goes along.
@@ -295,7 +295,7 @@ const sparseWindow = 2
 
 // windowsAtOnce is how many of them a page goes through along all versions of a tenant
 // that has very many.
-const windowsAtOnce = 2
+const windowsAtOnce = 3
 
 // pager is a search as it goes on.
 type pager struct {
@@ -363,13 +363,11 @@ func (p *pager) choose(ctx context.Context, s *State) error {
 		p.drive = alongRow
 	case p.recipient != "":
 		p.drive = alongRecipient
-	case eventTable && len(p.workflowIDs) == 0 && p.tenantID != nil && *p.tenantID != "":
-		p.drive = alongEvents
 	case p.refs != nil:
 		p.drive = alongVersions
-	case p.ofTenant && p.unwell() && !many:
+	case p.ofTenant && !many:
 		p.drive = alongTenant
-	case p.ofTenant && *p.tenantID != "" && !p.unwell(), eventTable:
+	case eventTable && !p.ofTenant:
 		p.drive = alongEvents
 	case p.unwell():
 		p.drive = alongStatus
@@ -700,8 +698,6 @@ func (p *pager) eventsSQL(look, most int, args *parameters) string {
 	if p.drive == alongRow {
 		order = "committed_at desc, event_id desc"
 		where = append(where, "e.row_key = "+args.add(p.rowKey))
-	} else if p.tenantID != nil {
-		where = append(where, tenantIs("e.tenant_id", *p.tenantID, args))
 	}
 	if !p.at.At.IsZero() {
 		id, until := p.at.ID, "<="
