@@ -103,6 +103,10 @@ begin
 			grant select, insert, update, delete on rowbell.member to rowbell_run;
 			grant update (first_key_at) on rowbell.setting to rowbell_run;
 		end if;
+		-- What requests to the API were answered, for those that come again.
+		if to_regclass('rowbell.api_request') is not null then
+			grant select, insert, update, delete on rowbell.api_request to rowbell_run;
+		end if;
 		-- Seals plain secrets, and uses sealed ones.
 		grant select, update (plain, sealed, key_id, sealed_at) on rowbell.secret to rowbell_run;
 		-- Lets deliveries wait; rowbell pause and resume.

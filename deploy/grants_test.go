@@ -486,7 +486,7 @@ var rights = map[string][3]string{
 	"template":  {"s", "siud", "siud"},
 	"audit_log": {"I", "I", "si"}, "sql_member": {"s", "", ""}, "function": {"s", "s", "s"}, "pause": {"sdI", "s", "siud"},
 
-	"api_key": {"siU", "", "SIU"}, "link_key": {"siU", "", "siU"}, "member": {"siud", "", "siud"}, "api_request": {"siud", "", ""},
+	"api_key": {"siU", "", "iSU"}, "link_key": {"siU", "", "iSU"}, "member": {"siud", "", "siud"}, "api_request": {"siud", "", ""},
 
 	"event": {"owner", "", "s"}, "execution": {"owner", "", "sdU"}, "delivery_ended": {"owner", "", "sd"}, "attempt": {"owner", "", "si"},
 	"replay": {"siud", "", "siu"}, "replay_item": {"siud", "", "sid"},
@@ -497,6 +497,7 @@ var rights = map[string][3]string{
 	"alert": {"siud", "", "s"}, "alert_watch": {"siud", "", ""}, "alert_sweep": {"su", "", ""},
 	"workflow_log": {"s", "s", "s"}, "workflow_log_kept": {"", "s", "s"}, "workflow_event": {"s", "s", "s"}, "row_history": {"", "s", "s"}, "failing": {"", "s", "s"},
 	"destination": {"siud", "", "su"}, "executor": {"siud", "", ""}, "tenant_weight": {"s", "", ""}, "endpoint": {"s", "s", "s"},
+	"statistic_hour": {"siud", "", "sU"}, "tenant_statistic": {"siud", "", "s"}, "workflow_statistic": {"siud", "", "s"},
 	"workflow_log_settled": {}, "workflow_log_queued": {}, "workflow_log_open": {}, "delivery_done_sole": {}, "delivery_done_several": {}, "delivery_attempt_retried": {},
 	"delivery": {"s", "s", "s"}, "delivery_done": {"", "s", "s"}, "delivery_attempt": {"", "s", "s"},
 }

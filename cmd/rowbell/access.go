@@ -132,6 +132,11 @@ func keyCommand() command {
 		short: "Make, list and revoke API keys",
 		long: `Programs show a key to the API: Authorization: Bearer rbk_…. What the roles may do is in
 docs/security.md.`,
+		group: groupAccess,
+		examples: []example{
+			{`rowbell key create --role admin --name "ann's laptop" --expires 90d`, ""},
+			{"rowbell key list", ""},
+		},
 		sub: []command{createKeyCommand, listKeysCommand, revokeKeyCommand},
 	}
 }
@@ -139,11 +144,12 @@ docs/security.md.`,
 var createKeyCommand = command{
 	name:  "create",
 	short: "Make a key, and print it this once",
-	long: `Of the key only a hash is stored: who loses it makes another.
-
-  rowbell key create --role admin --name "ann's laptop" --expires 90d
-  rowbell key create --tenant acme --role viewer,operator --name dashboard
-  rowbell key create --tenant acme --role viewer --right redacted.read --name export`,
+	long:  `Of the key only a hash is stored: who loses it makes another.`,
+	examples: []example{
+		{`rowbell key create --role admin --name "ann's laptop" --expires 90d`, ""},
+		{"rowbell key create --tenant acme --role viewer,operator --name dashboard", ""},
+		{"rowbell key create --tenant acme --role viewer --right redacted.read --name export", ""},
+	},
 	options: []option{reachOption, roleOption, rightOption, expiresOption, nameOption, actorOption, jsonOption},
 	run: func(ctx context.Context, c *call) error {
 		roles, rights, err := c.grant()
@@ -177,6 +183,10 @@ var listKeysCommand = command{
 	name:  "list",
 	short: "List keys, the newest first",
 	long:  `At most 1000 are listed. LAST USED is right to a minute or so.`,
+	examples: []example{
+		{"rowbell key list --tenant acme", ""},
+		{"rowbell key list --json | jq -r '.[] | select(.last_used_at == null) | .id'", "those that were never used"},
+	},
 	options: []option{
 		theirsOption,
 		{"revoked", "", "Those too that were revoked"},
@@ -189,7 +199,7 @@ var listKeysCommand = command{
 				return err
 			}
 			if c.asData() {
-				return c.writeData(append([]store.APIKey{}, list...))
+				return c.writeData(list)
 			}
 			if len(list) == 0 {
 				fmt.Fprintln(c.stdout, "There are no such keys. Make one: rowbell key create --role admin")
@@ -215,6 +225,9 @@ var revokeKeyCommand = command{
 	short: "Let keys count no more, for ever",
 	long: `Takes ids, as rowbell key list has them, or the keys themselves. Processes that serve the API
 know of it within seconds.`,
+	examples: []example{
+		{"rowbell key revoke 01M8ACT0GY5N3C8Q7V2T4B9D6E", ""},
+	},
 	options: []option{actorOption},
 	run: func(ctx context.Context, c *call) error {
 		return c.operate(func(o *app.Operator) error {
@@ -239,6 +252,11 @@ func linkCommand() command {
 		long: `An application that embeds Rowbell's pages signs a link for whoever has signed in to it. It
 does so with a private key of its own; Rowbell has the public one. docs/security.md says
 what a link must hold.`,
+		group: groupAccess,
+		examples: []example{
+			{"rowbell link add-key --role author --name shop > link.pem", ""},
+			{"rowbell link list", ""},
+		},
 		sub: []command{addLinkKeyCommand, listLinkKeysCommand, revokeLinkKeyCommand, createLinkCommand},
 	}
 }
@@ -249,10 +267,11 @@ var addLinkKeyCommand = command{
 	short: "Add a public key, or make a pair and print the private key this once",
 	long: `FILE holds a public key in PEM, Ed25519 or ECDSA on P-256; - is standard input. Without it
 a pair is made. Several keys may count at a time: to change one, add another, let the
-application sign with that, and revoke the first.
-
-  rowbell link add-key --role author --name shop > link.pem
-  rowbell link add-key --role viewer --tenant acme --name "acme's portal" acme.pub.pem`,
+application sign with that, and revoke the first.`,
+	examples: []example{
+		{"rowbell link add-key --role author --name shop > link.pem", ""},
+		{`rowbell link add-key --role viewer --tenant acme --name "acme's portal" acme.pub.pem`, ""},
+	},
 	options: []option{
 		{"tenant", "ID", "The only tenant that its links may be for; each link says which if not given"},
 		{"role", "ROLES", "The roles that its links may give, with commas between"},
@@ -316,6 +335,9 @@ var listLinkKeysCommand = command{
 	name:  "list",
 	short: "List link keys, the newest first",
 	long:  `At most 1000 are listed.`,
+	examples: []example{
+		{"rowbell link list --revoked", ""},
+	},
 	options: []option{
 		theirsOption,
 		{"revoked", "", "Those too that were revoked"},
@@ -328,7 +350,7 @@ var listLinkKeysCommand = command{
 				return err
 			}
 			if c.asData() {
-				return c.writeData(append([]store.LinkKey{}, list...))
+				return c.writeData(list)
 			}
 			if len(list) == 0 {
 				fmt.Fprintln(c.stdout, "There are no such link keys. Add one: rowbell link add-key --role viewer")
@@ -350,6 +372,9 @@ var revokeLinkKeyCommand = command{
 	short: "Let link keys count no more, and none of their links",
 	long: `Takes ids, as rowbell link list has them. Processes that serve the API know of it within
 seconds.`,
+	examples: []example{
+		{"rowbell link revoke 01M8ACT0GY5N3C8Q7V2T4B9D6E", ""},
+	},
 	options: []option{actorOption},
 	run: func(ctx context.Context, c *call) error {
 		return c.operate(func(o *app.Operator) error {
@@ -370,9 +395,10 @@ var createLinkCommand = command{
 	args:  "SUBJECT",
 	short: "Sign a link as an application does, to try one",
 	long: `SUBJECT is the person's id in the application. The link is what programs show to the API:
-Authorization: Bearer …. It counts for minutes.
-
-  rowbell link create ann --key link.pem --tenant acme --role author`,
+Authorization: Bearer …. It counts for minutes.`,
+	examples: []example{
+		{"rowbell link create ann --key link.pem --tenant acme --role author", ""},
+	},
 	options: []option{
 		{"key", "FILE", "The private key, as rowbell link add-key has printed it; - is standard input"},
 		{"tenant", "ID", "The tenant that it is for; that of the key if not given, and * for all of them"},
@@ -421,6 +447,11 @@ func memberCommand() command {
 		short: "Say what people of the identity provider may do",
 		long: `What a member may do comes to what the claims of their tokens give (ROWBELL_OIDC_ROLES_CLAIM).
 A person is named by sub of their tokens.`,
+		group: groupAccess,
+		examples: []example{
+			{"rowbell member add 248289761001 --tenant acme --role publisher", ""},
+			{"rowbell member list --tenant acme", ""},
+		},
 		sub: []command{addMemberCommand, listMembersCommand, removeMemberCommand},
 	}
 }
@@ -429,8 +460,10 @@ var addMemberCommand = command{
 	name:  "add",
 	args:  "SUBJECT",
 	short: "Say what somebody may do in a tenant, whatever it was before",
-	long: `  rowbell member add 248289761001 --role admin --name "Ann Archer"
-  rowbell member add 248289761001 --tenant acme --role publisher`,
+	examples: []example{
+		{"rowbell member add 248289761001 --tenant acme --role publisher", ""},
+		{`rowbell member add 248289761001 --role admin --name "Ann Archer"`, "in all tenants"},
+	},
 	options: []option{
 		{"tenant", "ID", "The tenant in which it counts; all, and the operators' own, if not given"},
 		roleOption, rightOption,
@@ -462,9 +495,12 @@ var addMemberCommand = command{
 }
 
 var listMembersCommand = command{
-	name:    "list",
-	short:   "List members by tenant",
-	long:    `At most 1000 are listed. Who has roles by claims only isn't in it.`,
+	name:  "list",
+	short: "List members by tenant",
+	long:  `At most 1000 are listed. Who has roles by claims only isn't in it.`,
+	examples: []example{
+		{"rowbell member list --tenant acme", ""},
+	},
 	options: []option{theirsOption, jsonOption},
 	run: func(ctx context.Context, c *call) error {
 		return c.operate(func(o *app.Operator) error {
@@ -473,7 +509,7 @@ var listMembersCommand = command{
 				return err
 			}
 			if c.asData() {
-				return c.writeData(append([]store.Member{}, list...))
+				return c.writeData(list)
 			}
 			if len(list) == 0 {
 				fmt.Fprintln(c.stdout, "There are no such members.")
@@ -490,10 +526,13 @@ var listMembersCommand = command{
 }
 
 var removeMemberCommand = command{
-	name:    "remove",
-	args:    "ID…",
-	short:   "Take from members what was given to them",
-	long:    `Takes ids, as rowbell member list has them. What claims give stays.`,
+	name:  "remove",
+	args:  "ID…",
+	short: "Take from members what was given to them",
+	long:  `Takes ids, as rowbell member list has them. What claims give stays.`,
+	examples: []example{
+		{"rowbell member remove 01M8ACT0GY5N3C8Q7V2T4B9D6E", ""},
+	},
 	options: []option{actorOption},
 	run: func(ctx context.Context, c *call) error {
 		return c.operate(func(o *app.Operator) error {

@@ -20,6 +20,11 @@ func auditCommand() command {
 		short: "List who did what, and show it before and after",
 		long: `What was done by the command line and the API, and edits that somebody made by SQL: those
 have the database's user as actor, unless the transaction named another (rowbell.set_actor).`,
+		group: groupAccess,
+		examples: []example{
+			{"rowbell audit list --tenant acme --since 7d", ""},
+			{"rowbell audit show large-order@3", "an edit by SQL, by the version that came of it"},
+		},
 		sub: []command{auditListCommand, auditShowCommand},
 	}
 }
@@ -29,9 +34,11 @@ const auditListHelp = "rowbell audit list --help"
 var auditListCommand = command{
 	name:  "list",
 	short: "List what was done, the newest first",
-	long: `  rowbell audit list --tenant acme --since 7d
-  rowbell audit list --object workflow:large-order
-  rowbell audit list --actor ann --action delivery --output csv`,
+	examples: []example{
+		{"rowbell audit list --tenant acme --since 7d", ""},
+		{"rowbell audit list --object workflow:large-order", ""},
+		{"rowbell audit list --actor ann --action delivery --csv > ann.csv", "for a spreadsheet"},
+	},
 	options: []option{
 		{"tenant", "ID", "Only what concerns this tenant; none for what concerns operators"},
 		{"actor", "WHO", "Only what they did: the actor, or the database's user"},
@@ -42,11 +49,14 @@ var auditListCommand = command{
 		{"text", "TEXT", "Only where this stands in the action, the object, before, after or detail"},
 		{"limit", "N", "At most so many, up to 1000 (100 if not given)"},
 		{"after", "PLACE", "Go on there: what the list before said at its end"},
-		{"csv", "", "Write CSV"},
+		{"csv", "", "As CSV, for spreadsheets"},
 		jsonOption,
 	},
 	run: func(ctx context.Context, c *call) error {
 		f := store.AuditFilter{Tenant: c.chosenTenant(), Actor: c.own["actor"], Action: c.own["action"], Text: c.own["text"]}
+		if c.has("csv") && c.asData() {
+			return usage{"either --csv or --output, not both", auditListHelp}
+		}
 		f.ObjectType, f.ObjectID, _ = strings.Cut(c.own["object"], ":")
 		var err error
 		if f.Since, err = c.chosenTime("since"); err != nil {
@@ -130,9 +140,13 @@ func plainCell(s string) string {
 }
 
 var auditShowCommand = command{
-	name:    "show",
-	args:    "ID",
-	short:   "Show what was done: who, when, from where, before and after",
+	name:  "show",
+	args:  "ID",
+	short: "Show what was done: who, when, from where, before and after",
+	examples: []example{
+		{"rowbell audit show 01M8ACT0GY5N3C8Q7V2T4B9D6E", ""},
+		{"rowbell audit show large-order@3", "an edit by SQL, by the version that came of it"},
+	},
 	options: []option{jsonOption},
 	run: func(ctx context.Context, c *call) error {
 		return c.workflows(func(s *definition.Service) error {
@@ -173,7 +187,7 @@ func writeAudited(w io.Writer, e *definition.Audited) {
 			shown = append(shown, r)
 		}
 	}
-	writeTable(w, shown)
+	writeFields(w, shown)
 	if len(e.Changes) > 0 {
 		fmt.Fprintln(w)
 	}

@@ -34,7 +34,14 @@ var leaves = map[string]string{
 	"replay": "replay.start", "replay list": "", "replay show": "", "replay cancel": "replay.cancel",
 	"storm": "", "storm list": "", "storm release": "storm.release", "storm discard": "storm.discard",
 	"secret": "", "secret status": "", "secret rotate": "secret.reseal",
-	"audit": "", "audit list": "", "audit show": "",
+	"workflow schema": "", "workflow validate": "", "workflow export": "",
+	"workflow test": "workflow.test", "workflow apply": "workflow.apply", "workflow import": "workflow.import",
+	"pause": "pause.begin", "pause list": "", "resume": "pause.end", "tail": "",
+	"key": "", "key create": "key.create", "key list": "", "key revoke": "key.revoke",
+	"link": "", "link add-key": "link_key.create", "link list": "", "link revoke": "link_key.revoke", "link create": "",
+	"member": "", "member add": "member.set", "member list": "", "member remove": "member.remove",
+	"completion": "",
+	"audit":      "", "audit list": "", "audit show": "",
 	"tenant": "", "tenant list": "", "tenant delete": "tenant.delete",
 	"erase": "", "erase row": "row.erase", "erase person": "person.erase",
 }
@@ -185,6 +192,17 @@ func TestAuditLog(t *testing.T) {
 	hold("b")
 	do("ann", "storm", "discard", "storm")
 	do("ann", "secret", "rotate")
+	do("ann", "workflow", "test", "crm", "--record", one(`select min(id) from rowbell.workflow_event where row_key = '1'`), "--force")
+	do("ann", "workflow", "apply", file("new.yaml", "id: new\ntenant_id: acme\nstatus: inactive\n"), "--yes")
+	do("ann", "workflow", "import", file("other.yaml", "id: other\ntenant_id: acme\n"))
+	do("ann", "pause", "--kind", "email")
+	do("ann", "resume", "--kind", "email")
+	do("ann", "key", "create", "--role", "viewer")
+	do("ann", "key", "revoke", one(`select min(id) from rowbell.api_key where created_by = 'ann'`))
+	do("ann", "link", "add-key", "--role", "viewer")
+	do("ann", "link", "revoke", one(`select min(id) from rowbell.link_key`))
+	do("ann", "member", "add", "dan", "--role", "viewer", "--issuer", "https://login.example.com")
+	do("ann", "member", "remove", one(`select min(id) from rowbell.member`))
 	do("ann", "erase", "row", "orders", "1", "--yes")
 	do("ann", "erase", "person", "cid", "--yes")
 
@@ -273,14 +291,14 @@ func TestAuditLog(t *testing.T) {
 	if !slices.Equal(pages, all) {
 		t.Errorf("page by page it is %v, in one %v", pages, all)
 	}
-	r := rowbell(t, env, "audit", "list", "--output", "csv", "--limit", "1000")
+	r := rowbell(t, env, "audit", "list", "--csv", "--limit", "1000")
 	rows, err := csv.NewReader(strings.NewReader(r.stdout)).ReadAll()
 	if err != nil || len(rows) != len(log)+1 || rows[0][0] != "at" {
 		t.Errorf("as CSV it has %d rows, %v", len(rows), err)
 	}
 	wants(t, rowbell(t, env, "audit", "list", "--limit", "5"), 0, "ACTION", "person.erase")
 	wants(t, rowbell(t, env, "audit", "list", "--after", "nowhere"), 1, "that is no place in the audit log")
-	wants(t, rowbell(t, env, "audit", "list", "--output", "xml"), 2, `--output is table, json or csv, not "xml"`)
+	wants(t, rowbell(t, env, "audit", "list", "--csv", "--output", "yaml"), 2, "either --csv or --output, not both")
 	wants(t, rowbell(t, env, "audit", "show", "none"), 1, `there is no entry "none" in the audit log`)
 
 	// A change is caught, whoever makes it.
@@ -294,7 +312,7 @@ func TestAuditLog(t *testing.T) {
 	}
 
 	wants(t, rowbell(t, env, "tenant", "list"), 0, "acme")
-	wants(t, rowbell(t, env, "tenant", "delete", "acme"), 2, "workflows", "Give --yes to delete it")
+	wants(t, rowbell(t, env, "tenant", "delete", "acme"), 2, "this would delete tenant acme for ever, with all that there is of it. Add --yes to do it")
 	wants(t, rowbell(t, env, "tenant", "delete", "acmee", "--yes"), 1, `there is nothing of tenant acmee here; did you mean "acme"?`)
 	do("ann", "tenant", "delete", "acme", "--yes")
 	stop()

@@ -335,6 +335,16 @@ func (c command) named(name, placeholder string) (app.NamesOf, bool) {
 		return app.NamesOfReplays, true
 	case kind == "STORM":
 		return app.NamesOfStorms, true
+	case kind == "PAUSE":
+		return app.NamesOfPauses, true
+	case kind == "ID" && of == "key":
+		return app.NamesOfKeys, true
+	case kind == "ID" && of == "link":
+		return app.NamesOfLinkKeys, true
+	case kind == "ID" && of == "member":
+		return app.NamesOfMembers, true
+	case c.name == "tenant delete":
+		return app.NamesOfTenants, true
 	}
 	return "", false
 }

@@ -19,7 +19,7 @@ var completionCommand = command{
 	short: "Print what makes a shell complete commands, options and ids",
 	long: `What is completed besides commands and options comes from the database that
 ROWBELL_SOURCE_URL names, if it answers within a second: ids of workflows, tenants, tables,
-destinations, templates, deliveries, replays and storms.
+destinations, templates, deliveries, replays, storms, pauses, keys and members.
 
   bash        add to ~/.bashrc:  source <(rowbell completion bash)
   zsh         add to ~/.zshrc, behind compinit:  source <(rowbell completion zsh)

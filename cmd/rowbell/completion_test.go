@@ -40,6 +40,11 @@ func TestCompletions(t *testing.T) {
 	db, _ := shop(t)
 	db.Exec(t, `create table suppliers (id int primary key); insert into rowbell.template (name, source) values ('footer', 'x')`)
 	db.Exec(t, `insert into rowbell.workflow_definition (id, name, tenant_id) values ('big one', 'With a space', 'globex'), ('small', E'two\nlines', null)`)
+	const id, revoked = "01M8ACT0GY5N3C8Q7V2T4B9D6E", "01M8ACT0GY5N3C8Q7V2T4B9D6F"
+	db.Exec(t, `insert into rowbell.pause (id, kind) values ('`+id+`', 'email');
+		insert into rowbell.api_key (id, hash, roles, revoked_at, revoked_by) values ('`+id+`', sha256('x'), '{viewer}', null, null), ('`+revoked+`', sha256('y'), '{viewer}', now(), 'ann');
+		insert into rowbell.link_key (id, public_key, roles) values ('`+id+`', 'x', '{viewer}');
+		insert into rowbell.member (id, issuer, subject, roles) values ('`+id+`', 'https://login.example.com', 'ann', '{viewer}')`)
 	env := []string{"ROWBELL_SOURCE_URL=" + db.URL}
 	for line, want := range map[string]string{
 		"":                                    "help run migrate check capture workflow",
@@ -85,6 +90,20 @@ func TestCompletions(t *testing.T) {
 		"workflow list --nothing ":            "",
 		"workflow show -- ":                   "big|big one|small",
 		"storm release ":                      "big|big one|small",
+		"workflow export ":                    "big|big one|small",
+		"workflow export --in":                "--into",
+		"workflow apply x --tenant g":         "globex",
+		"pause --kind e":                      "email",
+		"pause --workflow s":                  "small",
+		"resume ":                             id,
+		"tail --status f":                     "failure",
+		"tail --output y":                     "yaml",
+		"key revoke ":                         id,
+		"link revoke ":                        id,
+		"member remove ":                      id,
+		"tenant delete g":                     "globex",
+		"erase row o":                         "orders",
+		"audit list --tenant n":               "none",
 		"workflow show --source-url nowhere ": "", // the URL on the line counts
 	} {
 		words := strings.Split(line, " ")

@@ -32,9 +32,9 @@ var exitCodes = []struct {
 	says string
 }{
 	{exitOK, "done, or stopped in order by SIGTERM or Ctrl-C"},
-	{exitError, "an error; check or workflow check found something that must be mended; or the answer to a question was no"},
+	{exitError, "an error; check, workflow check or workflow validate found something that must be mended; a test of workflow test failed; or the answer to a question was no"},
 	{exitUsage, "called wrongly: an unknown command or option, a setting that can't be, or a question that nobody was there to answer. Nothing was done"},
-	{exitDifferent, "there are differences: of workflow diff FILE, and of workflow apply --dry-run"},
+	{exitDifferent, "there are differences: with workflow diff FILE, and with workflow apply or import --dry-run"},
 }
 
 // topic is a help text that is not about one command.

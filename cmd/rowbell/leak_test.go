@@ -230,6 +230,18 @@ func TestSecretsStaySecret(t *testing.T) {
 		"  - {action_type: webhook, action_config: {url: https://example.com, secret: %q}}\n  - {action_type: chat, action_config: {service: mattermost, secret: https://chat.example.com/%s, text: x}}\n",
 		"whsec_"+p.key("a webhook's secret in a file"), p.plant("a chat's secret in a file")))
 	delivery := pgtest.One[string](t, db, `select min(delivery_id) from rowbell.delivery_attempt`)
+	endpoint := pgtest.One[string](t, db, `select min(id) from rowbell.endpoint where kind = 'webhook'`)
+	// What the worker writes is looked at below, the demo has a database of its own, and the
+	// others show something once; two of them were called above.
+	asked := []string{"run", "demo", "key create", "link add-key", "destination rotate-secret"}
+	tail := watched(t, env, "tail", "--since", "1h", "--output", "json")
+	for range 21 {
+		if found := p.within(tail.line(t)); found != nil {
+			t.Errorf("rowbell tail writes %s", strings.Join(found, ", "))
+		}
+	}
+	_ = tail.interrupt(t)
+	asked = append(asked, tailCommand.name)
 	for _, args := range [][]string{
 		{"check"},
 		{"workflow", "list"},
@@ -281,8 +293,51 @@ func TestSecretsStaySecret(t *testing.T) {
 		{"audit", "list", "--csv"},
 		{"audit", "show", "retries@1"},
 		{"audit", "show", "retries@1", "--json"},
+		{"audit", "list", "--object", "workflow:retries", "--output", "yaml"},
 		{"tenant", "list", "--json"},
+		{"workflow", "depends", "orders"},
+		{"workflow", "schema"},
+		{"workflow", "export", "retries", "--into", t.TempDir()},
+		{"workflow", "draft", "retries", planted},
+		{"workflow", "show", "retries", "--draft"},
+		{"workflow", "discard", "retries", "--yes"},
+		{"workflow", "restore", "retries", "1"},
+		{"workflow", "deactivate", "no-secret"},
+		{"workflow", "activate", "no-secret"},
+		{"workflow", "apply", planted, "--yes", "--json"},
+		{"template", "set", "footer", write(t, "footer.liquid", "Bye.")},
+		{"template", "list", "--json"},
+		{"template", "show", "footer"},
+		{"template", "delete", "footer", "--yes"},
+		{"preference", "set", "ann", "off"},
+		{"preference", "quiet", "ann", "22:00-07:00"},
+		{"preference", "list", "--json"},
+		{"destination", "show", endpoint},
+		{"destination", "disable", endpoint},
+		{"destination", "enable", endpoint},
+		{"delivery", "retry", delivery},
+		{"delivery", "cancel", delivery},
+		{"replay", "show", "1"},
+		{"replay", "cancel", "1"},
+		{"storm", "release", "retries"},
+		{"storm", "discard", "retries"},
+		{"link", "create", "ann", "--key", planted, "--role", "viewer"},
+		{"link", "revoke", "nothing"},
+		{"member", "add", "bea", "--role", "viewer", "--issuer", "https://login.example.com"},
+		{"member", "remove", "nothing"},
+		{"secret", "rotate"},
+		{"migrate"},
+		{"resync"},
+		{"adopt"},
+		{"uninstall"},
+		{"version"},
+		{"completion", "bash"},
+		{"tenant", "delete", "acme"},
+		{"erase", "row", "orders", "1", "--yes", "--json"},
+		{"erase", "person", "ann@customers.example", "--yes", "--json"},
+		{"tenant", "delete", "acme", "--yes", "--json"},
 	} {
+		asked = append(asked, args[0], strings.Join(args[:min(2, len(args))], " "))
 		r := rowbell(t, env, args...)
 		if strings.Contains(r.stderr, "is not a command") {
 			t.Errorf("rowbell %s: %s", strings.Join(args, " "), r.stderr)
@@ -293,6 +348,11 @@ func TestSecretsStaySecret(t *testing.T) {
 		}
 		if found := p.within(r.stdout+r.stderr, except...); found != nil {
 			t.Errorf("rowbell %s writes %s", strings.Join(args, " "), strings.Join(found, ", "))
+		}
+	}
+	for _, c := range every() {
+		if !slices.Contains(asked, c.name) {
+			t.Errorf("rowbell %s isn't called here, to see what it writes", c.name)
 		}
 	}
 	ops := regexp.MustCompile(`"addr":"(127[^"]+)"`).FindStringSubmatch(log.String())

@@ -42,6 +42,24 @@ func (c *call) writeData(v any) error {
 	return err
 }
 
+// writeOneOf writes one of what comes without end, so that programs can read each when it is
+// there: JSON in one line, YAML as a document.
+func (c *call) writeOneOf(v any) error {
+	text, err := marshal(v)
+	if err == nil && c.output == outputYAML {
+		text = append([]byte("---\n"), definition.YAMLOf(text)...)
+	} else if err == nil {
+		var line bytes.Buffer
+		err = json.Compact(&line, text)
+		text = append(line.Bytes(), '\n')
+	}
+	if err != nil {
+		return fmt.Errorf("write it as %s: %w", c.output, err)
+	}
+	_, err = c.stdout.Write(text)
+	return err
+}
+
 // marshal writes JSON, with [] for lists that have nothing in them.
 func marshal(v any) ([]byte, error) {
 	var b bytes.Buffer

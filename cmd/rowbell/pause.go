@@ -22,16 +22,18 @@ const longestPause = 365 * 24 * time.Hour
 func pauseCommand() command {
 	return command{
 		name:  "pause",
-		args:  "",
 		short: "Let deliveries wait: all, or those of a tenant, a workflow or an action kind",
 		long: `Within about a second no worker begins an attempt at them; what runs may end. Changes are
 recorded as always, nothing is lost, and no attempt is counted. When the pause ends, by itself
 or by rowbell resume, what has gathered goes in its order. Pausing the same deliveries again
-replaces the pause.
-
-  rowbell pause --kind email --for 2h --reason "the mail server moves"
-  rowbell pause --tenant acme
-  rowbell pause --all`,
+replaces the pause.`,
+		group: groupDeliveries,
+		examples: []example{
+			{`rowbell pause --kind email --for 2h --reason "the mail server moves"`, ""},
+			{"rowbell pause --tenant acme", ""},
+			{"rowbell pause --all", ""},
+		},
+		values: map[string][]string{"kind": kinds},
 		options: append([]option{
 			{"all", "", "All deliveries"},
 		}, append(pauseScope, []option{
@@ -136,8 +138,11 @@ func writePauses(w io.Writer, list []workflow.Pause) {
 }
 
 var listPausesCommand = command{
-	name:    "list",
-	short:   "List what is paused, the oldest first",
+	name:  "list",
+	short: "List what is paused, the oldest first",
+	examples: []example{
+		{"rowbell pause list", ""},
+	},
 	options: []option{jsonOption},
 	run: func(ctx context.Context, c *call) error {
 		return c.operate(func(o *app.Operator) error {
@@ -163,6 +168,13 @@ var resumeCommand = command{
 	short: "End pauses: those that are named, or all",
 	long: `A pause is named by its id, or by what it pauses, in the words of rowbell pause. What is
 covered by another pause too waits on.`,
+	group: groupDeliveries,
+	examples: []example{
+		{"rowbell resume 01M8ACT0GY5N3C8Q7V2T4B9D6E", ""},
+		{"rowbell resume --kind email", ""},
+		{"rowbell resume --all", ""},
+	},
+	values:  map[string][]string{"kind": kinds},
 	options: append([]option{{"all", "", "Every pause"}}, append(pauseScope, actorOption)...),
 	run: func(ctx context.Context, c *call) error {
 		const help = "rowbell resume --help"

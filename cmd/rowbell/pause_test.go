@@ -68,8 +68,8 @@ func TestPauseCommands(t *testing.T) {
 	wants(t, run("resume", "--all"), 0, "Resumed: workflow large-order")
 	wants(t, run("pause", "list"), 0, "Nothing is paused.")
 	got := db.QueryString(t, `select string_agg(concat_ws(' ', case when actor in ('ann', 'ben') then actor end, tenant_id, action, detail ->> 'of'), '; ' order by at) from rowbell.audit_log where object_type = 'pause'`)
-	want := "ann acme pause.begin tenant acme, kind email; pause.begin everything; pause.begin workflow large-order; ben acme pause.begin tenant acme, kind email; " +
-		"ben pause.end everything; acme pause.end tenant acme, kind email; pause.end workflow large-order"
+	want := "ann acme pause.begin tenant acme, kind email; pause.begin everything; acme pause.begin workflow large-order; ben acme pause.begin tenant acme, kind email; " +
+		"ben pause.end everything; acme pause.end tenant acme, kind email; acme pause.end workflow large-order"
 	if got != want {
 		t.Errorf("the audit log has\n%s, want\n%s", got, want)
 	}

@@ -3,10 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -25,16 +23,19 @@ var tailCommand = command{
 	long: `Whichever worker recorded and delivered them: it reads the database, once a second. A line has
 the time, how the execution ended, its workflow, the row that changed, and what was done, or
 why not. An execution that is tried again comes when that is over; --status pending shows them
-as they are recorded.
-
-  rowbell tail --status failure --since 1h
-  rowbell tail --workflow large-order --output json | jq .row_key`,
+as they are recorded. As JSON each is an object in one line, as YAML a document.`,
+	group: groupDeliveries,
+	examples: []example{
+		{"rowbell tail --status failure --since 1h", ""},
+		{"rowbell tail --workflow large-order --output json | jq -r .row_key", ""},
+	},
+	values: map[string][]string{"status": {"success", "failure", "cancelled", "pending"}},
 	options: []option{
 		{"tenant", "ID", "Of this tenant's workflows; none for operators' ones"},
 		{"workflow", "ID", "Of this workflow"},
 		{"status", "STATUS", "success, failure, cancelled or pending; several with commas between [all but pending]"},
 		{"since", "DURATION", "Those first that ended in this time before: 5m, … to 24h"},
-		{"output", "FORMAT", "text, or json: an object in each line [text]"},
+		jsonOption,
 	},
 	run: tail,
 }
@@ -78,18 +79,13 @@ func tail(ctx context.Context, c *call) error {
 			return usage{fmt.Sprintf("--since: %q is not a duration of up to 24h, such as 5m", text), help}
 		}
 	}
+	s, _ := c.stdout.(screen)
 	write := func(x *store.LiveExecution) error {
-		_, err := fmt.Fprintln(c.stdout, tailLine(x, colours(os.Stdout)))
+		if c.asData() {
+			return c.writeOneOf(x)
+		}
+		_, err := fmt.Fprintln(c.stdout, tailLine(x, s.colour))
 		return err
-	}
-	switch format := cmp.Or(c.own["output"], "text"); format {
-	case "text":
-	case "json":
-		enc := json.NewEncoder(c.stdout)
-		enc.SetEscapeHTML(false)
-		write = func(x *store.LiveExecution) error { return enc.Encode(x) }
-	default:
-		return usage{fmt.Sprintf("--output: there is no format %q; it is text or json", format), help}
 	}
 	return c.operate(func(o *app.Operator) error {
 		err := o.Tail(ctx, f, since, func(e live.Event) error {
@@ -121,8 +117,7 @@ func tailLine(x *store.LiveExecution, colour bool) string {
 	}
 	status := fmt.Sprintf("%-9s", x.Status)
 	if colour {
-		code := map[workflow.ExecutionStatus]string{workflow.Success: "32", workflow.Failure: "31", workflow.Cancelled: "33", workflow.Pending: "2"}[x.Status]
-		status = "\x1b[" + code + "m" + status + "\x1b[0m"
+		status = paint(colourOf[string(x.Status)], status)
 	}
 	row := x.Table
 	if x.RowKey != "" {

@@ -30,7 +30,7 @@ func TestTailArguments(t *testing.T) {
 	wants(t, run("--status", "sucess"), 2, `--status: there is no status "sucess"; it is success, failure, cancelled or pending. Did you mean success?`)
 	wants(t, run("--since", "soon"), 2, `--since: "soon" is not a duration of up to 24h, such as 5m`)
 	wants(t, run("--since", "48h"), 2, `--since: "48h" is not`)
-	wants(t, run("--output", "xml"), 2, `--output: there is no format "xml"; it is text or json`)
+	wants(t, run("--output", "xml"), 2, `there is no output "xml"; it is table, json or yaml`)
 	wants(t, run("--workflow", "bigger"), 1, "there is no workflow bigger; rowbell workflow list has all")
 	wants(t, run("--tenant", "globex"), 1, "no workflow belongs to tenant globex")
 	wants(t, rowbell(t, []string{"ROWBELL_SOURCE_URL=postgres://127.0.0.1:1/x"}, "tail"), 1, "nothing answers at 127.0.0.1:1")

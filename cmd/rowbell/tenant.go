@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/rowbell/rowbell/pkg/app"
@@ -19,13 +17,20 @@ func tenantCommand() command {
 		name:  "tenant",
 		args:  "COMMAND",
 		short: "List tenants, or delete one with all that there is of it",
-		sub:   []command{tenantListCommand, tenantDeleteCommand},
+		group: groupAccess,
+		examples: []example{
+			{"rowbell tenant list", ""},
+		},
+		sub: []command{tenantListCommand, tenantDeleteCommand},
 	}
 }
 
 var tenantListCommand = command{
-	name:    "list",
-	short:   "List tenants with what they have; the log is not counted",
+	name:  "list",
+	short: "List tenants with what they have; the log is not counted",
+	examples: []example{
+		{"rowbell tenant list", ""},
+	},
 	options: []option{jsonOption},
 	run: func(ctx context.Context, c *call) error {
 		return c.operate(func(o *app.Operator) error {
@@ -60,15 +65,16 @@ var tenantDeleteCommand = command{
 	name:  "delete",
 	args:  "TENANT",
 	short: "Delete a tenant: its workflows, its log, and all else that there is of it",
-	long: `  rowbell tenant delete acme
-  rowbell tenant delete acme --yes --json
-
-Workflows go first, and workers stop them; once a worker has read that, everything else goes,
+	long: `Workflows go first, and workers stop them; once a worker has read that, everything else goes,
 in small transactions: templates, secrets, keys, members, executions, events, deliveries, the
 inbox, preferences, destinations, versions, and what the audit log has of it. It may be
 interrupted and run again. What was deleted from each table is printed, and a look at it
 afterwards; the audit log keeps these numbers. The application's own tables are not touched.
 It is for the role that owns schema rowbell.`,
+	examples: []example{
+		{"rowbell tenant delete acme", ""},
+		{"rowbell tenant delete acme --yes --json > acme-is-deleted.json", "with the proof in a file"},
+	},
 	options: []option{
 		yesOption,
 		{"wait", "DURATION", "How long a worker may take to read that the workflows are deleted [1m]"},
@@ -89,19 +95,16 @@ It is for the role that owns schema rowbell.`,
 			if err != nil {
 				return err
 			}
-			if !c.has("yes") {
+			if !c.has(yesOption.name) && isTerminal(os.Stdin) {
 				writeTenantPlan(c.stderr, &p)
-				if !isTerminal(os.Stdin) {
-					return usage{"it is not known whether that is wanted. Give --yes to delete it", help}
-				}
-				fmt.Fprintf(c.stderr, "This can't be undone. Write the tenant's id to delete it: ")
-				answer, _ := bufio.NewReader(os.Stdin).ReadString('\n') // no answer is no
-				if strings.TrimSpace(answer) != id {
-					fmt.Fprintln(c.stdout, "Nothing was done.")
-					return nil
-				}
 			}
-			done, err := o.DeleteTenant(ctx, id, wait, c.tells())
+			if err := c.confirm("delete tenant " + id + " for ever, with all that there is of it"); err != nil {
+				return err
+			}
+			progress := c.progress("Deleting tenant "+id, 0)
+			defer progress.end()
+			done, err := o.DeleteTenant(ctx, id, wait, progress.step)
+			progress.end()
 			if writeErr := c.writeErased(done, done); writeErr != nil {
 				return writeErr
 			}
@@ -118,7 +121,7 @@ func writeTenantPlan(w io.Writer, p *app.TenantPlan) {
 	if p.More {
 		executions = "more than " + executions
 	}
-	writeTable(w, [][]string{
+	writeFields(w, [][]string{
 		{"tenant", p.TenantID},
 		{"workflows", fmt.Sprintf("%d, of them active: %d", p.Workflows, p.Active)},
 		{"templates", fmt.Sprint(p.Templates)},
@@ -127,15 +130,6 @@ func writeTenantPlan(w io.Writer, p *app.TenantPlan) {
 		{"executions", executions},
 		{"deliveries in the queue", fmt.Sprint(p.Pending)},
 	})
-}
-
-// tells says on a terminal how far something is.
-func (c *call) tells() func(string) {
-	return func(line string) {
-		if isTerminal(os.Stderr) {
-			fmt.Fprintln(c.stderr, line+" …")
-		}
-	}
 }
 
 // writeErased prints the proof of what was erased; with --json that is all.

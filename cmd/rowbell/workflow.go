@@ -286,6 +286,7 @@ it. Then the exit code is 3 if anything is different.`,
 	examples: []example{
 		{"rowbell workflow diff large-order", "what the draft would change"},
 		{"rowbell workflow diff large-order 3 live", ""},
+		{"rowbell workflow diff workflows/", "what apply would change"},
 	},
 	options: []option{
 		{"yaml", "", "Only the difference of their YAML, as diff -u has it"},

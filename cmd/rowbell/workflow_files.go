@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +33,9 @@ var schemaCommand = command{
 first line:
 
   # yaml-language-server: $schema=workflow.schema.json`,
+	examples: []example{
+		{"rowbell workflow schema > workflow.schema.json", ""},
+	},
 	noSettings: true,
 	run: func(_ context.Context, c *call) error {
 		s, err := app.OfflineWorkflows()
@@ -56,6 +58,10 @@ var validateCommand = command{
 actions, templates. With a database (ROWBELL_SOURCE_URL) also what rowbell workflow check says,
 by the columns of the tables and the templates that are stored. Nothing is changed. Exits with
 1 if any file has an error; warnings don't count.`,
+	examples: []example{
+		{"rowbell workflow validate workflows/", ""},
+		{"rowbell workflow validate large-order.yaml --offline", "without a database"},
+	},
 	options: []option{
 		{"offline", "", "Don't ask the database, though one is set"},
 		jsonOption,
@@ -134,7 +140,7 @@ func (c *call) diffFiles(ctx context.Context) error {
 		}
 		switch {
 		case c.asData():
-			err = c.writeData(p)
+			err = c.writeData(p.Steps)
 		case c.has("yaml"):
 			for _, step := range p.Steps {
 				if step.Do != definition.Nothing {
@@ -229,57 +235,50 @@ and one version, and who has changed one meanwhile isn't overwritten. A second t
 nothing to do. A workflow that would be active is refused if it is broken or fails one of its
 saved tests; then nothing is done at all.
 
-  rowbell workflow apply workflows/ --dry-run
-  rowbell workflow apply workflows/ --tenant acme --prune --yes
-
 Exits with 0 if it was done or there is nothing to do, and with --dry-run with 3 if there is
 something to do.`,
+	examples: []example{
+		{"rowbell workflow apply workflows/ --dry-run", "only look"},
+		{"rowbell workflow apply workflows/ --tenant acme --prune --yes", "in a pipeline"},
+	},
 	options: []option{
 		{"dry-run", "", "Only show the plan"},
-		{"yes", "", "Don't ask"},
+		yesOption,
 		{"tenant", "ID", "The tenant of documents that don't say whose they are; none for the operators"},
 		{"prune", "", "With --tenant: delete its workflows and templates that no file has"},
 		{"force", "", "Let workflows be active though their saved tests fail"},
 		actorOption,
-		{"json", "", "Print the plan, or what was done, as JSON"},
+		jsonOption,
 	},
 	run: func(ctx context.Context, c *call) error {
 		o := definition.PlanOptions{Tenant: c.tenantOption(), Prune: c.has("prune"), Force: c.has("force")}
 		if o.Prune && o.Tenant == nil {
 			return usage{"--prune deletes what no file has, so it must be said whose: --tenant ID, or none for the operators", applyHelp}
 		}
-		if !c.has("yes") && !c.has("dry-run") && (!isTerminal(os.Stdin) || slices.Contains(c.args, "-")) {
-			return usage{"there is nobody to ask whether that is wanted. Give --yes, or --dry-run to look only", applyHelp}
+		dry := c.has("dry-run")
+		if !c.has(yesOption.name) && !dry && (!isTerminal(os.Stdin) || slices.Contains(c.args, "-")) {
+			return usage{"there is nobody to ask whether that is wanted. Add --yes to do it, or --dry-run to look only", applyHelp}
 		}
 		return c.workflows(func(s *definition.Service) error {
 			p, err := c.plan(ctx, s, c.args, o)
 			if err != nil {
 				return err
 			}
-			asJSON := c.asData()
-			if !asJSON {
-				writeSteps(c.stdout, p, false)
-			} else if c.has("dry-run") {
-				if err := c.writeData(p); err != nil {
-					return err
-				}
+			if err := c.tellPlan(p); err != nil {
+				return err
 			}
 			if blocked := p.Blocked(); len(blocked) > 0 {
 				_, err := s.Apply(ctx, p, c.actor()) // which says so
 				return err
 			}
-			switch {
-			case c.has("dry-run") && p.Changed() > 0:
+			switch changed := p.Changed(); {
+			case dry && changed > 0:
 				return errDifferent
-			case c.has("dry-run"), p.Changed() == 0 && !asJSON:
+			case dry, changed == 0 && !c.asData():
 				return nil
-			}
-			if !c.has("yes") {
-				_, _ = fmt.Fprint(c.stdout, "Do it? [y/N] ")
-				answer, _ := bufio.NewReader(os.Stdin).ReadString('\n') // no answer is no
-				if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
-					_, _ = fmt.Fprintln(c.stdout, "Nothing was done.")
-					return nil
+			case changed > 0:
+				if err := c.confirm("do the above"); err != nil {
+					return err
 				}
 			}
 			return c.carryOut(ctx, s, p)
@@ -287,14 +286,29 @@ something to do.`,
 	},
 }
 
+// tellPlan shows a plan. For programs it is what a --dry-run shows; people see it also where
+// a program reads what was done, before they are asked.
+func (c *call) tellPlan(p *definition.Plan) error {
+	dry := c.has("dry-run")
+	switch {
+	case !c.asData():
+		writeSteps(c.stdout, p, false)
+	case dry:
+		return c.writeData(p.Steps)
+	case !c.has(yesOption.name):
+		writeSteps(c.stderr, p, false)
+	}
+	return nil
+}
+
 // carryOut does what a plan says, and tells what was done.
 func (c *call) carryOut(ctx context.Context, s *definition.Service, p *definition.Plan) error {
 	done, err := s.Apply(ctx, p, c.actor())
-	if c.asData() && err == nil {
-		if done == nil {
-			done = []definition.Applied{}
+	if c.asData() {
+		if writeErr := c.writeData(done); writeErr != nil {
+			return writeErr
 		}
-		return c.writeData(done)
+		return err
 	}
 	past := map[definition.Doing]string{definition.Creates: "created", definition.Changes: "changed", definition.Deletes: "deleted"}
 	for i := range done {
@@ -314,14 +328,19 @@ var importCommand = command{
 	short: "Bring workflows in from elsewhere, turned off",
 	long: `Whatever their files say, workflows are inactive then: look at them, try them, and activate
 them one by one. A workflow or a template that is there already is not touched, and then
-nothing is imported at all, unless it is said what is to become of them.`,
+nothing is imported at all, unless it is said what is to become of them. Exits with 3 with
+--dry-run if there is something to do.`,
+	examples: []example{
+		{"rowbell workflow import large-order.yaml --tenant globex --new-ids", ""},
+		{"rowbell workflow import workflows/ --replace --dry-run", "only look"},
+	},
 	options: []option{
 		{"tenant", "ID", "The tenant that all of it is for, whatever the files say; none for the operators"},
 		{"new-ids", "", "Give workflows and their parts new ids, so that they can stand beside those there are"},
 		{"replace", "", "Overwrite workflows and templates that are there; the workflows are inactive then"},
 		{"dry-run", "", "Only show what would be done"},
 		actorOption,
-		{"json", "", "Print what was done as JSON"},
+		jsonOption,
 	},
 	run: func(ctx context.Context, c *call) error {
 		if c.has("new-ids") && c.has("replace") {
@@ -336,13 +355,15 @@ nothing is imported at all, unless it is said what is to become of them.`,
 			if !c.asData() {
 				writeSteps(c.stdout, p, false)
 			} else if c.has("dry-run") {
-				err = c.writeData(p)
+				err = c.writeData(p.Steps)
 			}
-			if c.has("dry-run") && err == nil && p.Changed() > 0 {
-				return errDifferent
-			}
-			if err != nil || c.has("dry-run") || p.Changed() == 0 && !c.asData() {
+			switch {
+			case err != nil:
 				return err
+			case c.has("dry-run") && p.Changed() > 0:
+				return errDifferent
+			case c.has("dry-run"), p.Changed() == 0 && !c.asData():
+				return nil
 			}
 			return c.carryOut(ctx, s, p)
 		})
@@ -355,13 +376,14 @@ var exportCommand = command{
 	short: "Write workflows and their templates as YAML that apply and import read",
 	long: `Workflows are written as they are live, without drafts. Of given ids those and the templates
 that they render; else all, and all templates of the same owners. Secrets are not in it: what
-is written refers to rowbell.secret by name.
-
-  rowbell workflow export --tenant acme --output workflows
-  rowbell workflow export large-order > large-order.yaml`,
+is written refers to rowbell.secret by name.`,
+	examples: []example{
+		{"rowbell workflow export --tenant acme --into workflows", ""},
+		{"rowbell workflow export large-order > large-order.yaml", ""},
+	},
 	options: []option{
 		{"tenant", "ID", "Only this tenant's; none for the operators'"},
-		{"output", "DIR", "Directory to write a file for each into; - is standard output (if not given)"},
+		{"into", "DIR", "Directory to write a file for each into; - is standard output (if not given)"},
 		{"overwrite", "", "Replace files that are there, and their comments"},
 	},
 	run: func(ctx context.Context, c *call) error {
@@ -369,10 +391,10 @@ is written refers to rowbell.secret by name.
 		if err != nil {
 			return err
 		}
-		dir := c.own["output"]
+		dir := c.own["into"]
 		toFiles := dir != "" && dir != "-"
 		if c.has("overwrite") && !toFiles {
-			return usage{"--overwrite goes with --output DIR", "rowbell workflow export --help"}
+			return usage{"--overwrite goes with --into DIR", "rowbell workflow export --help"}
 		}
 		return c.workflows(func(s *definition.Service) error {
 			list, operators, err := s.Export(ctx, c.args, filter)

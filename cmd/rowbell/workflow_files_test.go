@@ -133,11 +133,9 @@ func TestWorkflowApply(t *testing.T) {
 		t.Errorf("left are %s", got)
 	}
 	wants(t, run("apply", dir, "--tenant", "globex", "--dry-run"), 1, "urgent.yaml:5:12: it is of tenant acme, and --tenant says tenant globex", "templates.yaml:2:12: it is of tenant acme")
-	var steps struct {
-		Steps []struct{ Do, Kind, ID string }
-	}
+	var steps []struct{ Do, Kind, ID string }
 	r = run("apply", dir, "--dry-run", "--json")
-	if err := json.Unmarshal([]byte(r.stdout), &steps); err != nil || len(steps.Steps) != 2 || steps.Steps[0].Kind != "template" || steps.Steps[1].Do != "nothing" {
+	if err := json.Unmarshal([]byte(r.stdout), &steps); err != nil || len(steps) != 2 || steps[0].Kind != "template" || steps[1].Do != "nothing" {
 		t.Errorf("%v: %s", err, r.stdout)
 	}
 	audit := db.QueryString(t, `select string_agg(distinct action, ' ' order by action) from rowbell.audit_log where object_id in ('urgent', 'big', 'unused', 'sign-off')`)
@@ -215,9 +213,9 @@ func TestWorkflowExportImport(t *testing.T) {
 		update rowbell.workflow_action set action_config = action_config || '{"title": "{% render ''amount'', value: new.total %}"}' where id = 'a1'`)
 
 	dir := filepath.Join(t.TempDir(), "out")
-	r := run("export", "--tenant", "acme", "--output", dir)
+	r := run("export", "--tenant", "acme", "--into", dir)
 	wants(t, r, 0, "3 files written into "+dir+", 0 as they were.", "Not exported, since they are the operators': templates amount.")
-	wants(t, run("export", "--tenant", "acme", "--output", dir), 0, "0 files written into "+dir+", 3 as they were.")
+	wants(t, run("export", "--tenant", "acme", "--into", dir), 0, "0 files written into "+dir+", 3 as they were.")
 	text, err := os.ReadFile(filepath.Join(dir, "urgent.yaml"))
 	if err != nil || strings.Contains(string(text), "whsec_") || !strings.Contains(string(text), "secret:\n        ref: ") || !strings.Contains(string(text), "tests:\n  - name: A big one\n    change:\n      new:\n") {
 		t.Errorf("%v: exported is\n%s", err, text)
@@ -225,7 +223,7 @@ func TestWorkflowExportImport(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "urgent.yaml"), append([]byte("# mine\n"), text...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	wants(t, run("export", "urgent", "--output", dir), 1, dir+" holds other text under urgent.yaml; --overwrite replaces it, comments too")
+	wants(t, run("export", "urgent", "--into", dir), 1, dir+" holds other text under urgent.yaml; --overwrite replaces it, comments too")
 	wants(t, run("apply", dir, "--dry-run"), 0, "Nothing to do")
 	wants(t, run("export", "none"), 1, "there is no workflow none")
 	wants(t, run("export", "big", "--tenant", "globex"), 1, "workflow big is of tenant acme")

@@ -23,12 +23,15 @@ draft; with files or directories those that stand in there. A test is a change a
 workflow is to say of it; its columns are those of the tables as they are now, so a database
 is needed for files too. Exits with 1 if any fails.
 
-  rowbell workflow test workflows/
-  rowbell workflow test large-order --record 01ARZ3NDEKTSV4RRFFQ69G5FAV
-  rowbell workflow test large.yaml --record 01ARZ3NDEKTSV4RRFFQ69G5FAV --write
-
 --record makes a test of a recorded event, which expects what the workflow says of it now: of
 a workflow it goes into its draft, of a file it is printed.`,
+	examples: []example{
+		{"rowbell workflow test", ""},
+		{"rowbell workflow test workflows/", ""},
+		{"rowbell workflow test large-order --record 01ARZ3NDEKTSV4RRFFQ69G5FAV", ""},
+		{"rowbell workflow test large-order.yaml --record 01ARZ3NDEKTSV4RRFFQ69G5FAV --write", ""},
+	},
+	values: statusValues,
 	options: []option{
 		{"tenant", "ID", "Only this tenant's; none for operators' workflows"},
 		{"status", "STATUS", "Only those that are draft, active or inactive"},
@@ -103,9 +106,6 @@ func (c *call) tellTested(list []definition.TestedWorkflow) error {
 		}
 	}
 	if c.asData() {
-		if list == nil {
-			list = []definition.TestedWorkflow{}
-		}
 		if err := c.writeData(list); err != nil {
 			return err
 		}

@@ -24,6 +24,10 @@ const (
 	NamesOfQueued       NamesOf = "deliveries in the queue"
 	NamesOfReplays      NamesOf = "replays"
 	NamesOfStorms       NamesOf = "storms"
+	NamesOfPauses       NamesOf = "pauses"
+	NamesOfKeys         NamesOf = "API keys" // that were not revoked
+	NamesOfLinkKeys     NamesOf = "link keys"
+	NamesOfMembers      NamesOf = "members"
 )
 
 // mostNames is how many are looked at: more can't be chosen from.
@@ -86,6 +90,30 @@ func (o *Operator) Names(ctx context.Context, of NamesOf, begun string) ([]store
 		all, err := o.Storms(ctx, false)
 		for i := range all {
 			add(all[i].ID, fmt.Sprintf("%d executions of %s", all[i].Executions, all[i].WorkflowID))
+		}
+		return list, err
+	case NamesOfPauses:
+		all, err := o.Pauses(ctx)
+		for i := range all {
+			add(all[i].ID, all[i].String())
+		}
+		return list, err
+	case NamesOfKeys:
+		all, err := o.Access().Keys(ctx, store.AccessFilter{})
+		for i := range all {
+			add(all[i].ID, strings.TrimSpace(strings.Join(all[i].Roles, ", ")+" "+all[i].Name))
+		}
+		return list, err
+	case NamesOfLinkKeys:
+		all, err := o.Access().LinkKeys(ctx, store.AccessFilter{})
+		for i := range all {
+			add(all[i].ID, strings.TrimSpace(strings.Join(all[i].Roles, ", ")+" "+all[i].Name))
+		}
+		return list, err
+	case NamesOfMembers:
+		all, err := o.Access().Members(ctx, store.AccessFilter{})
+		for i := range all {
+			add(all[i].ID, strings.TrimSpace(all[i].Subject+" "+all[i].Name))
 		}
 		return list, err
 	}
