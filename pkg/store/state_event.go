@@ -133,7 +133,7 @@ func (s *State) eventsOf(ctx context.Context, f EventFilter) (Page[ListedEvent],
 		last := executions.Items[len(executions.Items)-1]
 		page.Next = place{At: last.CommittedAt, ID: last.EventID}.cursor()
 	}
-	rows, err := s.pool.Query(ctx, `select `+f.columns()+` from unnest($1::text[], $2::timestamptz[]) with ordinality w (id, at, n) cross join lateral (
+	rows, err := s.db.Query(ctx, `select `+f.columns()+` from unnest($1::text[], $2::timestamptz[]) with ordinality w (id, at, n) cross join lateral (
 	select * from rowbell.event e where e.event_id = w.id and e.committed_at = w.at offset 0
 ) e
 left join rowbell.surrogate t on t.ref = e.table_ref order by w.n`, planned([]any{ids, ats})...)
