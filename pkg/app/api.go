@@ -41,8 +41,9 @@ func (a *App) openAPI(version string) error {
 	}
 	source, state := store.OpenSource(a.apiSourcePool), store.OpenState(a.apiStatePool)
 	a.openAccess(source)
+	a.feed = a.newFeed()
 	a.api = api.New(api.Config{
-		Version: version, Auth: a.authenticator(), Keys: source, Services: a.servicesOn(source, state), TrustedProxies: a.cfg.TrustedProxies, Logger: a.log,
+		Version: version, Auth: a.authenticator(), Keys: source, Feed: a.feed, Services: a.servicesOn(source, state), TrustedProxies: a.cfg.TrustedProxies, Logger: a.log,
 	})
 	return nil
 }

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -76,6 +77,9 @@ func (c *client) askOnce(method, path string, body any, headers ...string) *answ
 		c.t.Fatal(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
+	if resp.Header.Get("Content-Type") == "text/event-stream" { // it has no end
+		return &answer{status: resp.StatusCode, header: resp.Header}
+	}
 	raw, err := io.ReadAll(resp.Body)
 	if err != nil {
 		c.t.Fatal(err)
@@ -262,17 +266,117 @@ func TestAPIEdits(t *testing.T) {
 	}
 }
 
-// What an answer takes while the database is away is no 500.
+// While the database is away a request is answered soon, by a status that says to come
+// again; then it is as before.
 func TestAPIWithoutDatabase(t *testing.T) {
 	t.Parallel()
-	w := newAPIWorld(t)
+	var proxy *pgtest.TCPProxy
+	w := newAPIWorld(t, func(c *app.Config) {
+		if proxy == nil { // the operator's connection stays
+			proxy, c.SourceURL = pgtest.ProxyURL(t, c.SourceURL)
+		}
+	})
 	c := w.as(t, "", access.Admin)
 	c.want(200, c.ask("GET", "/workflows", nil), nil)
+	proxy.Refuse()
 	begun := time.Now()
-	if a := c.ask("GET", "/workflows/nothing", nil); a.status != 404 {
-		t.Errorf("%d: %s", a.status, a.body)
+	a := c.ask("GET", "/workflows", nil)
+	var p struct{ Mend string }
+	c.want(http.StatusServiceUnavailable, a, &p)
+	if a.header.Get("Retry-After") == "" || p.Mend == "" {
+		t.Errorf("Retry-After is %q: %s", a.header.Get("Retry-After"), a.body)
 	}
-	if took := time.Since(begun); took > 5*time.Second {
+	if took := time.Since(begun); took > 10*time.Second {
 		t.Errorf("it took %s", took)
 	}
+	proxy.Resume()
+	pgtest.Eventually(t, 20*time.Second, "the database to be back", func() bool { return c.ask("GET", "/workflows", nil).status == 200 })
+}
+
+// A tenant's reader of the live stream is told of its executions as they end, of no other
+// tenant's, and on coming again of what it has missed.
+func TestAPILive(t *testing.T) {
+	t.Parallel()
+	w := newAPIWorld(t)
+	for _, tenant := range []string{"acme", "globex"} {
+		w.as(t, tenant, access.Admin).want(201, w.as(t, tenant, access.Admin).ask("POST", "/workflows", map[string]any{
+			"id": "all-" + tenant, "name": "All of " + tenant, "status": "active",
+			"triggers": []any{map[string]any{"entity_type": "orders", "operation": "create"}},
+			"actions":  []any{map[string]any{"action_type": "log"}},
+		}), nil)
+	}
+	captured(t, w.db)
+	acme := w.as(t, "acme", access.Viewer)
+	if a := acme.ask("GET", "/live?workflow_id=all-globex", nil); a.status != http.StatusNotFound {
+		t.Errorf("another tenant's workflow is answered by %d: %s", a.status, a.body)
+	}
+	if a := acme.ask("GET", "/live?tenant=globex", nil); a.status != http.StatusNotFound {
+		t.Errorf("another tenant is answered by %d: %s", a.status, a.body)
+	}
+	if a := acme.ask("GET", "/live?type=nothing", nil); a.status != http.StatusUnprocessableEntity {
+		t.Errorf("a type that there isn't is answered by %d: %s", a.status, a.body)
+	}
+	reader := acme.stream("/live?type=execution", "")
+	insert := func(n int) {
+		w.db.Exec(t, `insert into orders (tenant_id, total) select t, $1 from unnest('{acme,globex}'::text[]) t`, n)
+	}
+	insert(1)
+	type told struct {
+		ID        string
+		Execution struct {
+			TenantID   string `json:"tenant_id"`
+			WorkflowID string `json:"workflow_id"`
+			RowKey     string `json:"row_key"`
+			Status     string
+		}
+	}
+	next := func(of *bufio.Scanner) told {
+		t.Helper()
+		for of.Scan() {
+			if data, ok := strings.CutPrefix(of.Text(), "data: "); ok {
+				var e told
+				if err := json.Unmarshal([]byte(data), &e); err != nil {
+					t.Fatalf("%v: %s", err, data)
+				}
+				return e
+			}
+		}
+		t.Fatalf("the stream has ended: %v", of.Err())
+		return told{}
+	}
+	first := next(reader)
+	if e := first.Execution; e.WorkflowID != "all-acme" || e.Status != "success" || e.RowKey == "" {
+		t.Errorf("told is %+v", first)
+	}
+	insert(2)
+	insert(3)
+	seen := []string{next(reader).Execution.RowKey, next(reader).Execution.RowKey}
+	again := acme.stream("/live?type=execution", first.ID)
+	for _, key := range seen {
+		if e := next(again).Execution; e.RowKey != key || e.WorkflowID != "all-acme" {
+			t.Errorf("told again is %+v, want row %s", e, key)
+		}
+	}
+}
+
+// stream opens a stream, and returns its lines.
+func (c *client) stream(path, lastID string) *bufio.Scanner {
+	c.t.Helper()
+	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, c.base+path, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.key)
+	if lastID != "" {
+		req.Header.Set("Last-Event-ID", lastID)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { _ = resp.Body.Close() })
+	if kind := resp.Header.Get("Content-Type"); resp.StatusCode != http.StatusOK || kind != "text/event-stream" {
+		c.t.Fatalf("it is answered by %d %s", resp.StatusCode, kind)
+	}
+	return bufio.NewScanner(resp.Body)
 }

@@ -118,6 +118,7 @@ func calls(t *tenantThings) []call {
 		{"getAudit", "GET", "/audit/" + t.audit, nil, 0},
 		{"listPauses", "GET", "/pauses", nil, 0},
 		{"createPause", "POST", "/pauses", map[string]any{"workflow_id": t.spare, "for": "1h", "reason": "a walk"}, 201},
+		{"streamLive", "GET", "/live?workflow_id=" + t.workflow, nil, 0},
 		{"getHealth", "GET", "/health", nil, 403}, // it concerns all tenants
 		{"endPause", "DELETE", "/pauses/" + t.pause, nil, 204},
 		{"retryDelivery", "POST", "/deliveries/" + t.dead + "/retry", nil, 0},

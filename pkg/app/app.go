@@ -28,6 +28,7 @@ import (
 	"github.com/rowbell/rowbell/pkg/admin/api"
 	"github.com/rowbell/rowbell/pkg/directory"
 	"github.com/rowbell/rowbell/pkg/egress"
+	"github.com/rowbell/rowbell/pkg/live"
 	"github.com/rowbell/rowbell/pkg/preference"
 	"github.com/rowbell/rowbell/pkg/secret"
 	"github.com/rowbell/rowbell/pkg/store"
@@ -66,6 +67,7 @@ type App struct {
 	signer                *preference.Signer // of unsubscribe links; nil: there are none
 	access                *access.Authenticator
 	api                   *api.API // nil: it isn't served
+	feed                  *live.Feed
 	inbox                 *inbox
 	alerts                *alerter
 	ready                 atomic.Bool                         // Run has finished its preparations
@@ -254,6 +256,7 @@ func (a *App) Run(ctx context.Context) error {
 	g.Go(func() error { return a.replays(ctx) })
 	if a.access != nil {
 		g.Go(func() error { return a.access.Run(ctx) })
+		g.Go(func() error { return a.feed.Run(ctx) })
 	}
 	err := g.Wait()
 	a.log.InfoContext(ctx, "rowbell has stopped", "err", err)

@@ -53,6 +53,7 @@ func (f *Feed) serve(w http.ResponseWriter, r *http.Request, filter Filter, beat
 		return
 	}
 	to := &stream{w: w, rc: http.NewResponseController(w)}
+	_ = to.rc.SetReadDeadline(time.Time{}) // the listener's own would end the stream, as if its reader had gone
 	to.write(fmt.Sprintf("retry: %d\n\n", retryAfter.Milliseconds()))
 	if unknown {
 		to.event(Event{Type: Missed, At: time.Now(), Missed: &MissedEvents{}})

@@ -94,7 +94,7 @@ func (c *client) execution(t *testing.T) (id, execution string) {
 func (w *world) server(t *testing.T, f *Feed, filter func(*http.Request) Filter) *httptest.Server {
 	t.Helper()
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { f.serve(rw, r, filter(r), 100*time.Millisecond) }))
-	s.Config.WriteTimeout = time.Second // as listeners have it for other answers
+	s.Config.WriteTimeout, s.Config.ReadTimeout = time.Second, time.Second // as listeners have them for other answers
 	s.Start()
 	t.Cleanup(s.Close)
 	return s

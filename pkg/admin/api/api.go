@@ -36,6 +36,8 @@ type Config struct {
 	Services func(p *access.Principal) Services
 	// Keys keeps the answers to requests with an idempotency key. nil: keys are refused.
 	Keys IdempotencyStore
+	// Feed is what happens, for the live stream. nil: there is none.
+	Feed Feed
 	// Rate is how many requests a second one principal may send on the average, and Burst how
 	// many at once. They default to 50 and 100.
 	Rate  float64
@@ -72,7 +74,7 @@ func New(cfg Config) *API {
 	config.Security = []map[string][]string{{securityName: {}}}
 	a.huma = humago.NewWithPrefix(mux, Prefix, config)
 	for _, register := range []func(*API){
-		identityRoutes, editRoutes, workflowRoutes, catalogueRoutes, logRoutes, replayRoutes, destinationRoutes, peopleRoutes, templateRoutes, accessRoutes, operateRoutes,
+		identityRoutes, editRoutes, workflowRoutes, catalogueRoutes, logRoutes, replayRoutes, destinationRoutes, peopleRoutes, templateRoutes, accessRoutes, operateRoutes, liveRoutes,
 	} {
 		register(a)
 	}

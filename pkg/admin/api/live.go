@@ -1,0 +1,86 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/rowbell/rowbell/pkg/access"
+	"github.com/rowbell/rowbell/pkg/live"
+	"github.com/rowbell/rowbell/pkg/workflow"
+)
+
+// Feed sends what happens to a request's reader, until it goes away; live's Feed is one. It
+// looks at no right: the filter says whose events they are.
+type Feed interface {
+	Serve(w http.ResponseWriter, r *http.Request, filter live.Filter)
+}
+
+// longestStream is when a stream ends: its reader comes again, and whether it still may is
+// looked at anew.
+const longestStream = 5 * time.Minute
+
+// liveRights are what one must have to be told an event of a type.
+var liveRights = map[live.Type]access.Right{
+	live.Execution: access.ExecutionRead, live.Delivery: access.ExecutionRead, live.Destination: access.DestinationRead,
+	live.Pause: access.StreamRead, live.Stream: access.StreamRead,
+}
+
+func liveRoutes(a *API) {
+	const path = "/live"
+	add(a, Route{
+		Method: http.MethodGet, Path: path, ID: "streamLive", Tag: "Live", Right: access.ExecutionRead, Errors: []int{http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
+		Summary: "What happens, as it happens: server-sent events",
+		Description: "An event's type is its event, and its data an object of JSON. A reader that comes again with Last-Event-ID, as browsers do by " +
+			"themselves, gets what has ended meanwhile. A stream ends after five minutes, and when what the reader has shown ends to count. " +
+			"How the stream of changes stands is told to principals for all tenants.",
+	}, a.streamLive)
+	schema := a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[live.Event](), true, "")
+	a.huma.OpenAPI().Paths[path].Get.Responses["200"] = &huma.Response{
+		Description: "Events, until the stream ends", Content: map[string]*huma.MediaType{"text/event-stream": {Schema: schema}},
+	}
+}
+
+func (a *API) streamLive(ctx context.Context, q *Request, in *struct {
+	TenantFilter
+	Type       []live.Type                `query:"type,explode" maxItems:"5" enum:"execution,delivery,destination,pause,stream" doc:"Only these; none: all"`
+	WorkflowID string                     `query:"workflow_id" maxLength:"64" doc:"Executions and deliveries of this one"`
+	Status     []workflow.ExecutionStatus `query:"status,explode" maxItems:"4" enum:"pending,success,failure,cancelled" doc:"Executions with one of these; none: all that have ended"`
+},
+) (*huma.StreamResponse, error) {
+	if a.cfg.Feed == nil {
+		return nil, &Problem{Status: http.StatusServiceUnavailable, Detail: "this worker has no live stream"}
+	}
+	tenant, ok := q.Filter(in.Tenant)
+	if !ok {
+		return nil, notFound("there is no tenant %q", in.Tenant.Value)
+	}
+	if in.WorkflowID != "" {
+		if _, _, err := q.show(ctx, in.WorkflowID); err != nil {
+			return nil, err
+		}
+	}
+	f := live.Filter{Tenant: tenant, WorkflowID: in.WorkflowID, Statuses: in.Status, Types: in.Type}
+	if len(f.Types) == 0 {
+		f.Types = live.Types
+	}
+	f.Types = slices.DeleteFunc(slices.Clone(f.Types), func(t live.Type) bool { return !q.Principal.Can(liveRights[t]) })
+	if len(f.Types) == 0 {
+		return nil, forbidden(liveRights[in.Type[0]])
+	}
+	return &huma.StreamResponse{Body: func(h huma.Context) {
+		r, w := humago.Unwrap(h)
+		until := time.Now().Add(longestStream)
+		if e := q.Principal.Expires; !e.IsZero() && e.Before(until) {
+			until = e
+		}
+		ctx, cancel := context.WithDeadline(r.Context(), until)
+		defer cancel()
+		a.cfg.Feed.Serve(w, r.WithContext(ctx), f)
+	}}, nil
+}
