@@ -468,6 +468,7 @@ var rights = map[string][2]string{
 
 	"event": {"owner", ""}, "execution": {"owner", ""}, "delivery_ended": {"owner", ""}, "attempt": {"owner", ""},
 	"replay": {"siud", ""}, "replay_item": {"siud", ""},
+	"statistic_hour": {"siud", ""}, "tenant_statistic": {"siud", ""}, "workflow_statistic": {"siud", ""},
 	"execution_open": {"siud", ""}, "queue": {"siud", ""}, "big_transaction": {"siud", "s"},
 	"surrogate": {"siud", "s"}, "applied": {"siud", ""}, "failure_count": {"siud", ""}, "fired": {"sid", "s"},
 	"installation": {"siu", ""}, "checkpoint": {"siu", ""}, "holder": {"siu", ""}, "stream_gap": {"si", ""},
