@@ -158,9 +158,10 @@ func openPool(dsn, applicationName string, most int32) (*pgxpool.Pool, error) {
 	cfg.PingTimeout = 5 * time.Second // of a connection that was idle: its server may have gone without a word
 	cfg.MaxConns = most
 	// A process may be stopped at any moment, in a transaction too; nobody is to wait for
-	// it with what that has locked.
+	// it with what that has locked. What lists read is worth no compilation, though the
+	// server takes it for more than it is.
 	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, `set idle_in_transaction_session_timeout = '10s'`)
+		_, err := conn.Exec(ctx, `set idle_in_transaction_session_timeout = '10s'; set jit = off`)
 		return err
 	}
 	return pgxpool.NewWithConfig(context.Background(), cfg)

@@ -7,4 +7,9 @@
 // alone matches a workflow, is durably recorded; pg_recvlogical from its start to its
 // end. Both decode the same WAL with the same publications. Runs are interleaved in
 // random order; figures are medians, ratios are taken within one round.
+//
+// Reads are measured otherwise: Fill writes definitions and a log of any size into an empty
+// database, and what pages read of it is timed for several readers with arguments that it
+// has, on first pages and on later ones, without and with a worker that records. Their
+// figures are of the calls of package store, without HTTP.
 package bench

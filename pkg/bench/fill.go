@@ -169,7 +169,7 @@ func (f *filler) look(ctx context.Context) error {
 	case rowbell:
 		return errors.New("the database has an installation of Rowbell; give an empty one: createdb rowbell_fill")
 	case tables > 0:
-		return fmt.Errorf("the database has %d tables; give an empty one: createdb rowbell_fill", tables)
+		return fmt.Errorf("the database is not empty (tables: %d); give an empty one: createdb rowbell_fill", tables)
 	case level != "logical":
 		return fmt.Errorf("the server's wal_level is %s: alter system set wal_level = logical, and restart it", level)
 	}
