@@ -298,7 +298,7 @@ func TestAuditLog(t *testing.T) {
 		t.Errorf("as CSV it has %d rows, %v", len(rows), err)
 	}
 	wants(t, rowbell(t, env, "audit", "list", "--limit", "5"), 0, "ACTION", "person.erase")
-	wants(t, rowbell(t, env, "audit", "list", "--after", "nowhere"), 1, "that is no place in the audit log")
+	wants(t, rowbell(t, env, "audit", "list", "--after", "nowhere"), 1, `"nowhere" is not a cursor of this list`)
 	wants(t, rowbell(t, env, "audit", "list", "--csv", "--output", "yaml"), 2, "either --csv or --output, not both")
 	wants(t, rowbell(t, env, "audit", "show", "none"), 1, `there is no entry "none" in the audit log`)
 
