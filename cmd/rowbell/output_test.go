@@ -261,6 +261,9 @@ func TestOutput(t *testing.T) {
 				default:
 					t.Fatalf("--output %s: exit code %d, %s", format, r.code, r.stderr)
 				}
+				if r.stderr != "" {
+					t.Errorf("--output %s tells besides: %s", format, r.stderr)
+				}
 				if strings.Contains(r.stdout, "\x1b") {
 					t.Errorf("--output %s has colours", format)
 				}
