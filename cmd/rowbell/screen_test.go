@@ -178,7 +178,7 @@ func TestConfirm(t *testing.T) {
 	if code, shown := onTerminal(t, 100, env, "", "workflow", "apply", small); code != 0 || strings.Contains(shown, "Go on?") {
 		t.Errorf("with nothing to do: exit code %d\n%s", code, shown)
 	}
-	if code, shown := onTerminal(t, 100, env, "n\n", "tenant", "delete", "acme"); code != exitError || !regexp.MustCompile(`workflows +2, of them active: 1\n`).MatchString(shown) || !strings.Contains(shown, "This would delete tenant acme for ever") {
+	if code, shown := onTerminal(t, 100, env, "n\n", "tenant", "delete", "acme"); code != exitError || !regexp.MustCompile(`workflows +2, of them active: 1`).MatchString(sgr.ReplaceAllString(shown, "")) || !strings.Contains(shown, "This would delete tenant acme for ever") {
 		t.Errorf("tenant delete: exit code %d\n%s", code, shown)
 	}
 	if code, shown := onTerminal(t, 100, env, "n\n", "erase", "row", "orders", "1"); code != exitError || !strings.Contains(shown, "This would erase for ever what there is of orders 1.") {
