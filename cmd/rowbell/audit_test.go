@@ -162,7 +162,7 @@ func TestAuditLog(t *testing.T) {
 	do("ann", "capture", "stock", "--redacted", "sku")
 	yaml := rowbell(t, env, "workflow", "show", "crm", "--yaml").stdout
 	do("ann", "workflow", "draft", "crm", file("crm.yaml", strings.Replace(yaml, "name: crm", "name: Tell the CRM", 1)))
-	do("ann", "workflow", "discard", "crm")
+	do("ann", "workflow", "discard", "crm", "--yes")
 	do("ann", "workflow", "draft", "crm", file("crm.yaml", strings.Replace(yaml, "name: crm", "name: Tell the CRM", 1)))
 	do("ben", "workflow", "activate", "crm")
 	do("ben", "workflow", "restore", "crm", "1")
@@ -170,9 +170,10 @@ func TestAuditLog(t *testing.T) {
 	eventually("its deliveries to be cancelled", `select count(*) = 0 from rowbell.delivery where workflow_id = 'slow'`)
 	do("ben", "workflow", "activate", "slow")
 	do("ann", "template", "set", "footer", file("footer.liquid", "Bye"), "--tenant", "acme")
-	do("ann", "template", "delete", "footer", "--tenant", "acme")
+	do("ann", "template", "delete", "footer", "--tenant", "acme", "--yes")
 	do("ann", "preference", "set", "cid", "off", "--channel", "email")
 	do("ann", "preference", "quiet", "cid", "22:00-07:00")
+	eventually("the destination to be noted", `select exists (select from rowbell.endpoint where destination like '%/crm')`)
 	lane := one(`select id from rowbell.endpoint where destination like '%/crm'`)
 	do("ann", "destination", "disable", lane, "--reason", "it moves")
 	do("ann", "destination", "enable", lane)
@@ -190,7 +191,7 @@ func TestAuditLog(t *testing.T) {
 	do("ann", "storm", "release", "storm")
 	eventually("it to be over", `select count(*) = 0 from rowbell.queue where big_stream < 0`)
 	hold("b")
-	do("ann", "storm", "discard", "storm")
+	do("ann", "storm", "discard", "storm", "--yes")
 	do("ann", "secret", "rotate")
 	do("ann", "workflow", "test", "crm", "--record", one(`select min(id) from rowbell.workflow_event where row_key = '1'`), "--force")
 	do("ann", "workflow", "apply", file("new.yaml", "id: new\ntenant_id: acme\nstatus: inactive\n"), "--yes")
@@ -297,7 +298,7 @@ func TestAuditLog(t *testing.T) {
 		t.Errorf("as CSV it has %d rows, %v", len(rows), err)
 	}
 	wants(t, rowbell(t, env, "audit", "list", "--limit", "5"), 0, "ACTION", "person.erase")
-	wants(t, rowbell(t, env, "audit", "list", "--after", "nowhere"), 1, "that is no place in the audit log")
+	wants(t, rowbell(t, env, "audit", "list", "--after", "nowhere"), 1, `"nowhere" is not a cursor of this list`)
 	wants(t, rowbell(t, env, "audit", "list", "--csv", "--output", "yaml"), 2, "either --csv or --output, not both")
 	wants(t, rowbell(t, env, "audit", "show", "none"), 1, `there is no entry "none" in the audit log`)
 

@@ -47,10 +47,10 @@ func TestCompletions(t *testing.T) {
 		insert into rowbell.member (id, issuer, subject, roles) values ('`+id+`', 'https://login.example.com', 'ann', '{viewer}')`)
 	env := []string{"ROWBELL_SOURCE_URL=" + db.URL}
 	for line, want := range map[string]string{
-		"":                                    "help run migrate check capture workflow",
+		"":                                    "help run demo check migrate capture workflow",
 		"wo":                                  "workflow",
 		"--":                                  "--help --version",
-		"help e":                              "exit-codes",
+		"help e":                              "exit-codes erase",
 		"help workflow sh":                    "show",
 		"workflow ":                           "list show check",
 		"workflow d":                          "diff draft deactivate discard depends",

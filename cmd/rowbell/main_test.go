@@ -212,7 +212,7 @@ func TestUnreachable(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"ROWBELL_SOURCE_URL=postgres://rowbell:hunter2@" + closed + "/shop", "ROWBELL_OPS_LISTEN=127.0.0.1:0"}
+	env := []string{"ROWBELL_SOURCE_URL=postgres://rowbell:hunter2@" + closed + "/shop", "ROWBELL_LISTEN=127.0.0.1:0", "ROWBELL_OPS_LISTEN=127.0.0.1:0"}
 	for _, args := range [][]string{{"run"}, {"migrate"}, {"capture", "orders"}, {"resync"}, {"adopt", "--keep"}, {"uninstall", "--yes"}, {"check"}} {
 		t.Run(args[0], func(t *testing.T) {
 			t.Parallel()

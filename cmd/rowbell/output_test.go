@@ -182,6 +182,7 @@ func TestOutput(t *testing.T) {
 	}
 	wants(t, rowbell(t, env, "pause", "--workflow", "big", "--for", "1h"), 0)
 	db.Exec(t, `insert into rowbell.workflow_definition (id, tenant_id, name) values ('theirs', 'leaving', 'Of a tenant that goes')`)
+	changed := write(t, "big.yaml", strings.Replace(edited.stdout, "1000", "6000", 1))
 	files := directory(t, map[string]string{"urgent.yaml": urgentYAML, "templates.yaml": signOffYAML})
 	delivery := pgtest.One[string](t, db, `select id from rowbell.delivery_done where workflow_id = 'hook' order by id limit 1`)
 	endpoint := pgtest.One[string](t, db, `select id from rowbell.endpoint where destination like '%/hook'`)
@@ -214,8 +215,8 @@ func TestOutput(t *testing.T) {
 		"secret status":             {},
 		"workflow validate":         {files},
 		"workflow test":             {files},
-		"workflow apply":            {files, "--dry-run"},
-		"workflow import":           {files, "--dry-run"},
+		"workflow apply":            {changed, "--dry-run"},
+		"workflow import":           {changed, "--replace", "--dry-run"},
 		"pause list":                {},
 		"tail":                      {"--since", "1h"},
 		"key create":                {"--role", "admin", "--name", "laptop"},
@@ -259,6 +260,9 @@ func TestOutput(t *testing.T) {
 				case r.code == exitDifferent && slices.Contains(words, "--dry-run"):
 				default:
 					t.Fatalf("--output %s: exit code %d, %s", format, r.code, r.stderr)
+				}
+				if r.stderr != "" {
+					t.Errorf("--output %s tells besides: %s", format, r.stderr)
 				}
 				if strings.Contains(r.stdout, "\x1b") {
 					t.Errorf("--output %s has colours", format)

@@ -13,7 +13,8 @@ import (
 const plainEach = 10 * time.Second
 
 // progress tells on standard error how far long work has come: as a bar on a terminal,
-// which is gone when the work is done, and as a line now and then elsewhere.
+// which is gone when the work is done, and as a line now and then elsewhere, but not beside
+// data: a program reads errors there.
 type progress struct {
 	stdout, stderr io.Writer
 	what           string
@@ -25,6 +26,9 @@ type progress struct {
 // progress begins to tell of what, which has total steps; 0 if nobody knows how many.
 func (c *call) progress(what string, total int) *progress {
 	p := &progress{stdout: c.stdout, stderr: c.stderr, what: what, total: total, told: time.Now()}
+	if c.asData() {
+		p.stderr = io.Discard
+	}
 	if isTerminal(os.Stderr) && os.Getenv("TERM") != "dumb" {
 		most := total
 		if total == 0 {

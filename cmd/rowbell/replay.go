@@ -126,7 +126,7 @@ func startReplay(ctx context.Context, c *call) error {
 	}
 	return c.operate(func(o *app.Operator) error {
 		dry := c.has("dry-run")
-		if dry || !c.has("yes") {
+		if dry || !c.has(yesOption.name) {
 			p, err := o.PlanReplay(ctx, q)
 			if err != nil {
 				return err

@@ -164,6 +164,29 @@ func TestConfirm(t *testing.T) {
 	if code, shown := onTerminal(t, 100, env, "n\n", "adopt", "--discard-pending"); code != exitError || !strings.Contains(shown, "This would cancel all deliveries that are pending.") {
 		t.Errorf("adopt: exit code %d\n%s", code, shown)
 	}
+	// What it would do is shown before it is asked, also to who keeps the data that is written.
+	small := write(t, "small.yaml", "id: small\ntenant_id: acme\nname: Small orders\n")
+	for _, args := range [][]string{{"workflow", "apply", small}, {"workflow", "apply", small, "--json"}} {
+		code, shown := onTerminal(t, 100, env, "n\n", args...)
+		if code != exitError || !strings.Contains(shown, "create workflow small (Small orders) of tenant acme") || !strings.Contains(shown, "This would do the above.\nGo on? [y/N] ") || strings.Contains(shown, "created") {
+			t.Errorf("%v: exit code %d\n%s", args, code, shown)
+		}
+	}
+	if code, shown := onTerminal(t, 100, env, "y\n", "workflow", "apply", small); code != 0 || !strings.Contains(shown, "created workflow small") {
+		t.Errorf("workflow apply: exit code %d\n%s", code, shown)
+	}
+	if code, shown := onTerminal(t, 100, env, "", "workflow", "apply", small); code != 0 || strings.Contains(shown, "Go on?") {
+		t.Errorf("with nothing to do: exit code %d\n%s", code, shown)
+	}
+	if code, shown := onTerminal(t, 100, env, "n\n", "tenant", "delete", "acme"); code != exitError || !regexp.MustCompile(`workflows +2, of them active: 1`).MatchString(sgr.ReplaceAllString(shown, "")) || !strings.Contains(shown, "This would delete tenant acme for ever") {
+		t.Errorf("tenant delete: exit code %d\n%s", code, shown)
+	}
+	if code, shown := onTerminal(t, 100, env, "n\n", "erase", "row", "orders", "1"); code != exitError || !strings.Contains(shown, "This would erase for ever what there is of orders 1.") {
+		t.Errorf("erase: exit code %d\n%s", code, shown)
+	}
+	if n := pgtest.One[int](t, db, `select count(*)::int from rowbell.workflow_definition`); n != 2 {
+		t.Errorf("%d workflows are left", n)
+	}
 	if code, shown := onTerminal(t, 100, env, "n\n", "uninstall"); code != exitError || !strings.Contains(shown, "This would drop slot rowbell") {
 		t.Errorf("uninstall: exit code %d\n%s", code, shown)
 	}

@@ -175,18 +175,21 @@ func TestTailAndPause(t *testing.T) {
 	fails.Store(false)
 
 	wants(t, rowbell(t, env, "pause", "--tenant", "acme", "--reason", "spring cleaning"), 0, "Paused: tenant acme")
-	ops := regexp.MustCompile(`"addr":"(127[^"]+)"`)
 	pgtest.Eventually(t, 30*time.Second, "the worker to heed the pause", func() bool { return strings.Contains(log.String(), `"msg":"deliveries are paused"`) })
 	order("acme")
 	order("globex")
 	if line := all.line(t); !strings.Contains(line, "theirs  orders.5") {
 		t.Errorf("while acme is paused comes %q", line)
 	}
-	ready, status := get(t, "http://"+ops.FindStringSubmatch(log.String())[1]+"/readyz")
+	serving := servesMetrics.FindStringSubmatch(log.String())
+	if serving == nil {
+		t.Fatalf("where metrics are isn't in the log:\n%.1000s", log)
+	}
+	ready, status := get(t, "http://"+serving[1]+"/readyz")
 	if status != http.StatusOK || !strings.Contains(ready, `"state": "warning"`) || !strings.Contains(ready, "deliveries wait: tenant acme is paused since ") || !strings.Contains(ready, "spring cleaning") {
 		t.Errorf("/readyz says %d %s", status, ready)
 	}
-	if metrics, _ := get(t, "http://"+ops.FindStringSubmatch(log.String())[1]+"/metrics"); !strings.Contains(metrics, `rowbell_paused{scope="tenant"} 1`) {
+	if metrics, _ := get(t, "http://"+serving[1]+"/metrics"); !strings.Contains(metrics, `rowbell_paused{scope="tenant"} 1`) {
 		t.Error("the metric knows of no pause")
 	}
 	if got := pgtest.One[int64](t, db, `select count(*) from rowbell.delivery where tenant_id = 'acme' and attempts = 0 and lease_until is null`); got != 1 {

@@ -282,7 +282,7 @@ func TestWorkflowValidate(t *testing.T) {
 	wants(t, run("validate", wrong, filepath.Join(dir, "templates.yaml")), 1, wrong+":10:7: error: ")
 	wants(t, run("validate", wrong, filepath.Join(dir, "templates.yaml"), "--offline"), 0, "ok\n")
 	wants(t, run("validate", wrong, "--offline"), 0, "warning: action 2 (notification): body: line 1: there is no template")
-	wants(t, run("validate"), 2, "FILE|DIR… is missing")
+	wants(t, run("validate"), 2, "FILE|DIR is missing. Write: rowbell workflow validate FILE|DIR…")
 }
 
 // A recorded event becomes a test, in a draft and in a file.
@@ -323,7 +323,7 @@ func TestWorkflowRecordTest(t *testing.T) {
 // event's id.
 func recordedOrder(t *testing.T, db *pgtest.Database) string {
 	t.Helper()
-	worker := program(t, []string{"ROWBELL_SOURCE_URL=" + db.URL, "ROWBELL_SLOT=" + db.Name, "ROWBELL_OPS_LISTEN=127.0.0.1:0", "ROWBELL_DELIVERY=hold"}, "run")
+	worker := program(t, []string{"ROWBELL_SOURCE_URL=" + db.URL, "ROWBELL_SLOT=" + db.Name, "ROWBELL_LISTEN=127.0.0.1:0", "ROWBELL_OPS_LISTEN=127.0.0.1:0", "ROWBELL_DELIVERY=hold"}, "run")
 	worker.Stderr = t.Output()
 	if err := worker.Start(); err != nil {
 		t.Fatal(err)

@@ -126,7 +126,11 @@ func (s *Service) previewAction(ctx context.Context, p Preview, c *trial.Change)
 		return Previewed{}, err
 	}
 	if p.Action < 1 || p.Action > len(w.Actions) {
-		return Previewed{}, fmt.Errorf("the workflow has no action %d; it has %d", p.Action, len(w.Actions))
+		what := "the workflow"
+		if p.On.Workflow != "" {
+			what = "workflow " + p.On.Workflow
+		}
+		return Previewed{}, fmt.Errorf("%s has no action %d; it has %d", what, p.Action, len(w.Actions))
 	}
 	one := *w
 	one.Actions = w.Actions[p.Action-1 : p.Action]

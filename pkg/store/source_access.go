@@ -355,18 +355,18 @@ func (s *Source) editAccess(ctx context.Context, actor string, f func(tx pgx.Tx)
 		if _, err := tx.Exec(ctx, `set local lock_timeout = '2s'`); err != nil {
 			return err
 		}
-		if actor != "" {
-			if _, err := tx.Exec(ctx, `select set_config('rowbell.actor', $1, true)`, actor); err != nil {
-				return err
-			}
+		if err := sayWho(ctx, tx, actor); err != nil {
+			return err
 		}
 		a, err := f(tx)
 		if err != nil || a.action == "" {
 			return err
 		}
-		_, err = tx.Exec(ctx, `insert into rowbell.audit_log (tenant_id, action, object_type, object_id, detail)
-values ($1, $2, $3, $4, $5)`, a.tenantID, a.action, a.objectType, a.objectID, a.detail)
-		return err
+		act := Act{Action: a.action, ObjectType: a.objectType, ObjectID: a.objectID, Detail: a.detail}
+		if a.tenantID != nil {
+			act.TenantID = *a.tenantID
+		}
+		return note(ctx, tx, act)
 	})
 }
 
