@@ -967,4 +967,3 @@ func psqlPath(t *testing.T) string {
 	}
 	return need(t, "psql", "postgresql-client")
 }
-
