@@ -380,3 +380,48 @@ func (c *client) stream(path, lastID string) *bufio.Scanner {
 	}
 	return bufio.NewScanner(resp.Body)
 }
+
+// Who writes workflows and may not make them count can't by any edit: neither of a new one,
+// nor of one that is active, nor by a file, a version or a copy.
+func TestAPIAuthorActivatesNothing(t *testing.T) {
+	t.Parallel()
+	w := newAPIWorld(t)
+	doc := func(id, status, name string) map[string]any {
+		return map[string]any{
+			"id": id, "name": name, "status": status,
+			"triggers": []any{map[string]any{"entity_type": "orders", "operation": "create"}},
+			"actions":  []any{map[string]any{"action_type": "log"}},
+		}
+	}
+	publisher, author := w.as(t, "acme", access.Publisher), w.as(t, "acme", access.Author)
+	publisher.want(201, publisher.ask("POST", "/workflows", doc("live", "active", "Live")), nil)
+	publisher.want(200, publisher.ask("PUT", "/workflows/live", doc("live", "active", "Live again")), nil)
+	const before = `select id || ' ' || status || ' ' || version || ' ' || name from rowbell.workflow_definition where status = 'active' order by id`
+	want := pgtest.Query[string](t, w.db, before)
+	if !slices.Equal(want, []string{"live active 2 Live again"}) {
+		t.Fatalf("active are %q", want)
+	}
+	yaml := func(id string) string {
+		return "id: " + id + "\nname: From a file\nstatus: active\ntriggers:\n  - entity_type: orders\n    operation: create\nactions:\n  - action_type: log\n"
+	}
+	for _, c := range []call{
+		{"create", "POST", "/workflows", doc("new", "active", "New"), 403},
+		{"edit", "PUT", "/workflows/live", doc("live", "active", "Changed"), 403},
+		{"turn off by an edit", "PUT", "/workflows/live", doc("live", "inactive", "Live again"), 403},
+		{"restore", "POST", "/workflows/live/versions/1/restore", nil, 403},
+		{"delete", "DELETE", "/workflows/live", nil, 403},
+		{"activate", "POST", "/workflows/live/activate", nil, 403},
+		{"deactivate", "POST", "/workflows/live/deactivate", nil, 403},
+		{"import over it", "POST", "/import", yaml("live"), 403},
+		{"import", "POST", "/import", yaml("from-file"), 200},
+		{"duplicate", "POST", "/workflows/live/duplicate", map[string]any{"id": "copy"}, 201},
+		{"draft", "PUT", "/workflows/live/draft", doc("live", "active", "Draft"), 200},
+	} {
+		if a := author.ask(c.method, c.path, c.body); a.status != c.status {
+			t.Errorf("%s is answered by %d, want %d: %s", c.id, a.status, c.status, a.body)
+		}
+		if got := pgtest.Query[string](t, w.db, before); !slices.Equal(got, want) {
+			t.Fatalf("after %s active are %q", c.id, got)
+		}
+	}
+}
