@@ -25,7 +25,7 @@ func peopleRoutes(a *API) {
 	}, listMissing)
 	add(a, Route{
 		Method: http.MethodGet, Path: "/people/{id}/inbox", ID: "listInbox", Tag: "Inbox", Right: Anyone,
-		Summary: "Somebody's inbox, the newest first", Description: "One's own, as the subject of a link or a token, needs no right; another's needs inbox.read.",
+		Summary: "Somebody's inbox, the newest first", Description: "One's own, as the subject of a link, needs no right; another's needs inbox.read.",
 	}, listInbox)
 	add(a, Route{
 		Method: http.MethodGet, Path: "/people/{id}/inbox/counts", ID: "countInbox", Tag: "Inbox", Right: Anyone,

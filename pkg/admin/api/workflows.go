@@ -31,7 +31,7 @@ func workflowRoutes(a *API) {
 	add(a, Route{
 		Method: http.MethodPut, Path: "/workflows/{id}/draft", ID: "putDraft", Tag: workflowTag, Right: access.WorkflowWrite, Errors: edits,
 		Summary:     "Keep a document as the workflow's draft",
-		Description: "The draft stands beside the live version until it is activated. Keys that the document doesn't have stay as they are live.",
+		Description: "The draft stands beside the live version until it is activated. It is the whole workflow: what the document leaves out is taken away then.",
 	}, putDraft)
 	a.takes("putDraft", Document{})
 	add(a, Route{
