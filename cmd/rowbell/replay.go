@@ -157,7 +157,7 @@ func startReplay(ctx context.Context, c *call) error {
 			return err
 		}
 		if c.has(waitOption.name) {
-			return c.waitFor(ctx, o, r.ID)
+			return c.waitFor(ctx, o, r)
 		}
 		if c.asData() {
 			return c.writeData(inData(r))
@@ -277,12 +277,12 @@ var replayShowCommand = command{
 			return err
 		}
 		return c.operate(func(o *app.Operator) error {
-			if c.has(waitOption.name) {
-				return c.waitFor(ctx, o, id)
-			}
 			r, err := o.Replay(ctx, id)
 			if err != nil {
 				return err
+			}
+			if c.has(waitOption.name) {
+				return c.waitFor(ctx, o, r)
 			}
 			return c.showReplay(&r)
 		})
@@ -296,23 +296,27 @@ const replayEach = 500 * time.Millisecond
 
 // waitFor tells how far a replay has come until it has ended, and shows it. The replay goes
 // on without: workers do it.
-func (c *call) waitFor(ctx context.Context, o *app.Operator, id int32) error {
-	r, err := o.Replay(ctx, id)
-	if err != nil {
-		return err
+func (c *call) waitFor(ctx context.Context, o *app.Operator, r store.Replay) error {
+	left := func() error {
+		return fmt.Errorf("replay %d goes on, at %d of %d; see rowbell replay show %[1]d", r.ID, r.Total-r.Left(), r.Total)
 	}
-	p := c.progress(fmt.Sprintf("Replay %d", id), r.Total)
+	p := c.progress(fmt.Sprintf("Replay %d", r.ID), r.Total)
 	defer p.end()
 	for r.Status == store.ReplayRunning {
 		p.set(r.Total - r.Left())
 		select {
 		case <-time.After(replayEach):
 		case <-ctx.Done():
-			return fmt.Errorf("replay %d goes on, at %d of %d; see rowbell replay show %d", id, r.Total-r.Left(), r.Total, id)
+			return left()
 		}
-		if r, err = o.Replay(ctx, id); err != nil {
+		now, err := o.Replay(ctx, r.ID)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return left()
+		case err != nil:
 			return err
 		}
+		r = now
 	}
 	p.end()
 	if err := c.showReplay(&r); err != nil {

@@ -243,6 +243,7 @@ func TestReplayWait(t *testing.T) {
 	pgtest.Eventually(t, 20*time.Second, "the replay to be there", func() bool {
 		return strings.Contains(rowbell(t, env, "replay", "list").stdout, "running")
 	})
+	time.Sleep(time.Second) // it hasn't noted the start in the audit log yet, maybe
 	_ = cmd.Process.Signal(os.Interrupt)
 	_ = cmd.Wait() // its code tells
 	if cmd.ProcessState.ExitCode() != exitError || !strings.Contains(b.String(), "replay 2 goes on, at 0 of 2; see rowbell replay show 2") {

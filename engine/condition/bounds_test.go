@@ -77,7 +77,7 @@ func TestReadingBackIsBounded(t *testing.T) {
 	for _, open := range []string{strings.Repeat("(", 20), strings.Repeat("!(", 20)} {
 		FromExpression(open + `changed("` + strings.Repeat("x", 15_000) + `") junk`)
 	}
-	if d := time.Since(at); d > time.Second {
+	if d := time.Since(at); d > 10*time.Second { // reading each bracket twice would take an hour
 		t.Errorf("it took %v", d)
 	}
 }

@@ -408,14 +408,14 @@ func TestAPIAuthorActivatesNothing(t *testing.T) {
 		{"create", "POST", "/workflows", doc("new", "active", "New"), 403},
 		{"edit", "PUT", "/workflows/live", doc("live", "active", "Changed"), 403},
 		{"turn off by an edit", "PUT", "/workflows/live", doc("live", "inactive", "Live again"), 403},
-		{"restore", "POST", "/workflows/live/versions/1/restore", nil, 403},
+		{"draft", "PUT", "/workflows/live/draft", doc("live", "active", "Draft"), 200},
+		{"restore", "POST", "/workflows/live/versions/1/restore?force=true", nil, 200}, // as a draft
 		{"delete", "DELETE", "/workflows/live", nil, 403},
 		{"activate", "POST", "/workflows/live/activate", nil, 403},
 		{"deactivate", "POST", "/workflows/live/deactivate", nil, 403},
-		{"import over it", "POST", "/import", yaml("live"), 403},
+		{"import over it", "POST", "/import?replace=true", yaml("live"), 403},
 		{"import", "POST", "/import", yaml("from-file"), 200},
 		{"duplicate", "POST", "/workflows/live/duplicate", map[string]any{"id": "copy"}, 201},
-		{"draft", "PUT", "/workflows/live/draft", doc("live", "active", "Draft"), 200},
 	} {
 		if a := author.ask(c.method, c.path, c.body); a.status != c.status {
 			t.Errorf("%s is answered by %d, want %d: %s", c.id, a.status, c.status, a.body)
@@ -423,5 +423,43 @@ func TestAPIAuthorActivatesNothing(t *testing.T) {
 		if got := pgtest.Query[string](t, w.db, before); !slices.Equal(got, want) {
 			t.Fatalf("after %s active are %q", c.id, got)
 		}
+	}
+}
+
+// Who may see all tenants' things sees those of one, or of none; and what there isn't says
+// what there is instead.
+func TestAPITenantsAndMethods(t *testing.T) {
+	t.Parallel()
+	w := newAPIWorld(t)
+	all := w.as(t, "", access.Admin)
+	for _, tenant := range []string{"acme", "globex", ""} {
+		body := map[string]any{
+			"id": "of-" + tenant, "name": "Of " + tenant,
+			"triggers": []any{map[string]any{"entity_type": "orders", "operation": "create"}},
+			"actions":  []any{map[string]any{"action_type": "log"}},
+		}
+		if tenant != "" {
+			body["tenant_id"] = tenant
+		}
+		all.want(201, all.ask("POST", "/workflows", body), nil)
+	}
+	for query, want := range map[string]string{"": "of- of-acme of-globex", "?tenant=acme": "of-acme", "?tenant=": "of-", "?tenant=nobody": ""} {
+		var list struct{ Items []struct{ ID string } }
+		all.want(200, all.ask("GET", "/workflows"+query, nil), &list)
+		var ids []string
+		for _, item := range list.Items {
+			ids = append(ids, item.ID)
+		}
+		slices.Sort(ids)
+		if got := strings.Join(ids, " "); got != want {
+			t.Errorf("%q lists %s, want %s", query, got, want)
+		}
+	}
+	a := all.ask("PATCH", "/workflows/of-acme", nil)
+	if allow := a.header.Get("Allow"); a.status != http.StatusMethodNotAllowed || allow != "GET, HEAD, PUT, DELETE" {
+		t.Errorf("it is answered by %d, Allow %s: %s", a.status, allow, a.body)
+	}
+	if a := all.ask("GET", "/nothing", nil); a.status != http.StatusNotFound {
+		t.Errorf("it is answered by %d: %s", a.status, a.body)
 	}
 }

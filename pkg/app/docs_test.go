@@ -42,7 +42,7 @@ func TestManual(t *testing.T) {
 		}
 	}
 
-	a, err := New(Config{SourceURL: testSource, Listen: ListenOff, OpsListen: "127.0.0.1:0"}, slog.New(slog.DiscardHandler), "", "")
+	a, err := New(Config{SourceURL: testSource, Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0"}, slog.New(slog.DiscardHandler), "", "")
 	if err != nil {
 		t.Fatal(err)
 	}

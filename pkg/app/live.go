@@ -17,7 +17,7 @@ func (a *App) newFeed() *live.Feed {
 		Log:    a.state,
 		Pauses: func(ctx context.Context) ([]workflow.Pause, error) { return a.source.Pauses(ctx, mostPauses) },
 		Stream: a.streamState,
-		Logger: a.log,
+		Logger: a.log, Readers: 200, // of the listener's connections
 	})
 }
 

@@ -20,12 +20,13 @@ const (
 // until it goes away or the feed ends. (HTML Living Standard, section 9.2.) Whose events a
 // request may see is its caller's to decide: it looks at nothing of it but Last-Event-ID. A
 // reader that comes with an ID gets what it has missed; one that the feed doesn't know
-// begins anew, and is told that events are missing.
-func (f *Feed) Serve(w http.ResponseWriter, r *http.Request, filter Filter) {
-	f.serve(w, r, filter, beatEvery)
+// begins anew, and is told that events are missing. Returns ErrReaders or ErrEnded; then
+// nothing was answered.
+func (f *Feed) Serve(w http.ResponseWriter, r *http.Request, filter Filter) error {
+	return f.serve(w, r, filter, beatEvery)
 }
 
-func (f *Feed) serve(w http.ResponseWriter, r *http.Request, filter Filter, beatEvery time.Duration) {
+func (f *Feed) serve(w http.ResponseWriter, r *http.Request, filter Filter, beatEvery time.Duration) error {
 	after, unknown := r.Header.Get("Last-Event-ID"), false
 	if after != "" {
 		if _, err := parsePlace(after); err != nil {
@@ -36,9 +37,7 @@ func (f *Feed) serve(w http.ResponseWriter, r *http.Request, filter Filter, beat
 	events, err := f.Subscribe(ctx, filter, after)
 	if err != nil {
 		cancel()
-		w.Header().Set("Retry-After", "10")
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		return
+		return err
 	}
 	defer func() {
 		cancel()
@@ -50,7 +49,7 @@ func (f *Feed) serve(w http.ResponseWriter, r *http.Request, filter Filter, beat
 	h.Set("Cache-Control", "no-store, no-transform") // a proxy that compresses keeps events back
 	h.Set("X-Accel-Buffering", "no")                 // nginx
 	if r.Method == http.MethodHead {
-		return
+		return nil
 	}
 	to := &stream{w: w, rc: http.NewResponseController(w)}
 	_ = to.rc.SetReadDeadline(time.Time{}) // the listener's own would end the stream, as if its reader had gone
@@ -65,7 +64,7 @@ func (f *Feed) serve(w http.ResponseWriter, r *http.Request, filter Filter, beat
 		select {
 		case e, ok := <-events:
 			if !ok {
-				return
+				return nil
 			}
 			to.event(e)
 			// What waits goes along: each flush is a packet.
@@ -74,7 +73,7 @@ func (f *Feed) serve(w http.ResponseWriter, r *http.Request, filter Filter, beat
 				case e, ok := <-events:
 					if !ok {
 						to.flush()
-						return
+						return nil
 					}
 					to.event(e)
 				default:
@@ -84,9 +83,10 @@ func (f *Feed) serve(w http.ResponseWriter, r *http.Request, filter Filter, beat
 		case <-beat.C:
 			to.write(": beat\n\n")
 		case <-ctx.Done():
-			return
+			return nil
 		}
 	}
+	return nil
 }
 
 // stream writes to a reader until that fails.

@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -54,13 +55,16 @@ type API struct {
 	handler http.Handler
 	limits  *limits
 	routes  []Route
+
+	streamsMu sync.Mutex
+	streams   map[string]int // live streams that are read, by principal
 }
 
 // New makes an API.
 func New(cfg Config) *API {
 	cfg.Rate = cmp.Or(cfg.Rate, 50)
 	cfg.Burst = cmp.Or(cfg.Burst, 100)
-	a := &API{cfg: cfg, limits: newLimits(cfg.Rate, cfg.Burst)}
+	a := &API{cfg: cfg, limits: newLimits(cfg.Rate, cfg.Burst), streams: make(map[string]int)}
 	mux := http.NewServeMux()
 	config := huma.DefaultConfig("Rowbell", cfg.Version)
 	config.Info.Description = description
@@ -172,8 +176,25 @@ const maxBody = 1 << 20
 // notFound answers for paths that there are not.
 func (a *API) notFound(mux *http.ServeMux) {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if allowed := methods(mux, r); len(allowed) > 0 {
+			w.Header().Set("Allow", strings.Join(allowed, ", "))
+			a.fail(w, r, &Problem{Status: http.StatusMethodNotAllowed, Detail: r.URL.Path + " has no " + r.Method, Mend: "it has " + strings.Join(allowed, ", ")})
+			return
+		}
 		a.fail(w, r, &Problem{Status: http.StatusNotFound, Detail: "there is no " + r.Method + " " + r.URL.Path, Mend: "the operations stand in " + Prefix + "/openapi.json"})
 	})
+}
+
+// methods are those with which there is something at a request's path.
+func methods(mux *http.ServeMux, r *http.Request) []string {
+	var list []string
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		other := &http.Request{Method: method, URL: r.URL, Host: r.Host}
+		if _, pattern := mux.Handler(other); pattern != "" && pattern != "/" {
+			list = append(list, method)
+		}
+	}
+	return list
 }
 
 // recoverPanic answers what panics, and says where.

@@ -344,6 +344,7 @@ func importWorkflows(ctx context.Context, q *Request, in *struct {
 	DocumentInput
 	Tenant  OptionalText `query:"tenant" doc:"For principals of all tenants: whose they are to be; what documents say if not given"`
 	Replace bool         `query:"replace" doc:"Replace workflows that there are"`
+	NewIDs  bool         `query:"new_ids" doc:"Give what an id is taken of one of its own"`
 	DryRun  bool         `query:"dry_run" doc:"Say what would be done, and do nothing"`
 },
 ) (*struct{ Body ImportedOut }, error) {
@@ -351,11 +352,11 @@ func importWorkflows(ctx context.Context, q *Request, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	o := definition.PlanOptions{Import: true, Replace: in.Replace}
+	o := definition.PlanOptions{Import: true, Replace: in.Replace, NewIDs: in.NewIDs}
 	switch {
 	case !q.Principal.All:
 		o.Tenant = &q.Principal.Tenant
-	case in.Tenant.Set:
+	case q.optional("tenant", in.Tenant).Set:
 		o.Tenant = &in.Tenant.Value
 	}
 	plan, err := q.Definitions.Plan(ctx, b, o)

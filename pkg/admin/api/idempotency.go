@@ -73,8 +73,7 @@ func (a *API) idempotent(next http.Handler) http.Handler {
 		sum := sha256.New()
 		_, _ = sum.Write([]byte(r.URL.RequestURI() + "\n")) // never fails
 		_, _ = sum.Write(body)
-		// One id may act in several tenants, and be somebody else in each: its keys are apart.
-		key := store.RequestKey{Principal: q.Principal.Tenant + "\n" + q.Principal.ID, Key: text, Hash: sum.Sum(nil)}
+		key := store.RequestKey{Principal: q.caller(), Key: text, Hash: sum.Sum(nil)}
 		known, err := a.cfg.Keys.BeginRequest(r.Context(), key, requestLease)
 		switch {
 		case err != nil:

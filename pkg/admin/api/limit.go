@@ -62,7 +62,7 @@ func (a *API) limit(next http.Handler) http.Handler {
 			return
 		}
 		now := time.Now()
-		l := a.limits.of(q.Principal.ID, now)
+		l := a.limits.of(q.caller(), now)
 		ok := l.AllowN(now, 1)
 		left := max(0, int(l.TokensAt(now)))
 		h := w.Header()

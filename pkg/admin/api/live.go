@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"reflect"
 	"slices"
@@ -18,8 +19,11 @@ import (
 // Feed sends what happens to a request's reader, until it goes away; live's Feed is one. It
 // looks at no right: the filter says whose events they are.
 type Feed interface {
-	Serve(w http.ResponseWriter, r *http.Request, filter live.Filter)
+	Serve(w http.ResponseWriter, r *http.Request, filter live.Filter) error
 }
+
+// mostStreams is how many streams one principal may read at once: each is a connection.
+const mostStreams = 20
 
 // longestStream is when a stream ends: its reader comes again, and whether it still may is
 // looked at anew.
@@ -44,6 +48,22 @@ func liveRoutes(a *API) {
 	a.huma.OpenAPI().Paths[path].Get.Responses["200"] = &huma.Response{
 		Description: "Events, until the stream ends", Content: map[string]*huma.MediaType{"text/event-stream": {Schema: schema}},
 	}
+}
+
+// reads counts the streams that a request's principal reads; false: there would be too many.
+func (a *API) reads(q *Request, more int) bool {
+	a.streamsMu.Lock()
+	defer a.streamsMu.Unlock()
+	n := a.streams[q.caller()] + more
+	switch {
+	case n > mostStreams:
+		return false
+	case n == 0:
+		delete(a.streams, q.caller())
+	default:
+		a.streams[q.caller()] = n
+	}
+	return true
 }
 
 func (a *API) streamLive(ctx context.Context, q *Request, in *struct {
@@ -73,7 +93,13 @@ func (a *API) streamLive(ctx context.Context, q *Request, in *struct {
 	if len(f.Types) == 0 {
 		return nil, forbidden(liveRights[in.Type[0]])
 	}
+	if !a.reads(q, 1) {
+		return nil, &Problem{
+			Status: http.StatusTooManyRequests, wait: 10, Detail: fmt.Sprintf("%s reads %d live streams already", q.Principal.ID, mostStreams), Mend: "end one of them, or wait until it has ended",
+		}
+	}
 	return &huma.StreamResponse{Body: func(h huma.Context) {
+		defer a.reads(q, -1)
 		r, w := humago.Unwrap(h)
 		until := time.Now().Add(longestStream)
 		if e := q.Principal.Expires; !e.IsZero() && e.Before(until) {
@@ -81,6 +107,8 @@ func (a *API) streamLive(ctx context.Context, q *Request, in *struct {
 		}
 		ctx, cancel := context.WithDeadline(r.Context(), until)
 		defer cancel()
-		a.cfg.Feed.Serve(w, r.WithContext(ctx), f)
+		if err := a.cfg.Feed.Serve(w, r.WithContext(ctx), f); err != nil {
+			a.fail(w, r, &Problem{Status: http.StatusServiceUnavailable, Detail: "there is no room for another reader of the live stream: " + err.Error(), Mend: "try again in 10 s", wait: 10})
+		}
 	}}, nil
 }

@@ -23,7 +23,7 @@ func (OptionalText) Schema(r huma.Registry) *huma.Schema {
 // Receiver is where the library writes the value.
 func (o *OptionalText) Receiver() reflect.Value { return reflect.ValueOf(o).Elem().Field(0) }
 
-// OnParamSet is told whether it was there.
+// OnParamSet is told whether it was there, and not empty; see Request.optional.
 func (o *OptionalText) OnParamSet(isSet bool, _ any) { o.Set = isSet }
 
 // TenantFilter is the query parameter of lists that principals for all tenants may restrict.

@@ -203,8 +203,16 @@ func (a *API) problem(ctx context.Context, err error) *Problem {
 		p = &Problem{Status: http.StatusInternalServerError}
 	}
 	p.Instance = instance(ctx)
+	p.Detail, p.Mend = options.Replace(p.Detail), options.Replace(p.Mend)
+	for i := range p.Errors {
+		p.Errors[i].Detail, p.Errors[i].Mend = options.Replace(p.Errors[i].Detail), options.Replace(p.Errors[i].Mend)
+	}
 	return p.whole()
 }
+
+// options are what texts that command line and API share call by the option of a command; the
+// API has it as a query parameter.
+var options = strings.NewReplacer("--force", "?force=true", "--replace", "?replace=true", "--new-ids puts", "?new_ids=true puts", "--new-ids gives", "?new_ids=true gives")
 
 // answered is a problem as an operation returns it, with its headers.
 func (p *Problem) answered() error {

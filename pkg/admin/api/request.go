@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"strings"
 
@@ -33,18 +34,29 @@ type Request struct {
 	Principal *access.Principal
 	ID        string
 	Address   string // of the client; "" unknown
+	query     url.Values
 }
 
 // Actor is what created_by and the audit log hold.
 func (q *Request) Actor() string { return q.Principal.ID }
 
+// caller tells principals apart: one id may act in several tenants, and be somebody else in each.
+func (q *Request) caller() string { return q.Principal.Tenant + "\n" + q.Principal.ID }
+
 // Sees says that something of a tenant ("" = operators') may be seen. What may not is to be
 // answered as what there isn't.
 func (q *Request) Sees(tenantID string) bool { return q.Principal.Sees(tenantID) }
 
+// optional is a query parameter as it was sent: for the library an empty one isn't there.
+func (q *Request) optional(name string, o OptionalText) OptionalText {
+	o.Set = q.query.Has(name)
+	return o
+}
+
 // Filter is the tenant that a list is restricted to: the principal's own, or the one that it
 // asks for; nil for all. Asking for another tenant than one's own finds nothing: ok is false.
 func (q *Request) Filter(asked OptionalText) (tenant *string, ok bool) {
+	asked = q.optional("tenant", asked)
 	if !q.Principal.All {
 		own := q.Principal.Tenant
 		return &own, !asked.Set || asked.Value == own
@@ -121,7 +133,7 @@ func (a *API) authenticate(next http.Handler) http.Handler {
 			return
 		}
 		address, _ := r.Context().Value(addressKey).(string)
-		q := &Request{Principal: p, ID: idOf(r.Context()), Address: address}
+		q := &Request{Principal: p, ID: idOf(r.Context()), Address: address, query: r.URL.Query()}
 		q.Services = a.cfg.Services(p)
 		ctx := store.WithOrigin(r.Context(), store.Origin{Actor: p.ID, Via: store.ViaAPI, Address: address, RequestID: q.ID})
 		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, requestKey, q)))

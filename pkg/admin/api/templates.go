@@ -202,8 +202,8 @@ func deleteTemplate(ctx context.Context, q *Request, in *struct {
 		return nil, err
 	}
 	var locale *string
-	if in.Locale.Set {
-		locale = &in.Locale.Value
+	if asked := q.optional("locale", in.Locale); asked.Set {
+		locale = &asked.Value
 	}
 	if err := q.mayChange(ctx, tenant, in.Name); err != nil {
 		return nil, err

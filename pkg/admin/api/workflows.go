@@ -167,7 +167,14 @@ func putDraft(ctx context.Context, q *Request, in *struct {
 		return nil, err
 	}
 	// Who says which state it is made for has seen the draft that is there.
-	if err := q.Definitions.PutDraft(ctx, in.ID, doc, q.Actor(), in.IfMatch.IfMatch != ""); err != nil {
+	err = q.Definitions.PutDraft(ctx, in.ID, doc, q.Actor(), in.IfMatch.IfMatch != "")
+	if errors.Is(err, workflow.ErrConflict) && s.DraftText != nil {
+		return nil, &Problem{
+			Status: http.StatusConflict, Detail: fmt.Sprintf("workflow %s has a draft that somebody else has made, which this would overwrite", in.ID),
+			Mend: "look at it, and send its ETag as If-Match to overwrite it, or discard it",
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	return q.answer(ctx, in.ID)
