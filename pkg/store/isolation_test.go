@@ -45,6 +45,9 @@ insert into rowbell.audit_log (tenant_id, action, object_type, object_id) values
 insert into rowbell.function (name, tenant_id, function, created_by) values (case when $N is null then 'shared' else '$T' end, $N, 'app.credit', 'shared');
 insert into rowbell.pause (tenant_id, reason) select $N, '$T' where $N is not null;
 insert into rowbell.pause (workflow_id, reason) values ('wf-$T', 'of a workflow of $T');
+insert into rowbell.api_key (id, tenant_id, name, hash, roles) values (rowbell.gen_ulid(), $N, 'key of $T', sha256('$T'), '{viewer}');
+insert into rowbell.link_key (id, tenant_id, name, public_key, roles) values (rowbell.gen_ulid(), $N, 'link of $T', '$T', '{viewer}');
+insert into rowbell.member (id, tenant_id, issuer, subject, name, roles) values (rowbell.gen_ulid(), $N, 'https://login.example.com', 'ann', 'Ann of $T', '{viewer}');
 insert into rowbell.sql_member (role_name, tenant_id) select 'somebody-$T', $N where $N is not null;
 commit`
 
@@ -72,6 +75,8 @@ insert into rowbell.notification (id, tenant_id, recipient_id, delivery_id, titl
 insert into rowbell.preference (tenant_id, recipient_id, wanted, updated_by) values (coalesce($N, ''), 'ann', false, '$T');
 insert into rowbell.quiet_hours (tenant_id, recipient_id, starts, ends, updated_by) values (coalesce($N, ''), 'ann', '22:00', '07:00', '$T');
 insert into rowbell.destination (lane, tenant_id, kind, destination) values ($V, $N, 'webhook', 'https://$T.example.com');
+insert into rowbell.tenant_statistic (tenant_id, hour, success, failure, cancelled, steps, counts) values (coalesce($N, ''), date_trunc('hour', now()), 0, 3, 0, '{5}', '{3}');
+insert into rowbell.workflow_statistic (version_ref, hour, success, failure, cancelled, steps, counts) values ($V, date_trunc('hour', now()), 0, 3, 0, '{5}', '{3}');
 insert into rowbell.tenant_weight (tenant_id, weight) select coalesce($N, ''), 2 where $N is not null;
 insert into rowbell.alert (key, kind, tenant_id, workflow_id, subject, at) values ('k-$T', 'failing', $N, 'wf-$T', '$T fails', now());
 insert into rowbell.alert_watch (workflow_id, since, told_to) values ('wf-$T', now(), now());

@@ -125,7 +125,7 @@ func (s *Source) RowText(ctx context.Context, t *workflow.Table, columns []strin
 	}
 	q.WriteString(" limit 1")
 	var row [][]byte
-	err := pgx.BeginTxFunc(ctx, s.db, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		// As the replication connection has it: these are the texts that it would bring.
 		if _, err := tx.Exec(ctx, `select set_config(name, value, true) from (values ('statement_timeout', '5s'), ('lock_timeout', '2s'),
 	('datestyle', 'ISO, YMD'), ('intervalstyle', 'postgres'), ('timezone', 'UTC'), ('extra_float_digits', '1'), ('bytea_output', 'hex')) v (name, value)`); err != nil {
