@@ -32,7 +32,7 @@ type answer struct {
 }
 
 // ask sends a request, again if there were too many. body is JSON unless it is a string,
-// which is YAML.
+// which is YAML. Request and answer must be as the document has them.
 func (c *client) ask(method, path string, body any, headers ...string) *answer {
 	c.t.Helper()
 	for {
@@ -46,20 +46,20 @@ func (c *client) ask(method, path string, body any, headers ...string) *answer {
 
 func (c *client) askOnce(method, path string, body any, headers ...string) *answer {
 	c.t.Helper()
-	var reader io.Reader
+	var sent []byte
 	kind := ""
 	switch b := body.(type) {
 	case nil:
 	case string:
-		reader, kind = strings.NewReader(b), "application/yaml"
+		sent, kind = []byte(b), "application/yaml"
 	default:
 		raw, err := json.Marshal(b)
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		reader, kind = bytes.NewReader(raw), "application/json"
+		sent, kind = raw, "application/json"
 	}
-	req, err := http.NewRequestWithContext(c.t.Context(), method, c.base+path, reader)
+	req, err := http.NewRequestWithContext(c.t.Context(), method, c.base+path, bytes.NewReader(sent))
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -77,14 +77,16 @@ func (c *client) askOnce(method, path string, body any, headers ...string) *answ
 		c.t.Fatal(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if resp.Header.Get("Content-Type") == "text/event-stream" { // it has no end
-		return &answer{status: resp.StatusCode, header: resp.Header}
+	a := &answer{status: resp.StatusCode, header: resp.Header}
+	if resp.Header.Get("Content-Type") != "text/event-stream" { // it has no end
+		if a.body, err = io.ReadAll(resp.Body); err != nil {
+			c.t.Fatal(err)
+		}
 	}
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		c.t.Fatal(err)
+	if err := contractOf(c.t, c.base).check(req, sent, a); err != nil {
+		c.t.Errorf("%s %s: %v\n%s", method, path, err, a.body)
 	}
-	return &answer{resp.StatusCode, resp.Header, raw}
+	return a
 }
 
 // want fails unless the answer has the status, and reads its body into to.

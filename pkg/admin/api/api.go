@@ -131,7 +131,7 @@ type Route struct {
 	// any principal may call.
 	Right  access.Right
 	Status int   // of success; 0: 200, or 204 for one without a body
-	Errors []int // beside those that all have
+	Errors []int // beside those that all have, or all of its method
 }
 
 // Anyone is the right of operations that any principal may call: they tell it about itself.
@@ -145,15 +145,24 @@ func add[I, O any](a *API, r Route, f func(ctx context.Context, q *Request, in *
 		panic(fmt.Sprintf("operation %s states no right", r.ID)) // found by any test
 	}
 	a.routes = append(a.routes, r)
+	_, hasBody := bodyOf(reflect.TypeFor[I]())
 	op := huma.Operation{
 		Method: r.Method, Path: r.Path, OperationID: r.ID, Tags: []string{r.Tag}, Summary: r.Summary, Description: r.Description,
 		DefaultStatus: r.Status, MaxBodyBytes: maxBody,
-		Errors:     append([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests}, r.Errors...),
+		Errors:     slices.Concat(errorsOfAll, r.Errors),
 		Extensions: map[string]any{rightKey: string(r.Right)},
 	}
-	if strings.Contains(r.Path, "{") && !slices.Contains(op.Errors, http.StatusNotFound) {
+	if hasBody {
+		op.Errors = append(op.Errors, errorsOfBodies...)
+	}
+	if r.Method == http.MethodPost {
+		op.Errors = append(op.Errors, errorsOfKeys...)
+	}
+	if strings.Contains(r.Path, "{") {
 		op.Errors = append(op.Errors, http.StatusNotFound)
 	}
+	slices.Sort(op.Errors)
+	op.Errors = slices.Compact(op.Errors)
 	if r.Method == http.MethodPost {
 		op.Parameters = append(op.Parameters, idempotencyParameter())
 	}
@@ -166,8 +175,26 @@ func add[I, O any](a *API, r Route, f func(ctx context.Context, q *Request, in *
 		if err != nil {
 			return nil, a.problem(ctx, err).answered()
 		}
+		fill(reflect.ValueOf(out))
 		return out, nil
 	})
+}
+
+// Statuses that operations answer without their function being asked.
+var (
+	errorsOfAll = []int{ // 422: a parameter that there isn't, at least
+		http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable,
+	}
+	errorsOfBodies = []int{http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType}
+	errorsOfKeys   = []int{http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge} // idempotency keys
+)
+
+// bodyOf is the field of an input that holds the request's body.
+func bodyOf(input reflect.Type) (reflect.StructField, bool) {
+	if f, ok := input.FieldByName("Body"); ok {
+		return f, true
+	}
+	return input.FieldByName("RawBody")
 }
 
 // maxBody is how long a body may be, in bytes: a workflow's document is no longer.
@@ -224,6 +251,18 @@ func (a *API) takes(id string, body any) {
 			}
 			schema := a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeOf(body), true, "")
 			op.RequestBody.Content = map[string]*huma.MediaType{"application/json": {Schema: schema}, "application/yaml": {Schema: schema}}
+		}
+	}
+}
+
+// gives says that what an operation answers is of a kind, not JSON. It has no schema: that
+// would be of one document, and there may be several.
+func (a *API) gives(id, kind string) {
+	for _, item := range a.huma.OpenAPI().Paths {
+		if op := item.Get; op != nil && op.OperationID == id {
+			r := op.Responses["200"]
+			delete(r.Headers, "Content-Type") // a header of this name says nothing (OpenAPI 3.1, Response Object)
+			r.Content = map[string]*huma.MediaType{kind: {}}
 		}
 	}
 }

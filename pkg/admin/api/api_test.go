@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -123,5 +124,25 @@ func TestProblems(t *testing.T) {
 	// The services are missing here, so that every operation that asks them panics.
 	if p := problemIn(t, a.ask(http.MethodGet, Prefix+"/workflows/w", "admin", ""), http.StatusInternalServerError); strings.Contains(p.Detail, "nil") {
 		t.Errorf("%+v", p)
+	}
+}
+
+func TestFill(t *testing.T) {
+	t.Parallel()
+	type inner struct {
+		List []string         `json:"list"`
+		Map  map[string]int   `json:"map"`
+		Raw  json.RawMessage  `json:"raw,omitempty"`
+		Any  *json.RawMessage `json:"any,omitempty"`
+	}
+	out := &struct {
+		inner
+		Items []*inner `json:"items"`
+		None  []int    `json:"none,omitempty"`
+	}{Items: []*inner{{}, nil}}
+	fill(reflect.ValueOf(out))
+	got, err := json.Marshal(out)
+	if want := `{"list":[],"map":{},"items":[{"list":[],"map":{}},null]}`; err != nil || string(got) != want {
+		t.Errorf("it is %s, %v; want %s", got, err, want)
 	}
 }

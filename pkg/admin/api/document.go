@@ -185,7 +185,7 @@ type WorkflowOut struct {
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
 	DocumentOut
-	Draft *DraftOut `json:"draft" doc:"What an editor has not published yet; null: nothing"`
+	Draft *DraftOut `json:"draft,omitempty" doc:"What an editor has not published yet; missing: nothing"`
 }
 
 func orNull(tenantID string) *string {

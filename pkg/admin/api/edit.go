@@ -50,6 +50,7 @@ func editRoutes(a *API) {
 		Method: http.MethodGet, Path: "/export", ID: "exportWorkflows", Tag: workflowTag, Right: access.WorkflowRead, Errors: []int{http.StatusNotFound},
 		Summary: "Workflows as YAML documents, with the templates that they render", Description: "Secrets stand in them by reference only.",
 	}, exportWorkflows)
+	a.gives("exportWorkflows", "application/yaml")
 	add(a, Route{
 		Method: http.MethodPost, Path: "/import", ID: "importWorkflows", Tag: workflowTag, Right: access.WorkflowWrite, Errors: invalid,
 		Summary:     "Take over documents, or say what taking them over would do",

@@ -367,12 +367,12 @@ const replayTag = "Replays"
 
 func replayRoutes(a *API) {
 	add(a, Route{
-		Method: http.MethodPost, Path: "/replays/plan", ID: "planReplay", Tag: replayTag, Right: access.ExecutionRead, Errors: []int{http.StatusUnprocessableEntity},
+		Method: http.MethodPost, Path: "/replays/plan", ID: "planReplay", Tag: replayTag, Right: access.ExecutionRead, Errors: []int{http.StatusNotFound},
 		Summary: "What a replay would run again; nothing is done",
 	}, planReplay)
 	add(a, Route{
 		Method: http.MethodPost, Path: "/replays", ID: "startReplay", Tag: replayTag, Right: access.DeliveryWrite, Status: http.StatusCreated,
-		Errors:  []int{http.StatusConflict, http.StatusUnprocessableEntity},
+		Errors:  []int{http.StatusNotFound, http.StatusConflict},
 		Summary: "Run ended executions again, in the background", Description: "It is worked off by the workers at its rate; GET says how far it is.",
 	}, startReplay)
 	add(a, Route{

@@ -51,9 +51,10 @@ func (p *Problem) GetStatus() int { return p.Status }
 // ContentType is RFC 9457's.
 func (p *Problem) ContentType(string) string { return "application/problem+json" }
 
-// The library makes its errors by these variables: there is no other way to give them our
-// shape.
+// The library makes errors and schemas by these variables: there is no other way to give them
+// our shape.
 func init() {
+	huma.DefaultArrayNullable = false // nor do we answer null for a list
 	huma.NewError = func(status int, message string, errs ...error) huma.StatusError {
 		return newProblem(status, message, errs)
 	}

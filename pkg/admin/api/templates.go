@@ -34,7 +34,7 @@ func templateRoutes(a *API) {
 		Summary: "Take a template away, in one language or in all; refused while workflows render it",
 	}, deleteTemplate)
 	add(a, Route{
-		Method: http.MethodPost, Path: "/templates/preview", ID: "previewTemplate", Tag: tag, Right: access.TemplateRead, Errors: []int{http.StatusUnprocessableEntity},
+		Method: http.MethodPost, Path: "/templates/preview", ID: "previewTemplate", Tag: tag, Right: access.TemplateRead, Errors: []int{http.StatusNotFound},
 		Summary: "Render a template that isn't stored, as one person would read it; nothing is sent",
 	}, previewTemplate)
 	add(a, Route{

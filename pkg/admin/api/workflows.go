@@ -345,7 +345,7 @@ type VersionOut struct {
 	WorkflowID string       `json:"workflow_id"`
 	Version    int32        `json:"version"`
 	Status     string       `json:"status" doc:"draft, active, inactive or deleted"`
-	Document   *DocumentOut `json:"document" doc:"Null: it says that the workflow was deleted"`
+	Document   *DocumentOut `json:"document,omitempty" doc:"Missing: it says that the workflow was deleted"`
 	YAML       string       `json:"yaml,omitempty"`
 }
 
