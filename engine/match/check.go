@@ -75,7 +75,7 @@ func Check(w *workflow.Workflow, lookup Lookup, judge Judge) Report {
 		}
 		uses = judged.Columns
 	}
-	if len(compiled.Workflow.Triggers) <= mostTriggers && len(compiled.Workflow.Conditions) <= mostConditions {
+	if len(compiled.Workflow.Triggers) <= MostTriggers && len(compiled.Workflow.Conditions) <= MostConditions {
 		for i := range compiled.Workflow.Triggers {
 			c.trigger(i)
 		}

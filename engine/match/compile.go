@@ -39,10 +39,11 @@ type trigger struct {
 	form     *condition.Form
 }
 
-// Each trigger is bound together with all conditions, in the stream.
+// How many parts a workflow may have that the stream evaluates: each trigger is bound
+// together with all conditions.
 const (
-	mostTriggers   = 50
-	mostConditions = 50
+	MostTriggers   = 50
+	MostConditions = 50
 )
 
 // Judge says what recording must know of a workflow's actions; or what is wrong with
@@ -103,10 +104,10 @@ func Compile(v workflow.Version, ref int32, judge Judge) *Compiled {
 		c.Routes, c.uses = judged.Routes, judged.Columns
 	}
 	switch {
-	case len(w.Triggers) > mostTriggers:
-		return c.broken(fmt.Sprintf("it has %d triggers, at most %d are taken; split it", len(w.Triggers), mostTriggers))
-	case len(w.Conditions) > mostConditions:
-		return c.broken(fmt.Sprintf("it has %d conditions, at most %d are taken; join them in one form or expression", len(w.Conditions), mostConditions))
+	case len(w.Triggers) > MostTriggers:
+		return c.broken(fmt.Sprintf("it has %d triggers, at most %d are taken; split it", len(w.Triggers), MostTriggers))
+	case len(w.Conditions) > MostConditions:
+		return c.broken(fmt.Sprintf("it has %d conditions, at most %d are taken; join them in one form or expression", len(w.Conditions), MostConditions))
 	}
 	var triggers []trigger
 	for i, t := range w.Triggers {

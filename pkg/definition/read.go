@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/rowbell/rowbell/engine/condition"
+	"github.com/rowbell/rowbell/engine/match"
 	"github.com/rowbell/rowbell/pkg/spelling"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
@@ -49,7 +50,9 @@ func (d *Document) Place(where string) string {
 // Pointer is the same as a JSON pointer in a URI fragment, #/triggers/0/field_conditions;
 // "#" if it can't be found.
 func (d *Document) Pointer(where string) string {
-	return cmp.Or(d.root.pointer(d.place(where)), "#")
+	line, column := d.place(where)
+	at := place{line, column}
+	return cmp.Or(d.root.pointers(map[place]bool{at: true})[at], "#")
 }
 
 func (d *Document) place(where string) (line, column int) {
@@ -167,9 +170,17 @@ type reader struct {
 	doc      *Document
 	name     string
 	problems []*Problem
+	failed   int // how many there are, of which problems has the first
 }
 
+// mostProblems is how many of the things that are wrong with a file are told.
+const mostProblems = 100
+
 func (r *reader) fail(line, column int, format string, args ...any) {
+	r.failed++
+	if len(r.problems) == mostProblems {
+		return
+	}
 	r.problems = append(r.problems, &Problem{File: r.name, Line: line, Column: column, Message: fmt.Sprintf(format, args...)})
 }
 
@@ -186,12 +197,32 @@ var (
 	statusWords    = []string{string(workflow.Draft), string(workflow.Active), string(workflow.Inactive)}
 )
 
+// mostParts is how many parts of a kind a document may have, and what to do about more. Each is
+// a row, and a transaction that writes rows of a workflow makes its version for each of them.
+var mostParts = map[string]struct {
+	most int
+	mend string
+}{
+	"triggers":   {match.MostTriggers, "split it"},
+	"conditions": {match.MostConditions, "join them in one form or expression"},
+	"actions":    {50, "split it"},
+	"recipients": {200, "name a role or a group in their place"},
+}
+
 // err joins what is wrong, with where it stands in root.
 func (r *reader) err(root *node) error {
-	list := make([]error, len(r.problems))
-	for i, p := range r.problems {
-		p.Pointer = root.pointer(p.Line, p.Column)
-		list[i] = p
+	wanted := make(map[place]bool)
+	for _, p := range r.problems {
+		wanted[place{p.Line, p.Column}] = true
+	}
+	pointers := root.pointers(wanted)
+	var list []error
+	for _, p := range r.problems {
+		p.Pointer = pointers[place{p.Line, p.Column}]
+		list = append(list, p)
+	}
+	if more := r.failed - len(r.problems); more > 0 {
+		list = append(list, &Problem{File: r.name, Message: "and " + counted(more, "more thing is wrong", "more things are wrong")})
 	}
 	return errors.Join(list...)
 }
@@ -259,6 +290,9 @@ func (r *reader) workflow(root *node, draft bool) {
 		if of.kind != list {
 			r.fail(of.line, of.column, "%s is a list of %ss, not %s", key, what, of.kind)
 			return
+		}
+		if limit := mostParts[key]; len(of.items) > limit.most {
+			r.fail(of.line, of.column, "it has %d %s, at most %d are taken; %s", len(of.items), key, limit.most, limit.mend)
 		}
 		clear(ids) // they are unique among their like
 		for _, n := range of.items {
@@ -355,7 +389,7 @@ func (r *reader) tests(of *node) {
 	names := make(map[string]bool)
 	for _, n := range of.items {
 		r.doc.parts["tests"] = append(r.doc.parts["tests"], n)
-		before := len(r.problems)
+		before := r.failed
 		if !r.keys(n, "a test", testKeys) {
 			continue
 		}
@@ -367,7 +401,7 @@ func (r *reader) tests(of *node) {
 				r.keys(v, inner.what, inner.keys)
 			}
 		}
-		if len(r.problems) > before {
+		if r.failed > before {
 			continue
 		}
 		t, err := workflow.ParseTest(n.raw())

@@ -127,6 +127,9 @@ func workflowSchema(kinds *actions.Registry) schema {
 		}),
 		"tests": listOf("Changes, and what the workflow is to say of them. rowbell workflow test runs them, and activating does.", ref("test")),
 	}
+	for key, limit := range mostParts {
+		properties[key].(schema)["maxItems"] = limit.most
+	}
 	return schema{
 		"title": "A workflow", "type": "object", "properties": properties, "additionalProperties": false,
 		// Tests stand in one place.

@@ -74,35 +74,41 @@ type member struct {
 	value        *node
 }
 
-// pointer is where something stands that begins at a place, as a JSON pointer in a URI
-// fragment (RFC 6901); "" if nothing does. Of what begins at the same place it is the
-// outermost.
-func (n *node) pointer(line, column int) string {
-	var find func(n *node, path string) (string, bool)
-	find = func(n *node, path string) (string, bool) {
-		if n.line == line && n.column == column {
-			return path, true
+// place is a line and a column, from 1.
+type place struct{ line, column int }
+
+// escaped writes a key as a JSON pointer has it.
+var escaped = strings.NewReplacer("~", "~0", "/", "~1")
+
+// pointers is where things stand that begin at these places, as JSON pointers in URI
+// fragments (RFC 6901); a place where nothing begins is not in it. Of what begins at the
+// same place it is the outermost.
+func (n *node) pointers(wanted map[place]bool) map[place]string {
+	found := make(map[place]string, len(wanted))
+	var path []string
+	note := func(line, column int) {
+		at := place{line, column}
+		if _, ok := found[at]; !ok && line > 0 && wanted[at] {
+			found[at] = "#" + strings.Join(path, "")
 		}
+	}
+	var walk func(n *node)
+	walk = func(n *node) {
+		note(n.line, n.column)
 		for _, m := range n.members {
-			inner := path + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(m.key)
-			if m.line == line && m.column == column {
-				return inner, true
-			}
-			if found, ok := find(m.value, inner); ok {
-				return found, true
-			}
+			path = append(path, "/"+escaped.Replace(m.key))
+			note(m.line, m.column)
+			walk(m.value)
+			path = path[:len(path)-1]
 		}
 		for i, item := range n.items {
-			if found, ok := find(item, path+"/"+strconv.Itoa(i)); ok {
-				return found, true
-			}
+			path = append(path, "/"+strconv.Itoa(i))
+			walk(item)
+			path = path[:len(path)-1]
 		}
-		return "", false
 	}
-	if path, ok := find(n, ""); ok && line > 0 {
-		return "#" + path
-	}
-	return ""
+	walk(n)
+	return found
 }
 
 func (n *node) get(key string) *node {

@@ -3,6 +3,7 @@ package definition
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -305,5 +306,65 @@ func TestReadLong(t *testing.T) {
 	}
 	if took := time.Since(start); took > 20*time.Second {
 		t.Errorf("it took %v", took)
+	}
+}
+
+// A file with much that is wrong is told the first of it, and in time.
+func TestReadManyProblems(t *testing.T) {
+	t.Parallel()
+	data := []byte(`{"triggers": [` + strings.Repeat(`{"a": 1},`, 100_000) + `{"a": 1}]}`)
+	start := time.Now()
+	_, err := Read("w.json", data)
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		t.Fatalf("reads as %v", err)
+	}
+	list := joined.Unwrap()
+	if len(list) != 101 {
+		t.Fatalf("%d problems", len(list))
+	}
+	var first, second, last *Problem
+	if !errors.As(list[0], &first) || !errors.As(list[1], &second) || !errors.As(list[100], &last) {
+		t.Fatal(err)
+	}
+	if first.Pointer != "#/triggers" || !strings.Contains(first.Message, "it has 100001 triggers, at most 50 are taken; split it") {
+		t.Errorf("the first is at %q: %s", first.Pointer, first.Message)
+	}
+	if second.Pointer != "#/triggers/0/a" {
+		t.Errorf("the second is at %q: %s", second.Pointer, second.Message)
+	}
+	// Three for each trigger: the key, and two that are missing.
+	if last.Message != "and 299904 more things are wrong" {
+		t.Errorf("the last is %s", last.Message)
+	}
+}
+
+// A document has as many parts as its workflow can have.
+func TestReadManyParts(t *testing.T) {
+	t.Parallel()
+	for key, c := range map[string]struct {
+		part string
+		most int
+	}{
+		"triggers":   {`{"entity_type": "orders", "operation": "create"}`, 50},
+		"conditions": {`{"condition_type": "expression", "condition_config": {"expression": "true"}}`, 50},
+		"actions":    {`{"action_type": "log"}`, 50},
+		"recipients": {`{"recipient_type": "user", "recipient_id": "1"}`, 200},
+	} {
+		text := func(n int) []byte {
+			return []byte(`{"` + key + `": [` + strings.TrimSuffix(strings.Repeat(c.part+",", n), ",") + `]}`)
+		}
+		if _, err := Read("w.json", text(c.most)); err != nil {
+			t.Errorf("%d %s: %v", c.most, key, err)
+		}
+		_, err := Read("w.json", text(c.most+1))
+		var p *Problem
+		want := fmt.Sprintf("it has %d %s, at most %d are taken; ", c.most+1, key, c.most)
+		if !errors.As(err, &p) || p.Pointer != "#/"+key || !strings.HasPrefix(p.Message, want) {
+			t.Errorf("%d %s: %v", c.most+1, key, err)
+		}
 	}
 }
