@@ -224,6 +224,7 @@ func (c *linkClaims) principal(key *store.LinkKey) (*Principal, error) {
 	default:
 		p.Tenant = c.Tenant
 	}
+	p.home = p.Tenant
 	if len(c.Roles) == 0 || len(c.Roles) > len(Roles()) {
 		return bad("its roles must be a list with one role or more")
 	}

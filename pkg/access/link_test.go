@@ -126,6 +126,37 @@ func TestLinks(t *testing.T) {
 	d.stays(t, http.StatusUnauthorized, "its key may not give the role admin", own.link(t, map[string]any{"roles": []string{"viewer", "admin"}}))
 }
 
+// Who is for all tenants is nobody's person in one of them, whose people may have the same ids.
+func TestLinksAreOfOnePerson(t *testing.T) {
+	t.Parallel()
+	d := open(t, Config{Instance: "shop"})
+	h := d.hostOf(d.linkKey(t, NewLinkKey{}))
+	acmes := d.hostOf(d.linkKey(t, NewLinkKey{TenantID: ptr("acme")}))
+	for _, c := range []struct {
+		what   string
+		who    *Principal
+		tenant string // whose ann it is
+	}{
+		{"a tenant's link", d.enters(t, h.link(t, nil)), "acme"},
+		{"a tenant's link, narrowed", d.enters(t, h.link(t, nil), TenantHeader, "acme"), "acme"},
+		{"a link by a tenant's key", d.enters(t, acmes.link(t, map[string]any{"tenant": nil})), "acme"},
+		{"a link for all", d.enters(t, h.link(t, map[string]any{"tenant": "*"})), ""},
+		{"a link for all, narrowed", d.enters(t, h.link(t, map[string]any{"tenant": "*"}), TenantHeader, "acme"), ""},
+		{"a person", &Principal{Kind: KindPerson, Subject: "ann", Tenant: "acme"}, "nobody's"},
+		{"a key", &Principal{Kind: KindKey, Tenant: "acme"}, "nobody's"},
+		{"nobody", nil, "nobody's"},
+	} {
+		for _, tenant := range []string{"", "acme", "globex"} {
+			if got := c.who.Is(tenant, "ann"); got != (tenant == c.tenant) {
+				t.Errorf("%s is ann of %q: %v", c.what, tenant, got)
+			}
+			if c.who.Is(tenant, "bea") || c.who.Is(tenant, "") {
+				t.Errorf("%s is somebody else of %q", c.what, tenant)
+			}
+		}
+	}
+}
+
 func TestLinksRefused(t *testing.T) {
 	t.Parallel()
 	d := open(t, Config{Instance: "shop"})

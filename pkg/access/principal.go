@@ -33,6 +33,7 @@ type Principal struct {
 	Roles   []Role
 	Extra   []Right   // beside those of the roles
 	Expires time.Time // when it ends to count; zero: not by itself
+	home    string    // the tenant that a link was signed for; "" the operators' own
 }
 
 // Can says whether the principal has the right. It says nothing of whose things: see Sees.
@@ -50,6 +51,14 @@ func (p *Principal) Sees(tenantID string) bool {
 		return false
 	}
 	return p.All || tenantID != "" && tenantID == p.Tenant
+}
+
+// Is says whether the principal is this person of a tenant ("" = of none), by the
+// application's id. That is what a link's subject is, and only in the tenant that the link
+// was signed for: a link for all of them is of nobody in any of them, also when it is
+// narrowed to one. The subject of a provider's token is the provider's id, and of nobody.
+func (p *Principal) Is(tenantID, personID string) bool {
+	return p != nil && p.Kind == KindLink && personID != "" && personID == p.Subject && tenantID == p.home
 }
 
 // Rights are all that the principal has, in the order of the manual.

@@ -25,7 +25,7 @@ func peopleRoutes(a *API) {
 	}, listMissing)
 	add(a, Route{
 		Method: http.MethodGet, Path: "/people/{id}/inbox", ID: "listInbox", Tag: "Inbox", Right: Anyone,
-		Summary: "Somebody's inbox, the newest first", Description: "One's own, as the subject of a link, needs no right; another's needs inbox.read.",
+		Summary: "Somebody's inbox, the newest first", Description: "One's own, as the subject of a link for the person's tenant, needs no right; another's needs inbox.read.",
 	}, listInbox)
 	add(a, Route{
 		Method: http.MethodGet, Path: "/people/{id}/inbox/counts", ID: "countInbox", Tag: "Inbox", Right: Anyone,
@@ -160,9 +160,7 @@ func (q *Request) who(p *PersonPath, right access.Right) (workflow.PersonKey, er
 			return key, &Problem{Status: http.StatusUnprocessableEntity, Detail: "a key is nobody", Mend: "name the person"}
 		}
 	}
-	// Only a link's subject is the application's id of a person.
-	own := q.Principal.Kind == access.KindLink && key.ID == q.Principal.Subject
-	if !own && !q.Principal.Can(right) {
+	if !q.Principal.Is(key.TenantID, key.ID) && !q.Principal.Can(right) {
 		return key, forbidden(right)
 	}
 	return key, nil
