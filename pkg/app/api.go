@@ -27,21 +27,31 @@ import (
 // asks much keeps no worker waiting.
 const apiConnections = 8
 
+// accessConnections are those by which it is found out who asks: others than those for what
+// is asked.
+const accessConnections = 2
+
+// apiTimeout is how long a statement of the API may take.
+const apiTimeout = 20 * time.Second
+
 // openAPI makes the API.
 func (a *App) openAPI(version string) error {
 	var err error
-	if a.apiSourcePool, err = openPool(a.cfg.SourceURL, a.applicationName()+"/api", apiConnections); err != nil {
+	if a.apiSourcePool, err = openPool(a.cfg.SourceURL, a.applicationName()+"/api", apiConnections, apiTimeout); err != nil {
 		return err
 	}
 	a.apiStatePool = a.apiSourcePool
 	if !a.cfg.stateInSource() {
-		if a.apiStatePool, err = openPool(a.cfg.StateURL, a.applicationName()+"/api", apiConnections); err != nil {
+		if a.apiStatePool, err = openPool(a.cfg.StateURL, a.applicationName()+"/api", apiConnections, apiTimeout); err != nil {
 			return err
 		}
 	}
 	source, state := store.OpenSource(a.apiSourcePool), store.OpenState(a.apiStatePool)
-	a.openAccess(source)
-	a.feed = a.newFeed()
+	if a.accessPool, err = openPool(a.cfg.SourceURL, a.applicationName()+"/access", accessConnections, apiTimeout); err != nil {
+		return err
+	}
+	a.openAccess(store.OpenSource(a.accessPool))
+	a.feed = a.on(source, state).newFeed()
 	a.api = api.New(api.Config{
 		Version: version, Auth: a.authenticator(), Keys: source, Feed: a.feed, Services: a.servicesOn(source, state), TrustedProxies: a.cfg.TrustedProxies, Logger: a.log,
 	})
@@ -143,7 +153,11 @@ func (o apiOperations) DisableDestination(ctx context.Context, lane int64, by, r
 }
 
 func (o apiOperations) RotateSecret(ctx context.Context, lane int64, keep time.Duration, by string) ([]api.RotatedSecret, error) {
-	done, err := o.whole.RotateSecret(ctx, workflow.LaneID(lane), nil, keep, by)
+	d, err := o.whole.app.state.Destination(ctx, lane)
+	if err != nil {
+		return nil, err
+	}
+	done, err := o.whole.RotateSecret(ctx, workflow.LaneID(lane), &d.TenantID, keep, by)
 	list := make([]api.RotatedSecret, len(done))
 	for i, r := range done {
 		list[i] = api.RotatedSecret{Name: r.Name, Secret: r.Secret, Until: r.Until, Workflows: some(r.Workflows)}
@@ -216,18 +230,23 @@ func (a *App) try(ctx context.Context, tenantID string, step *actions.Step, d *a
 	return r
 }
 
-func (o apiOperations) TestSend(ctx context.Context, p definition.Preview, to *workflow.Person, by string) (api.TestResult, error) {
+func (o apiOperations) TestSend(ctx context.Context, p definition.Preview, sees func(tenantID string) bool, to *workflow.Person, by string) (api.TestResult, error) {
 	a := o.whole.app
 	if err := a.maySend(); err != nil {
 		return api.TestResult{}, err
 	}
-	c, err := a.definitions().Change(ctx, p.On)
+	mine := o.app.definitions()
+	mine.Rows = a.source
+	c, err := mine.Change(ctx, p.On)
 	if err != nil {
 		return api.TestResult{}, err
 	}
-	v, w, err := a.definitions().Resolved(ctx, p.On)
+	v, w, err := mine.Resolved(ctx, p.On)
 	if err != nil {
 		return api.TestResult{}, err
+	}
+	if !sees(v.TenantID) { // the id was another tenant's before
+		return api.TestResult{}, said{fmt.Sprintf("there is no version %d of workflow %s", v.Version, v.WorkflowID), workflow.ErrNotFound}
 	}
 	if p.Action < 1 || p.Action > len(w.Actions) {
 		return api.TestResult{}, fmt.Errorf("the workflow has no action %d; it has %d", p.Action, len(w.Actions))

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -396,8 +397,13 @@ func TestAPIAuthorActivatesNothing(t *testing.T) {
 		}
 	}
 	publisher, author := w.as(t, "acme", access.Publisher), w.as(t, "acme", access.Author)
-	publisher.want(201, publisher.ask("POST", "/workflows", doc("live", "active", "Live")), nil)
-	publisher.want(200, publisher.ask("PUT", "/workflows/live", doc("live", "active", "Live again")), nil)
+	w.db.Exec(t, `insert into rowbell.template (name, source) values ('footer', 'the operators'' footer')`)
+	live := doc("live", "active", "Live")
+	live["actions"] = []any{map[string]any{"action_type": "notification", "action_config": map[string]any{"title": "{% render 'footer' %}"}}}
+	live["recipients"] = []any{map[string]any{"recipient_type": "user", "recipient_id": "ann"}}
+	publisher.want(201, publisher.ask("POST", "/workflows", live), nil)
+	live["name"] = "Live again"
+	publisher.want(200, publisher.ask("PUT", "/workflows/live", live), nil)
 	const before = `select id || ' ' || status || ' ' || version || ' ' || name from rowbell.workflow_definition where status = 'active' order by id`
 	want := pgtest.Query[string](t, w.db, before)
 	if !slices.Equal(want, []string{"live active 2 Live again"}) {
@@ -410,13 +416,14 @@ func TestAPIAuthorActivatesNothing(t *testing.T) {
 		{"create", "POST", "/workflows", doc("new", "active", "New"), 403},
 		{"edit", "PUT", "/workflows/live", doc("live", "active", "Changed"), 403},
 		{"turn off by an edit", "PUT", "/workflows/live", doc("live", "inactive", "Live again"), 403},
-		{"draft", "PUT", "/workflows/live/draft", doc("live", "active", "Draft"), 200},
+		{"draft", "PUT", "/workflows/live/draft", map[string]any{"name": "Draft", "triggers": live["triggers"], "actions": live["actions"], "recipients": live["recipients"]}, 200},
 		{"restore", "POST", "/workflows/live/versions/1/restore?force=true", nil, 200}, // as a draft
 		{"delete", "DELETE", "/workflows/live", nil, 403},
 		{"activate", "POST", "/workflows/live/activate", nil, 403},
 		{"deactivate", "POST", "/workflows/live/deactivate", nil, 403},
 		{"import over it", "POST", "/import?replace=true", yaml("live"), 403},
 		{"import", "POST", "/import", yaml("from-file"), 200},
+		{"import of a template that it renders", "POST", "/import", "template: footer\nsource: mine\n", 403},
 		{"duplicate", "POST", "/workflows/live/duplicate", map[string]any{"id": "copy"}, 201},
 	} {
 		if a := author.ask(c.method, c.path, c.body); a.status != c.status {
@@ -463,5 +470,83 @@ func TestAPITenantsAndMethods(t *testing.T) {
 	}
 	if a := all.ask("GET", "/nothing", nil); a.status != http.StatusNotFound {
 		t.Errorf("it is answered by %d: %s", a.status, a.body)
+	}
+}
+
+// link is a client with a link that an application of a tenant has signed for somebody.
+func (w *apiWorld) link(t testing.TB, tenant, who string, role access.Role) *client {
+	t.Helper()
+	k, private, err := w.o.Access().AddLinkKey(t.Context(), access.NewLinkKey{TenantID: &tenant, Name: tenant, Roles: []access.Role{role}}, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := access.ParsePrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := access.SignLink(signer, k.ID, "rowbell", access.Link{Tenant: tenant, Subject: who, Roles: []access.Role{role}}, 5*time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &client{t, w.base, text}
+}
+
+// An id that was another tenant's before is nothing of that tenant's to who has it now: not
+// its versions, neither to look at nor to send.
+func TestAPIReusedID(t *testing.T) {
+	t.Parallel()
+	w := newAPIWorld(t, delivers)
+	doc := func(title string) map[string]any {
+		return map[string]any{
+			"id": "big", "name": "Big", "triggers": []any{map[string]any{"entity_type": "orders", "operation": "create"}},
+			"actions":    []any{map[string]any{"action_type": "notification", "action_config": map[string]any{"title": title}}},
+			"recipients": []any{map[string]any{"recipient_type": "user", "recipient_id": "ann"}},
+		}
+	}
+	acme, globex := w.as(t, "acme", access.Admin), w.link(t, "globex", "ann", access.Admin)
+	acme.want(201, acme.ask("POST", "/workflows", doc("acme's words")), nil)
+	acme.want(204, acme.ask("DELETE", "/workflows/big", nil), nil)
+	globex.want(201, globex.ask("POST", "/workflows", doc("globex's words")), nil)
+	id := pgtest.One[int64](t, w.db, `insert into orders (tenant_id) values ('globex') returning id`)
+	w.db.Exec(t, `call rowbell.capture('orders', tenant_column => 'tenant_id')`)
+	row := map[string]any{"table": "orders", "key": fmt.Sprint(id)}
+	for _, path := range []string{"/workflows/big/actions/1/test-send?version=1", "/workflows/big/actions/1/preview?version=1"} {
+		if a := globex.ask("POST", path, row); a.status != http.StatusNotFound || strings.Contains(string(a.body), "acme's") {
+			t.Errorf("%s is answered by %d: %s", path, a.status, a.body)
+		}
+	}
+	if a := globex.ask("GET", "/workflows/big/versions/1", nil); a.status != http.StatusNotFound {
+		t.Errorf("version 1 is answered by %d: %s", a.status, a.body)
+	}
+	globex.want(200, globex.ask("POST", "/workflows/big/actions/1/test-send", row), nil)
+	if got := pgtest.Query[string](t, w.db, `select tenant_id || ' ' || title from rowbell.notification`); !slices.Equal(got, []string{"globex globex's words"}) {
+		t.Errorf("notifications are %q", got)
+	}
+}
+
+// Of several who edit the same state one edits it.
+func TestAPIEditsAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newAPIWorld(t)
+	doc := func(name string) map[string]any {
+		return map[string]any{
+			"name": name, "triggers": []any{map[string]any{"entity_type": "orders", "operation": "create"}}, "actions": []any{map[string]any{"action_type": "log"}},
+		}
+	}
+	c := w.as(t, "acme", access.Admin)
+	made := c.want(201, c.ask("POST", "/workflows", doc("first")), nil)
+	path := strings.TrimPrefix(made.header.Get("Location"), "/api/v1")
+	for _, draft := range []string{"", "/draft"} {
+		tag := c.want(200, c.ask("GET", path, nil), nil).header.Get("ETag")
+		status := make([]int, 8)
+		var wg sync.WaitGroup
+		for i := range status {
+			wg.Go(func() { status[i] = c.ask("PUT", path+draft, doc(fmt.Sprint(draft, i)), "If-Match", tag).status })
+		}
+		wg.Wait()
+		slices.Sort(status)
+		if status[0] != 200 || status[1] != 409 && status[1] != 412 || status[7] > 412 {
+			t.Errorf("PUT %s is answered by %v", draft, status)
+		}
 	}
 }

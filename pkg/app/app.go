@@ -55,6 +55,7 @@ type App struct {
 	sourcePool, statePool *pgxpool.Pool
 	apiSourcePool         *pgxpool.Pool // of the API; nil: it isn't served
 	apiStatePool          *pgxpool.Pool
+	accessPool            *pgxpool.Pool
 	directoryPool         *pgxpool.Pool        // nil: there is no directory
 	directory             *directory.Directory // nil: likewise
 	source                *store.Source
@@ -128,12 +129,12 @@ func newApp(cfg Config, log *slog.Logger) (*App, error) {
 	}
 	a := &App{cfg: cfg, id: ulid.Make().String(), log: log}
 	var err error
-	if a.sourcePool, err = openPool(cfg.SourceURL, a.applicationName(), 4); err != nil {
+	if a.sourcePool, err = openPool(cfg.SourceURL, a.applicationName(), 4, 0); err != nil {
 		return nil, fmt.Errorf("source-url: %w", err)
 	}
 	a.statePool = a.sourcePool
 	if !cfg.stateInSource() {
-		if a.statePool, err = openPool(cfg.StateURL, a.applicationName(), 4); err != nil {
+		if a.statePool, err = openPool(cfg.StateURL, a.applicationName(), 4, 0); err != nil {
 			a.sourcePool.Close()
 			return nil, fmt.Errorf("state-url: %w", err)
 		}
@@ -148,7 +149,7 @@ func (a *App) applicationName() string { return "rowbell/" + a.cfg.Instance + "/
 // stateInSource says that state lives in the source's database.
 func (c Config) stateInSource() bool { return c.StateURL == "" || c.StateURL == c.SourceURL }
 
-func openPool(dsn, applicationName string, most int32) (*pgxpool.Pool, error) {
+func openPool(dsn, applicationName string, most int32, timeout time.Duration) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		return nil, err
@@ -161,7 +162,11 @@ func openPool(dsn, applicationName string, most int32) (*pgxpool.Pool, error) {
 	// it with what that has locked. What lists read is worth no compilation, though the
 	// server takes it for more than it is.
 	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, `set idle_in_transaction_session_timeout = '10s'; set jit = off`)
+		set := `set idle_in_transaction_session_timeout = '10s'; set jit = off`
+		if timeout > 0 {
+			set += fmt.Sprintf("; set statement_timeout = %d", timeout.Milliseconds())
+		}
+		_, err := conn.Exec(ctx, set)
 		return err
 	}
 	return pgxpool.NewWithConfig(context.Background(), cfg)
@@ -186,6 +191,9 @@ func (a *App) closePools() {
 	a.sourcePool.Close()
 	if a.statePool != a.sourcePool {
 		a.statePool.Close()
+	}
+	if a.accessPool != nil {
+		a.accessPool.Close()
 	}
 	if a.apiSourcePool != nil {
 		a.apiSourcePool.Close()

@@ -26,7 +26,7 @@ func (a *App) openDirectory() error {
 		return nil
 	}
 	var err error
-	if a.directoryPool, err = openPool(a.cfg.SourceURL, a.applicationName(), directoryConnections); err != nil {
+	if a.directoryPool, err = openPool(a.cfg.SourceURL, a.applicationName(), directoryConnections, 0); err != nil {
 		return err
 	}
 	a.directory = directory.New(a.cfg.directory(), a.directoryPool)

@@ -69,7 +69,11 @@ func (a *App) partitions(ctx context.Context) {
 		a.log.WarnContext(ctx, "partitions could not be maintained, will try again; rows of days without a partition go to the default one", "err", err)
 	}
 	const mostRequests = 10_000
-	if _, err := a.source.ForgetOldRequests(limited, mostRequests); err != nil && ctx.Err() == nil {
+	var err error
+	for forgot := mostRequests; forgot == mostRequests && err == nil; {
+		forgot, err = a.source.ForgetOldRequests(limited, mostRequests)
+	}
+	if err != nil && ctx.Err() == nil {
 		a.log.WarnContext(ctx, "old idempotency keys of the API could not be deleted, will try again", "err", err)
 	}
 	if err := a.state.TrimInbox(limited, a.cfg.InboxDays); err != nil && ctx.Err() == nil {

@@ -101,6 +101,8 @@ type PlanOptions struct {
 	// NewIDs gives workflows and parts new ids, so that they can stand beside those that they
 	// were exported from.
 	NewIDs bool
+	// NewParts gives new ids to parts alone.
+	NewParts bool
 }
 
 // Plan says what would become of the database by these files. The error joins a *Problem for
@@ -165,8 +167,10 @@ func whose(tenantID string) string {
 // workflow plans what becomes of one.
 func (p *planner) workflow(ctx context.Context, d *Document) error {
 	w := d.whole()
-	if p.o.NewIDs {
-		newIDs(w)
+	if id := w.ID; p.o.NewIDs || p.o.NewParts {
+		if newIDs(w); !p.o.NewIDs {
+			w.ID = id
+		}
 	}
 	if w.ID == "" && p.o.Import {
 		w.ID = ulid.Make().String()
@@ -176,7 +180,7 @@ func (p *planner) workflow(ctx context.Context, d *Document) error {
 		return nil
 	}
 	p.ids = append(p.ids, w.ID)
-	def, err := p.service.Source.Definition(ctx, w.ID)
+	def, err := p.service.current(ctx, w.ID)
 	isThere := err == nil
 	if err != nil && !errors.Is(err, workflow.ErrNotFound) {
 		return err

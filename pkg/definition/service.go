@@ -99,7 +99,7 @@ func (s *Service) List(ctx context.Context, f store.WorkflowFilter) ([]store.Lis
 // Show reads a workflow with its draft. Returns workflow.ErrNotFound. A draft that can't
 // be read is an error that says why; with it comes the rest.
 func (s *Service) Show(ctx context.Context, id string) (*Shown, error) {
-	d, err := s.Source.Definition(ctx, id)
+	d, err := s.current(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +211,7 @@ func (s *Service) Diff(ctx context.Context, id, from, to string) (*Diff, error) 
 		return nil, err
 	}
 	var show *Shown
-	d, err := s.Source.Definition(ctx, id)
+	d, err := s.current(ctx, id)
 	if err == nil {
 		show, err = shown(d)
 		if show != nil && from != "draft" && to != "draft" && from != "" {
@@ -298,7 +298,7 @@ func ParseVersion(s string) (int32, error) {
 // workflow.ErrConflict if there is another draft already. same says that there was
 // nothing to do.
 func (s *Service) Restore(ctx context.Context, id string, version int32, actor string, force bool) (same bool, err error) {
-	d, err := s.Source.Definition(ctx, id)
+	d, err := s.current(ctx, id)
 	if err != nil {
 		return false, err
 	}
@@ -396,7 +396,7 @@ func sameDraft(a, b json.RawMessage) bool {
 // PutDraft makes a document the draft of a workflow. Unless force, it returns
 // workflow.ErrConflict if the draft that is there is somebody else's.
 func (s *Service) PutDraft(ctx context.Context, id string, doc *Document, actor string, force bool) error {
-	d, err := s.Source.Definition(ctx, id)
+	d, err := s.current(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -492,7 +492,7 @@ func keep[P any](list, live []P, id func(*P) *string, like func(a, b *P) bool) {
 
 // Discard takes the draft away. Returns workflow.ErrNotFound if there is none.
 func (s *Service) Discard(ctx context.Context, id, actor string) error {
-	d, err := s.Source.Definition(ctx, id)
+	d, err := s.current(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -602,7 +602,7 @@ func (s *Service) sinceBase(ctx context.Context, show *Shown, force bool) error 
 
 // Deactivate turns a workflow off. same says that it was.
 func (s *Service) Deactivate(ctx context.Context, id, actor string) (version int32, same bool, err error) {
-	d, err := s.Source.Definition(ctx, id)
+	d, err := s.current(ctx, id)
 	if err != nil {
 		return 0, false, err
 	}

@@ -107,7 +107,7 @@ func failed(list []trial.Tested) []trial.Tested {
 // if there is none. Unless force, it returns workflow.ErrConflict if the draft is somebody
 // else's, and in any case if there is a test of its name.
 func (s *Service) AddTest(ctx context.Context, id string, t workflow.Test, actor string, force bool) error {
-	d, err := s.Source.Definition(ctx, id)
+	d, err := s.current(ctx, id)
 	if err != nil {
 		return err
 	}

@@ -42,14 +42,15 @@ type Config struct {
 }
 
 const (
-	readAtOnce  = 1000             // rows of one kind
-	mostPending = 5000             // events whose executions are looked at, at a time
-	mostBacklog = 5000             // events of one kind that a reader gets who was away
-	behindMost  = 30 * time.Second // how far behind the poller may be before it leaves something out
-	streamEvery = 5 * time.Second  // how often readers hear of the stream
-	callTimeout = 25 * time.Second
-	retryWait   = 2 * time.Second
-	commitSlack = 5 * time.Second // how far the commit times of neighbours in the record may lie apart
+	readAtOnce   = 1000             // rows of one kind
+	mostPending  = 5000             // events whose executions are looked at, at a time
+	mostBacklogs = 2                // readers at a time that hear of what they have missed
+	mostBacklog  = 5000             // events of one kind that a reader gets who was away
+	behindMost   = 30 * time.Second // how far behind the poller may be before it leaves something out
+	streamEvery  = 5 * time.Second  // how often readers hear of the stream
+	callTimeout  = 25 * time.Second
+	retryWait    = 2 * time.Second
+	commitSlack  = 5 * time.Second // how far the commit times of neighbours in the record may lie apart
 )
 
 var (
@@ -61,9 +62,10 @@ var (
 
 // Feed tells its readers what happens.
 type Feed struct {
-	cfg  Config
-	wake chan struct{} // a token: a reader has come
-	done chan struct{} // closed when Run ends
+	cfg      Config
+	wake     chan struct{} // a token: a reader has come
+	done     chan struct{} // closed when Run ends
+	backlogs chan struct{} // a token for each reader that hears now of what it has missed
 
 	mu      sync.Mutex
 	readers map[*reader]bool
@@ -87,7 +89,7 @@ type Feed struct {
 // New makes a feed. It reads nothing until Run.
 func New(cfg Config) *Feed {
 	cfg.Every, cfg.Buffer, cfg.Readers = cmp.Or(cfg.Every, time.Second), cmp.Or(cfg.Buffer, 1024), cmp.Or(cfg.Readers, 1000)
-	return &Feed{cfg: cfg, wake: make(chan struct{}, 1), done: make(chan struct{}), readers: make(map[*reader]bool)}
+	return &Feed{cfg: cfg, wake: make(chan struct{}, 1), done: make(chan struct{}), backlogs: make(chan struct{}, mostBacklogs), readers: make(map[*reader]bool)}
 }
 
 // Subscribe returns what happens from now on and passes the filter, until ctx ends or the

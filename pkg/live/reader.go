@@ -124,6 +124,14 @@ func (r *reader) backlog(ctx context.Context, send func(Event) bool) bool {
 	if !f.wants(Execution) && !f.wants(Delivery) {
 		return true
 	}
+	select { // of the database's connections not all are for those who come again
+	case r.feed.backlogs <- struct{}{}:
+		defer func() { <-r.feed.backlogs }()
+	case <-ctx.Done():
+		return false
+	case <-r.feed.done:
+		return false
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	n, alive := 0, true

@@ -187,7 +187,7 @@ func updateWorkflow(ctx context.Context, q *Request, in *struct {
 	if (s.Status == workflow.Active || w.Status == workflow.Active) && !q.Principal.Can(access.WorkflowPublish) {
 		return nil, forbidden(access.WorkflowPublish)
 	}
-	if _, err := q.applied(ctx, "workflow.update", doc, func(definition.Step) error { return nil }); err != nil {
+	if _, err := q.applied(asSeen(ctx, s), "workflow.update", doc, func(definition.Step) error { return nil }); err != nil {
 		return nil, err
 	}
 	return q.answer(ctx, in.ID)
@@ -249,7 +249,7 @@ func duplicateWorkflow(ctx context.Context, q *Request, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	plan, err := q.Definitions.Plan(ctx, &definition.Bundle{Workflows: []*definition.Document{doc}}, definition.PlanOptions{Tenant: orEmpty(s.TenantID), NewIDs: true, Action: "workflow.duplicate"})
+	plan, err := q.Definitions.Plan(ctx, &definition.Bundle{Workflows: []*definition.Document{doc}}, definition.PlanOptions{Tenant: orEmpty(s.TenantID), NewIDs: in.Body.ID == "", NewParts: true, Action: "workflow.duplicate"})
 	if err != nil {
 		return nil, err
 	}
@@ -387,11 +387,12 @@ func (q *Request) onlyInactive(ctx context.Context, plan *definition.Plan) error
 	var ids []string
 	for _, s := range plan.Steps {
 		switch {
-		case s.Do == definition.Nothing || s.Do == definition.Creates:
-		case s.Kind == "template":
+		case s.Do == definition.Nothing:
+		case s.Kind == "template": // a new one too: active workflows may render it in place of the operators'
 			if err := q.mayChange(ctx, s.TenantID, s.ID); err != nil {
 				return err
 			}
+		case s.Do == definition.Creates:
 		default:
 			ids = append(ids, s.ID)
 		}

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -28,7 +31,7 @@ const (
 	// requestLease is how long a request may take before another one with its key may begin.
 	requestLease = 2 * time.Minute
 	// mostAnswer is how much of an answer is kept, in bytes; a longer one is not given again.
-	mostAnswer = 256 << 10
+	mostAnswer = 64 << 10
 	// shownOnce is the header of answers that hold what is shown once, as a new key: they are
 	// not kept.
 	shownOnce = "X-Rowbell-Shown-Once"
@@ -49,11 +52,11 @@ func idempotencyParameter() *huma.Param {
 
 // idempotent does a POST with a key once, and answers it again as it was answered
 // (draft-ietf-httpapi-idempotency-key-header).
-func (a *API) idempotent(next http.Handler) http.Handler {
+func (a *API) idempotent(next *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		text := r.Header.Get("Idempotency-Key")
 		q := requestOf(r.Context())
-		if text == "" || q == nil || r.Method != http.MethodPost {
+		if text == "" || q == nil || r.Method != http.MethodPost || !a.changes(next, r, q) {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -71,7 +74,7 @@ func (a *API) idempotent(next http.Handler) http.Handler {
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		sum := sha256.New()
-		_, _ = sum.Write([]byte(r.URL.RequestURI() + "\n")) // never fails
+		_, _ = fmt.Fprintf(sum, "%s\n%s\n", r.URL.RequestURI(), r.Header.Get("Content-Type")) // never fails
 		_, _ = sum.Write(body)
 		key := store.RequestKey{Principal: q.caller(), Key: text, Hash: sum.Sum(nil)}
 		known, err := a.cfg.Keys.BeginRequest(r.Context(), key, requestLease)
@@ -98,19 +101,38 @@ func (a *API) idempotent(next http.Handler) http.Handler {
 	})
 }
 
+// changes says that a request is one that changes something, and that its caller may. What
+// others send is nothing to keep an answer for.
+func (a *API) changes(mux *http.ServeMux, r *http.Request, q *Request) bool {
+	_, pattern := mux.Handler(r)
+	i := slices.IndexFunc(a.routes, func(route Route) bool { return route.Method+" "+Prefix+route.Path == pattern })
+	if i < 0 {
+		return false
+	}
+	right := a.routes[i].Right
+	return !strings.HasSuffix(string(right), ".read") && q.Principal.Can(right)
+}
+
 // once does a request, and keeps the answer unless it failed for a reason that may pass.
 func (a *API) once(w http.ResponseWriter, r *http.Request, next http.Handler, key store.RequestKey) {
 	rec := &recorded{ResponseWriter: w, status: http.StatusOK}
 	done := false
-	// What became of it is written even if the client has gone away meanwhile.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), requestLease)
-	defer cancel()
+	// It is done, and what became of it written, even if the client goes away meanwhile; and
+	// before the lease runs out, so that there is never another one.
+	whole := context.WithoutCancel(r.Context())
+	at := time.Now()
 	defer func() {
 		if !done {
+			ctx, cancel := context.WithDeadline(whole, at.Add(requestLease))
+			defer cancel()
 			_ = a.cfg.Keys.ForgetRequest(ctx, key) // else its lease runs out
 		}
 	}()
-	next.ServeHTTP(rec, r)
+	doing, cancel := context.WithDeadline(whole, at.Add(requestLease/2))
+	defer cancel()
+	next.ServeHTTP(rec, r.WithContext(doing))
+	ctx, cancel := context.WithDeadline(whole, at.Add(requestLease))
+	defer cancel()
 	if rec.status >= http.StatusInternalServerError || rec.status == http.StatusTooManyRequests {
 		return
 	}

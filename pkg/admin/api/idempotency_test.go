@@ -31,20 +31,25 @@ func (k keys) ForgetRequest(_ context.Context, r store.RequestKey) error {
 	return nil
 }
 
-// Who has the same id in two tenants is not answered what the other was.
+// Who has the same id in two tenants is not answered what the other was; nor is who may not
+// ask any more.
 func TestIdempotencyKeysOfTenants(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t, func(c *Config) {
 		c.Keys = make(keys)
 		c.Auth = tokens{
-			"acme":   {Kind: access.KindLink, ID: "link:ann", Tenant: "acme", Roles: []access.Role{access.Viewer}},
-			"globex": {Kind: access.KindLink, ID: "link:ann", Tenant: "globex", Roles: []access.Role{access.Viewer}},
+			"acme":   {Kind: access.KindLink, ID: "link:ann", Tenant: "acme", Roles: []access.Role{access.Admin}},
+			"viewer": {Kind: access.KindLink, ID: "link:ann", Tenant: "acme", Roles: []access.Role{access.Viewer}},
+			"globex": {Kind: access.KindLink, ID: "link:ann", Tenant: "globex", Roles: []access.Role{access.Admin}},
 		}
 	})
-	for _, c := range []struct{ token, replayed string }{{"acme", ""}, {"acme", "true"}, {"globex", ""}} {
-		w := a.ask(http.MethodPost, Prefix+"/workflows/w/simulate", c.token, `{"nuw": {}}`, "Idempotency-Key", "one")
+	for _, c := range []struct {
+		token, replayed string
+		status          int
+	}{{"acme", "", 422}, {"acme", "true", 422}, {"globex", "", 422}, {"viewer", "", 422}} {
+		w := a.ask(http.MethodPost, Prefix+"/pauses", c.token, `{"nuw": {}}`, "Idempotency-Key", "one")
 		replayed := w.Header().Get("Idempotency-Replayed")
-		if w.Code != http.StatusUnprocessableEntity || replayed != c.replayed {
+		if w.Code != c.status || replayed != c.replayed {
 			t.Errorf("%s is answered by %d, replayed %q, want %q: %s", c.token, w.Code, replayed, c.replayed, w.Body)
 		}
 	}

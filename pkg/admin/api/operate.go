@@ -140,7 +140,7 @@ func listPauses(ctx context.Context, q *Request, _ *struct{}) (*PageOf[PauseOut]
 		}
 		out := pauseOut(&found[i])
 		if !own {
-			out.CreatedBy = "an operator"
+			out.CreatedBy, out.Reason = "an operator", "" // their words are for operators
 		}
 		list = append(list, out)
 	}

@@ -32,7 +32,7 @@ type Operations interface {
 
 	// TestSend makes one attempt of an action as it would be for a change, to one person: who
 	// asks.
-	TestSend(ctx context.Context, p definition.Preview, to *workflow.Person, by string) (TestResult, error)
+	TestSend(ctx context.Context, p definition.Preview, sees func(tenantID string) bool, to *workflow.Person, by string) (TestResult, error)
 
 	// Resolve finds out who recipients are.
 	Resolve(ctx context.Context, q directory.Question) (directory.People, error)

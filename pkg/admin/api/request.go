@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -41,7 +42,9 @@ type Request struct {
 func (q *Request) Actor() string { return q.Principal.ID }
 
 // caller tells principals apart: one id may act in several tenants, and be somebody else in each.
-func (q *Request) caller() string { return q.Principal.Tenant + "\n" + q.Principal.ID }
+func (q *Request) caller() string {
+	return fmt.Sprintf("%t\n%s\n%s", q.Principal.All, q.Principal.Tenant, q.Principal.ID)
+}
 
 // Sees says that something of a tenant ("" = operators') may be seen. What may not is to be
 // answered as what there isn't.

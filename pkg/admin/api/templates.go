@@ -272,7 +272,7 @@ func (q *Request) seesChange(ctx context.Context, on definition.Simulation) erro
 		return nil
 	}
 	tenant, err := q.Definitions.TenantOf(ctx, on)
-	if err == nil && !q.Sees(tenant) {
+	if isNotFound(err) || err == nil && !q.Sees(tenant) { // which of the two is nobody's business
 		err = notFound("there is no such row or event")
 	}
 	return err
@@ -334,7 +334,7 @@ func testSend(ctx context.Context, q *Request, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	r, err := q.Operations.TestSend(ctx, p, &workflow.Person{ID: who.Subject, Name: who.Name, Email: who.Email, Reasons: []string{"a test that they asked for"}}, q.Actor())
+	r, err := q.Operations.TestSend(ctx, p, q.Sees, &workflow.Person{ID: who.Subject, Name: who.Name, Email: who.Email, Reasons: []string{"a test that they asked for"}}, q.Actor())
 	if err != nil {
 		return nil, q.refusedTemplate(err)
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -16,6 +17,7 @@ import (
 	"github.com/rowbell/rowbell/pkg/access"
 	"github.com/rowbell/rowbell/pkg/change"
 	"github.com/rowbell/rowbell/pkg/definition"
+	"github.com/rowbell/rowbell/pkg/store"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
@@ -136,6 +138,17 @@ func (m *IfMatch) check(s *definition.Shown) error {
 	}
 }
 
+// asSeen gives a context in which edits are made of the state that was shown, and of no
+// other: what the caller has seen, and may do, was judged by it.
+func asSeen(ctx context.Context, s *definition.Shown) context.Context {
+	return definition.Expect(ctx, s.ID, func(d *store.Definition) error {
+		if d.Version == s.Version && bytes.Equal(d.DraftText, s.DraftText) {
+			return nil
+		}
+		return &Problem{Status: http.StatusConflict, Detail: fmt.Sprintf("workflow %s has just been changed by somebody else", s.ID), Mend: "read it again, and make the edit for what it is now"}
+	})
+}
+
 // answer reads a workflow again, after an edit.
 func (q *Request) answer(ctx context.Context, id string) (*workflowAnswer, error) {
 	s, draftErr, err := q.show(ctx, id)
@@ -167,8 +180,8 @@ func putDraft(ctx context.Context, q *Request, in *struct {
 		return nil, err
 	}
 	// Who says which state it is made for has seen the draft that is there.
-	err = q.Definitions.PutDraft(ctx, in.ID, doc, q.Actor(), in.IfMatch.IfMatch != "")
-	if errors.Is(err, workflow.ErrConflict) && s.DraftText != nil {
+	err = q.Definitions.PutDraft(asSeen(ctx, s), in.ID, doc, q.Actor(), in.IfMatch.IfMatch != "")
+	if isConflict(err) && s.DraftText != nil {
 		return nil, &Problem{
 			Status: http.StatusConflict, Detail: fmt.Sprintf("workflow %s has a draft that somebody else has made, which this would overwrite", in.ID),
 			Mend: "look at it, and send its ETag as If-Match to overwrite it, or discard it",
@@ -192,7 +205,7 @@ func discardDraft(ctx context.Context, q *Request, in *struct {
 	if err := in.check(s); err != nil {
 		return nil, err
 	}
-	if err := q.Definitions.Discard(ctx, in.ID, q.Actor()); err != nil {
+	if err := q.Definitions.Discard(asSeen(ctx, s), in.ID, q.Actor()); err != nil {
 		return nil, err
 	}
 	return q.answer(ctx, in.ID)
@@ -239,7 +252,7 @@ func activateWorkflow(ctx context.Context, q *Request, in *struct {
 	if err := in.check(s); err != nil {
 		return nil, err
 	}
-	done, err := q.Definitions.Activate(ctx, in.ID, q.Actor(), in.Force)
+	done, err := q.Definitions.Activate(asSeen(ctx, s), in.ID, q.Actor(), in.Force)
 	if err != nil {
 		return nil, err
 	}
@@ -264,7 +277,7 @@ func deactivateWorkflow(ctx context.Context, q *Request, in *struct {
 	if err := in.check(s); err != nil {
 		return nil, err
 	}
-	version, same, err := q.Definitions.Deactivate(ctx, in.ID, q.Actor())
+	version, same, err := q.Definitions.Deactivate(asSeen(ctx, s), in.ID, q.Actor())
 	if err != nil {
 		return nil, err
 	}
@@ -391,7 +404,7 @@ func restoreVersion(ctx context.Context, q *Request, in *struct {
 	if err := in.check(s); err != nil {
 		return nil, err
 	}
-	if _, err := q.Definitions.Restore(ctx, in.ID, in.Version, q.Actor(), in.Force); err != nil {
+	if _, err := q.Definitions.Restore(asSeen(ctx, s), in.ID, in.Version, q.Actor(), in.Force); err != nil {
 		return nil, err
 	}
 	return q.answer(ctx, in.ID)
