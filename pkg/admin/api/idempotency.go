@@ -45,7 +45,7 @@ func idempotencyParameter() *huma.Param {
 	most := 255
 	return &huma.Param{
 		Name: "Idempotency-Key", In: "header",
-		Description: "Makes it safe to send the request again: within a day one with the same key is answered as the first was, and nothing is done twice",
+		Description: "Makes it safe to send the request again: within a day one with the same key is answered as the first was, and nothing is done twice. Nothing is kept of what changes nothing",
 		Schema:      &huma.Schema{Type: huma.TypeString, MinLength: &one, MaxLength: &most},
 	}
 }
@@ -56,7 +56,7 @@ func (a *API) idempotent(next *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		text := r.Header.Get("Idempotency-Key")
 		q := requestOf(r.Context())
-		if text == "" || q == nil || r.Method != http.MethodPost || !a.changes(next, r, q) {
+		if text == "" || q == nil || r.Method != http.MethodPost {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -65,6 +65,10 @@ func (a *API) idempotent(next *http.ServeMux) http.Handler {
 		}
 		if len(text) > 255 || a.cfg.Keys == nil {
 			refuse(http.StatusBadRequest, "the idempotency key is longer than 255 characters", "take a random UUID")
+			return
+		}
+		if !a.changes(next, r, q) {
+			next.ServeHTTP(w, r)
 			return
 		}
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
@@ -110,7 +114,7 @@ func (a *API) changes(mux *http.ServeMux, r *http.Request, q *Request) bool {
 		return false
 	}
 	right := a.routes[i].Right
-	return !strings.HasSuffix(string(right), ".read") && q.Principal.Can(right)
+	return right == Anyone || !strings.HasSuffix(string(right), ".read") && q.Principal.Can(right)
 }
 
 // once does a request, and keeps the answer unless it failed for a reason that may pass.
