@@ -113,7 +113,7 @@ type Rotated struct {
 // changed, and each is signed with by all workflows that name it.
 func (o *Operator) RotateSecret(ctx context.Context, idOrName string, tenant *string, keep time.Duration, actor string) ([]Rotated, error) {
 	a := o.app
-	if err := a.prepareKinds(""); err != nil {
+	if err := a.prepareJudging(); err != nil {
 		return nil, err
 	}
 	lane, byLane := workflow.ParseLaneID(idOrName)

@@ -25,7 +25,7 @@ func (o *Operator) Pauses(ctx context.Context) ([]workflow.Pause, error) {
 func (o *Operator) Pause(ctx context.Context, p workflow.Pause, long time.Duration, actor string) (workflow.Pause, error) {
 	a := o.app
 	if p.Kind != "" {
-		if err := a.prepareKinds(""); err != nil {
+		if err := a.prepareJudging(); err != nil {
 			return p, err
 		}
 		var kinds []string
