@@ -18,7 +18,7 @@ VERSION ?=
 CA_CERTIFICATES ?= /etc/ssl/certs/ca-certificates.crt
 IMAGE_ARGS ?= $(if $(VERSION),--build-arg VERSION=$(VERSION)) --build-arg REVISION=$(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
-.PHONY: help build test race fuzz lint fmt bench chaos demo verify image image-files
+.PHONY: help build test race fuzz fuzz-api lint fmt bench chaos demo verify image image-files
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ fuzz: ## Run each fuzz target for FUZZTIME (30s)
 		echo "== $${func#func } in $$(dirname $$file)"; \
 		go test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)"; \
 	done
+
+fuzz-api: ## Make odd requests to the API for FUZZTIME (10m); ROWBELL_SEED= repeats a run
+	CGO_ENABLED=1 ROWBELL_FUZZ_API=$(if $(filter command line environment,$(origin FUZZTIME)),$(FUZZTIME),10m) \
+		go test -race -count=1 -timeout 0 -run '^TestAPIFuzz$$' -v $(ARGS) ./pkg/app
 
 lint: ## Run the linters of .golangci.yml
 	$(GOLANGCI_LINT) run $(ARGS) $(PKG)

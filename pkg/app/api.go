@@ -54,6 +54,7 @@ func (a *App) openAPI(version string) error {
 	a.feed = a.on(source, state).newFeed()
 	a.api = api.New(api.Config{
 		Version: version, Auth: a.authenticator(), Keys: source, Feed: a.feed, Services: a.servicesOn(source, state), TrustedProxies: a.cfg.TrustedProxies, Logger: a.log,
+		Rate: float64(a.cfg.apiTest.rate), Burst: a.cfg.apiTest.rate,
 	})
 	return nil
 }

@@ -15,6 +15,9 @@ func WithoutRowSecurity(c *Config) { c.apiTest.noRowSecurity = true }
 // left is row-level security.
 func WithoutCode(c *Config) { c.apiTest.noCode = true }
 
+// WithoutRateLimit lets a principal send as much as it can.
+func WithoutRateLimit(c *Config) { c.apiTest.rate = 1_000_000 }
+
 // seesAll lets a principal of one tenant see all, as far as code looks.
 type seesAll struct {
 	of interface {

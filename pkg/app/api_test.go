@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -114,9 +115,14 @@ type apiWorld struct {
 
 func newAPIWorld(t *testing.T, change ...func(*app.Config)) *apiWorld {
 	t.Helper()
+	return newLoggedAPIWorld(t, testLogger(t), change...)
+}
+
+func newLoggedAPIWorld(t *testing.T, log *slog.Logger, change ...func(*app.Config)) *apiWorld {
+	t.Helper()
 	db := pgtest.DB(t)
 	db.Exec(t, shop)
-	w := &apiWorld{db: db, worker: startWorker(t, db, change...)}
+	w := &apiWorld{db: db, worker: startLogged(t, db, log, change...)}
 	w.worker.holds(t)
 	w.base = "http://" + w.worker.PublicAddr().String() + "/api/v1"
 	o, err := app.NewOperator(config(db, change...), testLogger(t))
@@ -266,6 +272,30 @@ func TestAPIEdits(t *testing.T) {
 	ann.want(403, ann.ask("POST", path+"/activate", nil), nil)
 	if n := pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_definition where status = 'active'`); n != 0 {
 		t.Error("an author has turned it on")
+	}
+}
+
+// What the database can't take is the request's mistake, and not the server's.
+func TestAPIOddValues(t *testing.T) {
+	t.Parallel()
+	w := newAPIWorld(t)
+	c := w.as(t, "acme", access.Admin)
+	c.want(201, c.ask("POST", "/workflows", map[string]any{
+		"id": "odd", "name": "Odd", "triggers": []any{map[string]any{"entity_type": "orders", "operation": "create"}}, "actions": []any{map[string]any{"action_type": "log"}},
+	}), nil)
+	captured(t, w.db)
+	for _, call := range []call{
+		{"", "GET", "/workflows/a%00b", nil, 422},
+		{"", "GET", "/workflows?table=%FF%FE", nil, 422},
+		{"", "GET", "/audit?object_id=a%00b", nil, 422},
+		{"", "GET", "/templates/a%00b", nil, 422},
+		{"", "DELETE", "/templates/t?locale=a%00b", nil, 422},
+		{"", "GET", "/workflows/odd/diff?to=live", nil, 422},
+		{"", "POST", "/workflows/odd/simulate", map[string]any{"table": "orders", "key": "-1h"}, 422},
+	} {
+		if a := c.ask(call.method, call.path, call.body); a.status != call.status {
+			t.Errorf("%s %s is answered by %d, want %d: %s", call.method, call.path, a.status, call.status, a.body)
+		}
 	}
 }
 

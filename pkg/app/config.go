@@ -86,7 +86,10 @@ type Config struct {
 	TimeZone string
 	// Critical says whose workflows may pass people's preferences. Defaults to CriticalAll.
 	Critical CriticalMode
-	apiTest  struct{ noRowSecurity, noCode bool } // for tests: one of the API's two walls is not there
+	apiTest  struct {
+		noRowSecurity, noCode bool // for tests: one of the API's two walls is not there
+		rate                  int  // requests a second
+	}
 
 	// PublicURL is where people reach Listen, for the links that they get; https. Defaults
 	// to none: there is no unsubscribe page.

@@ -32,7 +32,8 @@ func (o *Operator) ExplainRow(ctx context.Context, table, key string) ([]definit
 	return o.app.definitions().ExplainRow(ctx, table, key)
 }
 
-// prepareJudging makes the action kinds, to judge configurations with. Nothing is run.
+// prepareJudging makes the action kinds, to judge configurations with, unless they are there:
+// those of a worker are read by all its requests at once. Nothing is run.
 func (a *App) prepareJudging() error {
 	if a.registry != nil {
 		return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -89,4 +90,11 @@ func reached(err error) error {
 func IsDatabaseError(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) || errors.Is(err, workflow.ErrUnavailable)
+}
+
+// IsValueError says that a database couldn't take a value: it isn't of the type, is out of
+// range, breaks a constraint, is too long, or has characters that a text can't have.
+func IsValueError(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && len(pg.Code) == 5 && slices.Contains([]string{"22", "23", "54"}, pg.Code[:2])
 }

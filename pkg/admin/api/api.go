@@ -158,6 +158,9 @@ func add[I, O any](a *API, r Route, f func(ctx context.Context, q *Request, in *
 	if r.Method == http.MethodPost {
 		op.Errors = append(op.Errors, errorsOfKeys...)
 	}
+	if r.Method != http.MethodGet {
+		op.Errors = append(op.Errors, http.StatusConflict) // someone else changed the same
+	}
 	if strings.Contains(r.Path, "{") {
 		op.Errors = append(op.Errors, http.StatusNotFound)
 	}
@@ -186,7 +189,7 @@ var (
 		http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable,
 	}
 	errorsOfBodies = []int{http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType}
-	errorsOfKeys   = []int{http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge} // idempotency keys
+	errorsOfKeys   = []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge} // idempotency keys
 )
 
 // bodyOf is the field of an input that holds the request's body.

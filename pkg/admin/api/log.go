@@ -49,7 +49,7 @@ func logRoutes(a *API) {
 		Summary: "What fails, by workflow and cause, the most frequent first",
 	}, listFailures)
 	add(a, Route{
-		Method: http.MethodGet, Path: "/statistics", ID: "getStatistics", Tag: logTag, Right: access.ExecutionRead, Errors: []int{http.StatusUnprocessableEntity},
+		Method: http.MethodGet, Path: "/statistics", ID: "getStatistics", Tag: logTag, Right: access.ExecutionRead, Errors: []int{http.StatusNotFound},
 		Summary: "How executions ended, by hour or by day, of a tenant or of all",
 	}, getStatistics)
 	add(a, Route{

@@ -192,8 +192,11 @@ func (a *API) problem(ctx context.Context, err error) *Problem {
 	case errors.Is(err, store.ErrPrivilege):
 		a.cfg.Logger.WarnContext(ctx, "the database did not allow a request", "request_id", idOf(ctx), "err", err)
 		p = &Problem{Status: http.StatusForbidden, Detail: "the database doesn't allow it", Mend: "the log has more under the request's id; rowbell check finds rights that are missing"}
-	case errors.Is(err, workflow.ErrRefused):
-		p = &Problem{Status: http.StatusUnprocessableEntity, Detail: "the database can't hold this"}
+	case errors.Is(err, workflow.ErrRefused) || store.IsValueError(err):
+		p = &Problem{
+			Status: http.StatusUnprocessableEntity, Detail: "the request has a value that the database can't take",
+			Mend: "texts are UTF-8 without the character 0, numbers are in the range of their type, and a row's key is of its column's type",
+		}
 	case errors.Is(err, workflow.ErrUnavailable):
 		a.cfg.Logger.WarnContext(ctx, "a request failed", "request_id", idOf(ctx), "err", err)
 		p = &Problem{Status: http.StatusServiceUnavailable, Detail: "the database can't be reached", Mend: "try again in a moment; health says more", wait: 2}

@@ -427,6 +427,9 @@ func diffWorkflow(ctx context.Context, q *Request, in *struct {
 			return nil, unprocessable(name, "give a version's number, live or draft", "%s", err.Error())
 		}
 	}
+	if in.From == "" && in.To != "" {
+		return nil, unprocessable("query.from", "give from, or leave out to", "there is nothing to compare %s with", in.To)
+	}
 	d, err := q.Definitions.Diff(ctx, in.ID, in.From, in.To)
 	if err != nil {
 		return nil, err
