@@ -62,3 +62,31 @@ func TestAPIOwnPerson(t *testing.T) {
 		alls.want(403, alls.ask(call.method, "/people/43"+call.path, call.body), nil)
 	}
 }
+
+// Nobody gives for all tenants by a tenant that was not filled in.
+func TestAPIEmptyTenant(t *testing.T) {
+	t.Parallel()
+	w := newAPIWorld(t)
+	all := w.as(t, "", access.Admin)
+	for _, call := range []struct {
+		method, path string
+		body         map[string]any
+		status       int
+	}{
+		{"POST", "/keys", map[string]any{"name": "k", "roles": []string{"viewer"}}, 201},
+		{"POST", "/link-keys", map[string]any{"name": "k", "roles": []string{"viewer"}}, 201},
+		{"PUT", "/members", map[string]any{"issuer": "https://login.example.com", "subject": "ann", "roles": []string{"viewer"}}, 200},
+		{"POST", "/pauses", map[string]any{"kind": "webhook"}, 201},
+	} {
+		var p struct{ Errors []struct{ Pointer string } }
+		call.body["tenant_id"] = ""
+		all.want(422, all.ask(call.method, call.path, call.body), &p)
+		if len(p.Errors) != 1 || p.Errors[0].Pointer != "#/tenant_id" {
+			t.Errorf("%s %s with an empty tenant: %+v", call.method, call.path, p)
+		}
+		call.body["tenant_id"] = nil
+		all.want(call.status, all.ask(call.method, call.path, call.body), nil)
+		delete(call.body, "tenant_id")
+		all.want(call.status, all.ask(call.method, call.path, call.body), nil)
+	}
+}

@@ -53,7 +53,7 @@ func accessRoutes(a *API) {
 
 // Grant is what somebody may do where.
 type Grant struct {
-	TenantID *string  `json:"tenant_id,omitempty" doc:"Null: all tenants, and the operators' own; of a principal of one tenant, that one"`
+	TenantID *string  `json:"tenant_id,omitempty" nullable:"true" minLength:"1" doc:"Null: all tenants, and the operators' own; of a principal of one tenant, that one"`
 	Roles    []string `json:"roles,omitempty" maxItems:"5" enum:"viewer,operator,author,publisher,admin"`
 	Rights   []string `json:"rights,omitempty" maxItems:"50" doc:"Beside those of the roles, by name"`
 }
