@@ -259,7 +259,7 @@ func (p *provider) verify(ctx context.Context, text string) (*person, error) {
 			who.name = s
 		}
 	}
-	if s, _ := claims["email"].(string); showable(s, 320) && claims["email_verified"] != false {
+	if s, _ := claims["email"].(string); showable(s, 320) && (claims["email_verified"] == true || claims["email_verified"] == "true") {
 		who.email = s
 	}
 	p.claimed(who, claims)

@@ -222,6 +222,15 @@ func TestTokens(t *testing.T) {
 	})); p.Name != "archer" || p.Email != "" || !slices.Equal(p.Roles, []Role{Admin}) {
 		t.Errorf("it is %+v", p)
 	}
+	for value, want := range map[any]string{true: "ann@shop.example", "true": "ann@shop.example", false: "", "false": "", "no": "", 1: "", nil: ""} {
+		claims := map[string]any{"org": "acme", "realm_access": roles("bell-authors"), "email": "ann@shop.example"}
+		if value != nil {
+			claims["email_verified"] = value
+		}
+		if p := d.enters(t, i.gives(t, claims)); p.Email != want {
+			t.Errorf("with email_verified %#v the address is %q", value, p.Email)
+		}
+	}
 	// Several tenants: they say in which.
 	both := i.gives(t, map[string]any{"org": []string{"globex", "acme"}, "realm_access": roles("bell-authors")})
 	d.stays(t, http.StatusForbidden, "say in header Rowbell-Tenant in which you act: acme, globex", both)
