@@ -2,6 +2,7 @@ package access
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -199,6 +200,7 @@ func (s *sparing) fetch(r *http.Request) ([]byte, error) {
 type person struct {
 	subject, name, email string
 	expires              time.Time
+	claimed              []string          // tenants that the token names, also if it gives nothing there
 	given                map[string]*grant // by tenant; "" = all
 }
 
@@ -259,10 +261,10 @@ func (p *provider) verify(ctx context.Context, text string) (*person, error) {
 			who.name = s
 		}
 	}
-	if s, _ := claims["email"].(string); showable(s, 320) && claims["email_verified"] != false {
+	if s, _ := claims["email"].(string); showable(s, 320) && (claims["email_verified"] == true || claims["email_verified"] == "true") {
 		who.email = s
 	}
-	p.claimed(who, claims)
+	p.readClaims(who, claims)
 	return who, nil
 }
 
@@ -287,8 +289,13 @@ func forAccess(token string) bool {
 	return false
 }
 
-// claimed adds what the claims give.
-func (p *provider) claimed(who *person, claims map[string]any) {
+// readClaims adds whose the claims say somebody is, and what they give.
+func (p *provider) readClaims(who *person, claims map[string]any) {
+	for _, tenant := range texts(claims, p.cfg.TenantClaim) {
+		if isTenant(tenant) {
+			who.claimed = append(who.claimed, tenant)
+		}
+	}
 	var roles []Role
 	for _, value := range texts(claims, p.cfg.RolesClaim) {
 		if r, ok := p.cfg.Roles[value]; ok {
@@ -298,14 +305,11 @@ func (p *provider) claimed(who *person, claims map[string]any) {
 	if len(roles) == 0 {
 		return
 	}
-	tenants := []string{""}
-	if p.cfg.TenantClaim != "" { // and a token without it gives nothing, rather than all
-		tenants = texts(claims, p.cfg.TenantClaim)
+	tenants := who.claimed // a token without the claim gives nothing, rather than all
+	if p.cfg.TenantClaim == "" {
+		tenants = []string{""}
 	}
 	for _, tenant := range tenants {
-		if p.cfg.TenantClaim != "" && !isTenant(tenant) {
-			continue
-		}
 		who.in(tenant).add(roles, nil)
 	}
 }
@@ -353,9 +357,11 @@ func texts(claims map[string]any, name string) []string {
 const mostChoices = 20
 
 // principal is the person with what members give them besides, in the tenant that they want
-// to act in; "" leaves it open.
+// to act in. "" leaves it open: it is the one that their token names then, if that is one,
+// whichever others have made them a member.
 func (who *person) principal(members []store.Member, wanted string) (*Principal, error) {
 	p := &Principal{Kind: KindPerson, ID: "user:" + who.subject, Subject: who.subject, Name: who.name, Email: who.email, Expires: who.expires}
+	names := make(map[string]string) // by tenant
 	for _, m := range members {
 		roles, extra := known(m.Roles, m.Rights)
 		tenant := ""
@@ -365,9 +371,7 @@ func (who *person) principal(members []store.Member, wanted string) (*Principal,
 		if len(roles)+len(extra) > 0 {
 			who.in(tenant).add(roles, extra)
 		}
-		if p.Name == "" {
-			p.Name = m.Name
-		}
+		names[tenant] = m.Name
 	}
 	everywhere := who.given[""]
 	var tenants []string
@@ -378,6 +382,7 @@ func (who *person) principal(members []store.Member, wanted string) (*Principal,
 	}
 	sort.Strings(tenants)
 	p.Tenants = tenants
+	theirs := slices.DeleteFunc(slices.Clone(tenants), func(tenant string) bool { return !slices.Contains(who.claimed, tenant) })
 	in := grant{}
 	if everywhere != nil {
 		in.add(everywhere.roles, everywhere.extra)
@@ -387,9 +392,11 @@ func (who *person) principal(members []store.Member, wanted string) (*Principal,
 		return nil, &Error{Status: statusForbidden, Reason: fmt.Sprintf("nobody has given %s a role here; an administrator does so by rowbell member add %s, or by the roles that the identity provider gives", who.subject, who.subject)}
 	case wanted == "" && everywhere != nil:
 		p.All = true
+	case wanted == "" && len(theirs) == 1:
+		wanted = theirs[0]
 	case wanted == "" && len(tenants) > 1:
-		names := strings.Join(tenants[:min(len(tenants), mostChoices)], ", ")
-		return nil, &Error{Status: statusForbidden, Reason: fmt.Sprintf("you are a member of several tenants; say in header %s in which you act: %s", TenantHeader, names)}
+		choices := strings.Join(tenants[:min(len(tenants), mostChoices)], ", ")
+		return nil, &Error{Status: statusForbidden, Reason: fmt.Sprintf("you are a member of several tenants; say in header %s in which you act: %s", TenantHeader, choices)}
 	case wanted == "":
 		wanted = tenants[0]
 	case everywhere == nil && who.given[wanted] == nil:
@@ -402,6 +409,7 @@ func (who *person) principal(members []store.Member, wanted string) (*Principal,
 		}
 	}
 	p.Roles, p.Extra = in.roles, in.extra
+	p.Name = cmp.Or(p.Name, names[p.Tenant], names[""]) // another tenant's word isn't taken
 	return p, nil
 }
 

@@ -222,6 +222,15 @@ func TestTokens(t *testing.T) {
 	})); p.Name != "archer" || p.Email != "" || !slices.Equal(p.Roles, []Role{Admin}) {
 		t.Errorf("it is %+v", p)
 	}
+	for value, want := range map[any]string{true: "ann@shop.example", "true": "ann@shop.example", false: "", "false": "", "no": "", 1: "", nil: ""} {
+		claims := map[string]any{"org": "acme", "realm_access": roles("bell-authors"), "email": "ann@shop.example"}
+		if value != nil {
+			claims["email_verified"] = value
+		}
+		if p := d.enters(t, i.gives(t, claims)); p.Email != want {
+			t.Errorf("with email_verified %#v the address is %q", value, p.Email)
+		}
+	}
 	// Several tenants: they say in which.
 	both := i.gives(t, map[string]any{"org": []string{"globex", "acme"}, "realm_access": roles("bell-authors")})
 	d.stays(t, http.StatusForbidden, "say in header Rowbell-Tenant in which you act: acme, globex", both)
@@ -447,6 +456,47 @@ func TestMembers(t *testing.T) {
 	if got := pgtest.One[string](t, d.db, `select string_agg(action, ' ' order by at, id) from rowbell.audit_log`); got != "member.set member.set member.set member.set member.set member.remove member.remove member.set" {
 		t.Errorf("the audit log has %s", got)
 	}
+}
+
+// Another tenant's administrator, who makes somebody a member there, changes nothing for them
+// where they are.
+func TestMembersOfOthers(t *testing.T) {
+	t.Parallel()
+	i := newIssuer(t)
+	d := open(t, Config{OIDC: i.config()})
+	add := func(tenant *string, name string) {
+		t.Helper()
+		if _, err := d.service.AddMember(t.Context(), NewMember{TenantID: tenant, Issuer: i.URL, Subject: "ann", Name: name, Roles: []Role{Viewer}}, "bea"); err != nil {
+			t.Fatal(err)
+		}
+		d.forward(fresh)
+	}
+	is := func(what string, p *Principal, tenant, name string) {
+		t.Helper()
+		if p.Tenant != tenant || p.Name != name {
+			t.Errorf("%s it is %q in tenant %q, want %q in %q", what, p.Name, p.Tenant, name, tenant)
+		}
+	}
+	authors := roles("bell-authors")
+	add(ptr("aaa"), "Eve of aaa")
+	token := i.gives(t, map[string]any{"org": "acme", "realm_access": authors})
+	is("by claims", d.enters(t, token), "acme", "")
+	is("in the other", d.enters(t, token, TenantHeader, "aaa"), "aaa", "Eve of aaa")
+	is("with a name", d.enters(t, i.gives(t, map[string]any{"org": "acme", "realm_access": authors, "name": "Ann Archer"}), TenantHeader, "aaa"), "aaa", "Ann Archer")
+	d.stays(t, http.StatusForbidden, "aaa, acme, globex", i.gives(t, map[string]any{"org": []string{"acme", "globex"}, "realm_access": authors}))
+
+	// The claim counts also where the roles are a member's.
+	bare := i.gives(t, map[string]any{"org": "acme"})
+	is("before it is a member", d.enters(t, bare), "aaa", "Eve of aaa")
+	add(ptr("acme"), "Ann of acme")
+	is("by a claim without roles", d.enters(t, bare), "acme", "Ann of acme")
+	d.stays(t, http.StatusForbidden, "aaa, acme", i.gives(t, nil))
+	d.stays(t, http.StatusForbidden, "aaa, acme", i.gives(t, map[string]any{"org": "initech", "realm_access": roles("customers")}))
+
+	add(nil, "Ann of all")
+	is("of all", d.enters(t, bare), "", "Ann of all")
+	is("of all, in one", d.enters(t, bare, TenantHeader, "acme"), "acme", "Ann of acme")
+	is("of all, in one that doesn't know them", d.enters(t, bare, TenantHeader, "initech"), "initech", "Ann of all")
 }
 
 // Without a tenant claim what claims give counts for all: there are no tenants, or all are one's.

@@ -24,7 +24,7 @@ type Principal struct {
 	ID      string
 	Subject string // of a token or a link; a link's is the person's id in the application
 	Name    string // of the person, or of the key; may be ""
-	Email   string // of the person; "" if not known, or if the provider says it isn't verified
+	Email   string // of the person; "" if not known, or if the provider doesn't say that it is verified
 	// Tenant is the only one whose things it may see. With All it is "": everything, also
 	// what is the operators' own.
 	Tenant  string

@@ -19,7 +19,8 @@ func accessRoutes(a *API) {
 	}, listKeys)
 	add(a, Route{
 		Method: http.MethodPost, Path: "/keys", ID: "createKey", Tag: keyTag, Right: access.KeyWrite, Status: http.StatusCreated, Errors: invalid,
-		Summary: "Make an API key", Description: "Its text is shown once. Nobody gives rights that they don't have themselves.",
+		Summary:     "Make an API key",
+		Description: "Its text is shown once. Nobody gives rights that they don't have themselves, and none by a link; a key made by one that expires does so with it at the latest.",
 	}, createKey)
 	add(a, Route{
 		Method: http.MethodDelete, Path: "/keys/{id}", ID: "revokeKey", Tag: keyTag, Right: access.KeyWrite, Errors: []int{http.StatusConflict},
@@ -31,7 +32,9 @@ func accessRoutes(a *API) {
 	}, listLinkKeys)
 	add(a, Route{
 		Method: http.MethodPost, Path: "/link-keys", ID: "createLinkKey", Tag: linkTag, Right: access.KeyWrite, Status: http.StatusCreated, Errors: invalid,
-		Summary: "Add a link key", Description: "Without a public half a pair is made, and the private half is shown once.",
+		Summary: "Add a link key",
+		Description: "Without a public half a pair is made, and the private half is shown once. Who signs links does so for anybody: it needs the roles given, and inbox.read, inbox.write, " +
+			"preference.read and preference.write. None is added by a link; one added by a key that expires does so with it at the latest.",
 	}, createLinkKey)
 	add(a, Route{
 		Method: http.MethodDelete, Path: "/link-keys/{id}", ID: "revokeLinkKey", Tag: linkTag, Right: access.KeyWrite, Errors: []int{http.StatusConflict},
@@ -43,7 +46,7 @@ func accessRoutes(a *API) {
 	}, listMembers)
 	add(a, Route{
 		Method: http.MethodPut, Path: "/members", ID: "setMember", Tag: memberTag, Right: access.MemberWrite, Errors: invalid,
-		Summary: "Say what somebody may do in a tenant", Description: "Whatever they could there before. Nobody gives rights that they don't have themselves.",
+		Summary: "Say what somebody may do in a tenant", Description: "Whatever they could there before. Nobody gives rights that they don't have themselves, and none by a link.",
 	}, setMember)
 	add(a, Route{
 		Method: http.MethodDelete, Path: "/members/{id}", ID: "removeMember", Tag: memberTag, Right: access.MemberWrite,
@@ -53,13 +56,20 @@ func accessRoutes(a *API) {
 
 // Grant is what somebody may do where.
 type Grant struct {
-	TenantID *string  `json:"tenant_id,omitempty" doc:"Null: all tenants, and the operators' own; of a principal of one tenant, that one"`
+	TenantID *string  `json:"tenant_id,omitempty" nullable:"true" minLength:"1" doc:"Null: all tenants, and the operators' own; of a principal of one tenant, that one"`
 	Roles    []string `json:"roles,omitempty" maxItems:"5" enum:"viewer,operator,author,publisher,admin"`
 	Rights   []string `json:"rights,omitempty" maxItems:"50" doc:"Beside those of the roles, by name"`
 }
 
-// given reads a grant that the caller may give.
+// given reads a grant that the caller may give. Who has come by a link gives none: it ends
+// within minutes, and what it gave would not.
 func (q *Request) given(g *Grant) (tenant *string, roles []access.Role, rights []access.Right, err error) {
+	if q.Principal.Kind == access.KindLink {
+		return nil, nil, nil, &Problem{
+			Status: http.StatusForbidden, Detail: "by a link nobody is given rights: they would outlive it",
+			Mend: "use an API key, or a token of the identity provider; rowbell key, link and member do it on the command line",
+		}
+	}
 	id, err := q.tenantIn(g.TenantID, "/tenant_id")
 	if err != nil {
 		return nil, nil, nil, err
@@ -69,6 +79,20 @@ func (q *Request) given(g *Grant) (tenant *string, roles []access.Role, rights [
 	}
 	return orNull(id), roles, rights, q.Principal.MayGive(id, roles, rights)
 }
+
+// ending is when a key that the caller makes ends to count: one by a key that ends does so
+// with it at the latest.
+func (q *Request) ending(asked *time.Time) *time.Time {
+	last := q.Principal.Expires
+	if q.Principal.Kind != access.KindKey || last.IsZero() || asked != nil && asked.Before(last) {
+		return asked
+	}
+	return &last
+}
+
+// ofAnybody are the rights to do for others what everybody may for themselves by a link.
+// Who has a link key signs in as anybody.
+var ofAnybody = []access.Right{access.InboxRead, access.InboxWrite, access.PreferenceRead, access.PreferenceWrite}
 
 // invalidOr says what is wrong with what was asked for.
 func invalidOr(err error) error {
@@ -121,7 +145,7 @@ func createKey(ctx context.Context, q *Request, in *struct {
 	Body struct {
 		Grant
 		Name      string     `json:"name" maxLength:"200" doc:"What it is for"`
-		ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"When it ends to count; null: not by itself"`
+		ExpiresAt *time.Time `json:"expires_at,omitempty" nullable:"true" doc:"When it ends to count; null: not by itself, or with the key that makes it"`
 	}
 },
 ) (*createdKey, error) {
@@ -129,7 +153,7 @@ func createKey(ctx context.Context, q *Request, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	k, text, err := q.Access.CreateKey(ctx, access.NewKey{TenantID: tenant, Name: in.Body.Name, Roles: roles, Rights: rights, Expires: in.Body.ExpiresAt}, q.Actor())
+	k, text, err := q.Access.CreateKey(ctx, access.NewKey{TenantID: tenant, Name: in.Body.Name, Roles: roles, Rights: rights, Expires: q.ending(in.Body.ExpiresAt)}, q.Actor())
 	if err != nil {
 		return nil, invalidOr(err)
 	}
@@ -174,7 +198,7 @@ func createLinkKey(ctx context.Context, q *Request, in *struct {
 	Body struct {
 		Grant
 		Name      string     `json:"name" maxLength:"200" doc:"What it is for"`
-		ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"When it ends to count; null: not by itself"`
+		ExpiresAt *time.Time `json:"expires_at,omitempty" nullable:"true" doc:"When it ends to count; null: not by itself, or with the key that makes it"`
 		PublicKey string     `json:"public_key,omitempty" maxLength:"4000" doc:"In PEM, Ed25519 or ECDSA on P-256; a pair is made if not given"`
 	}
 },
@@ -190,7 +214,12 @@ func createLinkKey(ctx context.Context, q *Request, in *struct {
 	if len(rights) > 0 {
 		return nil, unprocessable("/rights", "leave it out", "links give roles only")
 	}
-	n := access.NewLinkKey{TenantID: tenant, Name: in.Body.Name, Roles: roles, Expires: in.Body.ExpiresAt}
+	for _, r := range ofAnybody {
+		if !q.Principal.Can(r) {
+			return nil, forbidden(r)
+		}
+	}
+	n := access.NewLinkKey{TenantID: tenant, Name: in.Body.Name, Roles: roles, Expires: q.ending(in.Body.ExpiresAt)}
 	if in.Body.PublicKey != "" {
 		n.Public = []byte(in.Body.PublicKey)
 	}

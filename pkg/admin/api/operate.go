@@ -149,7 +149,7 @@ func listPauses(ctx context.Context, q *Request, _ *struct{}) (*PageOf[PauseOut]
 
 func createPause(ctx context.Context, q *Request, in *struct {
 	Body struct {
-		TenantID   *string `json:"tenant_id,omitempty" doc:"Of this tenant; of a principal of one tenant, that one"`
+		TenantID   *string `json:"tenant_id,omitempty" nullable:"true" minLength:"1" doc:"Of this tenant (null: all); of a principal of one tenant, that one"`
 		WorkflowID string  `json:"workflow_id,omitempty" maxLength:"64" doc:"Of this workflow"`
 		Kind       string  `json:"kind,omitempty" maxLength:"64" doc:"Of this kind of action"`
 		For        string  `json:"for,omitempty" example:"2h" doc:"For so long; until it is ended if not given"`
