@@ -42,6 +42,10 @@ func conflict(format string, args ...any) error {
 	return said{fmt.Sprintf(format, args...), workflow.ErrConflict}
 }
 
+func refused(format string, args ...any) error {
+	return said{fmt.Sprintf(format, args...), workflow.ErrRefused}
+}
+
 // BlockedError has what keeps a workflow from being activated.
 type BlockedError struct {
 	WorkflowID string
@@ -289,7 +293,7 @@ func noVersion(id string, n, latest int32) error {
 func ParseVersion(s string) (int32, error) {
 	n, err := strconv.ParseInt(s, 10, 32)
 	if err != nil || n < 1 {
-		return 0, fmt.Errorf("%q is no version; give its number, live, or draft", s)
+		return 0, refused("%q is no version; give its number, live, or draft", s)
 	}
 	return int32(n), nil
 }
