@@ -82,9 +82,9 @@ where workflow_id = $1 and ($2 = 0 or version = $2) order by version desc limit 
 	v, err := pgx.CollectExactlyOneRow(rows, scanVersion)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows) && number != 0:
-		return v, fmt.Errorf("workflow %s has no version %d: %w", workflowID, number, workflow.ErrNotFound)
+		return v, notFound("workflow %s has no version %d", workflowID, number)
 	case errors.Is(err, pgx.ErrNoRows):
-		return v, fmt.Errorf("there is no workflow %s: %w", workflowID, workflow.ErrNotFound)
+		return v, notFound("there is no workflow %s", workflowID)
 	case err != nil:
 		return v, sourceError(what, err)
 	}
