@@ -250,7 +250,7 @@ func (o apiOperations) TestSend(ctx context.Context, p definition.Preview, sees 
 		return api.TestResult{}, said{fmt.Sprintf("there is no version %d of workflow %s", v.Version, v.WorkflowID), workflow.ErrNotFound}
 	}
 	if p.Action < 1 || p.Action > len(w.Actions) {
-		return api.TestResult{}, fmt.Errorf("the workflow has no action %d; it has %d", p.Action, len(w.Actions))
+		return api.TestResult{}, said{fmt.Sprintf("the workflow has no action %d; it has %d", p.Action, len(w.Actions)), workflow.ErrRefused}
 	}
 	one := *w
 	one.Actions = w.Actions[p.Action-1 : p.Action]
@@ -261,9 +261,15 @@ func (o apiOperations) TestSend(ctx context.Context, p definition.Preview, sees 
 	step := &plan.Steps[0]
 	switch {
 	case !step.Kind.Recipients:
-		return api.TestResult{}, fmt.Errorf("action %d is of kind %s, which reaches no people; POST /destinations/{id}/test tries where it goes", p.Action, step.Kind.Name)
+		return api.TestResult{}, said{fmt.Sprintf("action %d is of kind %s, which reaches no people; POST /destinations/{id}/test tries where it goes", p.Action, step.Kind.Name), workflow.ErrRefused}
 	case !to.Has(step.Kind.Address):
-		return api.TestResult{}, fmt.Errorf("there is no verified %s address of yours in what you have shown", step.Kind.Address)
+		return api.TestResult{}, said{fmt.Sprintf("there is no verified %s address of yours in what you have shown", step.Kind.Address), workflow.ErrRefused}
+	}
+	if to.ID == "" {
+		if step.Kind.Address == workflow.NoAddress {
+			return api.TestResult{}, said{fmt.Sprintf("action %d is of kind %s, and you have no inbox in this tenant: who comes by a link of the tenant's application has one", p.Action, step.Kind.Name), workflow.ErrRefused}
+		}
+		to.ID = by
 	}
 	r := a.try(ctx, v.TenantID, step, &actions.Delivery{
 		ID: "test_" + ulid.Make().String(), Attempt: 1, Event: c.AsEvent(), Recipient: to.ID, Person: to,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,7 +48,7 @@ func (o *Operator) destination(ctx context.Context, idOrName string, tenant *str
 	for _, d := range list {
 		lines = append(lines, fmt.Sprintf("%s (tenant %s, %s)", workflow.LaneID(d.Lane), orDash(d.TenantID), d.Kind))
 	}
-	return workflow.Destination{}, fmt.Errorf("there are several destinations of this name; give the id of one, or --tenant: %s", strings.Join(lines, ", "))
+	return workflow.Destination{}, said{fmt.Sprintf("there are several destinations of this name; give the id of one, or --tenant: %s", strings.Join(lines, ", ")), workflow.ErrConflict}
 }
 
 func orDash(s string) string {
@@ -155,11 +154,11 @@ func (o *Operator) RotateSecret(ctx context.Context, idOrName string, tenant *st
 	}
 	switch {
 	case len(wanted) == 0 && unsigned:
-		return nil, errors.New("the webhooks that go there have no stored secret; write a secret into their action_config first")
+		return nil, said{"the webhooks that go there have no stored secret; write a secret into their action_config first", workflow.ErrConflict}
 	case len(wanted) == 0:
 		return nil, fmt.Errorf("%w: no active workflow has a webhook to %s; rowbell destination list has all destinations, by id and in full without the query", workflow.ErrNotFound, Redact(idOrName))
 	case !byLane && slices.ContainsFunc(wanted, func(n named) bool { return n.tenantID != wanted[0].tenantID }):
-		return nil, errors.New("workflows of several tenants have webhooks that go there; name one with --tenant")
+		return nil, said{"workflows of several tenants have webhooks that go there; name one with --tenant", workflow.ErrRefused}
 	}
 	var done []Rotated
 	for _, n := range wanted {

@@ -60,6 +60,10 @@ func (c *catalog) lookup(ctx context.Context, label string) (*workflow.Table, *c
 	return d.table, d.rel, d.err
 }
 
+// ownSchemas hold no tables of the application, as those that begin with pg_ don't: nobody is
+// told what is in them.
+var ownSchemas = []string{"rowbell", "information_schema"}
+
 func (c *catalog) find(ctx context.Context, label string) (*workflow.Table, *change.Relation, error) {
 	var table *workflow.Table
 	schema, name := "public", label
@@ -68,6 +72,9 @@ func (c *catalog) find(ctx context.Context, label string) (*workflow.Table, *cha
 		schema, name = table.Schema, table.Name
 	} else if before, after, ok := strings.Cut(label, "."); ok {
 		schema, name = before, after
+		if slices.Contains(ownSchemas, schema) || strings.HasPrefix(schema, "pg_") {
+			return nil, nil, fmt.Errorf("table %s is Rowbell's or PostgreSQL's own; name one of the application's", label)
+		}
 	}
 	rel, err := c.service.Describe(ctx, schema, name)
 	switch {

@@ -476,7 +476,7 @@ type Applied struct {
 // with steps that are blocked is refused.
 func (s *Service) Apply(ctx context.Context, p *Plan, actor string) ([]Applied, error) {
 	if blocked := p.Blocked(); len(blocked) > 0 {
-		return nil, fmt.Errorf("nothing was applied: %s to mend first", counted(len(blocked), "workflow is", "workflows are"))
+		return nil, refused("nothing was applied: %s to mend first", counted(len(blocked), "workflow is", "workflows are"))
 	}
 	var done []Applied
 	templates := func(do ...Doing) error {

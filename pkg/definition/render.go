@@ -33,7 +33,7 @@ const mostJudged = 50
 func (s *Service) SetTemplate(ctx context.Context, t store.Template, actor string) (TemplateSet, error) {
 	var set TemplateSet
 	if err := errors.Join(workflow.CheckTemplateName(t.Name), workflow.CheckTemplateLocale(t.Locale)); err != nil {
-		return set, err
+		return set, refused("%s", err)
 	}
 	all, err := s.Source.TemplatesFor(ctx, t.TenantID)
 	if err != nil {
@@ -53,7 +53,7 @@ func (s *Service) SetTemplate(ctx context.Context, t store.Template, actor strin
 	if _, err := template.CompileFor("{% render '"+t.Name+"' %}", template.Options{Partials: workflow.NewLibrary(all)}); err != nil {
 		text := err.Error() // line 1: template "footer", line 3: …
 		text = strings.TrimPrefix(text, "line 1: ")
-		return set, fmt.Errorf("not stored: %s", text)
+		return set, refused("not stored: %s", text)
 	}
 	if set.Versions, set.Same, err = s.Source.SetTemplate(ctx, t, actor); err != nil {
 		return set, err
@@ -130,7 +130,7 @@ func (s *Service) previewAction(ctx context.Context, p Preview, c *trial.Change)
 		if p.On.Workflow != "" {
 			what = "workflow " + p.On.Workflow
 		}
-		return Previewed{}, fmt.Errorf("%s has no action %d; it has %d", what, p.Action, len(w.Actions))
+		return Previewed{}, refused("%s has no action %d; it has %d", what, p.Action, len(w.Actions))
 	}
 	one := *w
 	one.Actions = w.Actions[p.Action-1 : p.Action]
@@ -141,7 +141,7 @@ func (s *Service) previewAction(ctx context.Context, p Preview, c *trial.Change)
 	kind := plan.Steps[0].Kind
 	previewer, ok := plan.Steps[0].Runner.(actions.Previewer)
 	if !ok {
-		return Previewed{}, fmt.Errorf("action %d is of kind %s, which has no templates", p.Action, kind.Name)
+		return Previewed{}, refused("action %d is of kind %s, which has no templates", p.Action, kind.Name)
 	}
 	d := &actions.Delivery{
 		ID: "preview", Attempt: 1, Event: c.AsEvent(),

@@ -42,6 +42,10 @@ func conflict(format string, args ...any) error {
 	return said{fmt.Sprintf(format, args...), workflow.ErrConflict}
 }
 
+func refused(format string, args ...any) error {
+	return said{fmt.Sprintf(format, args...), workflow.ErrRefused}
+}
+
 // BlockedError has what keeps a workflow from being activated.
 type BlockedError struct {
 	WorkflowID string
@@ -162,19 +166,26 @@ type Entry struct {
 	Line      string          `json:"-"`       // the same in one line
 }
 
-// History lists the versions of a workflow, the latest first. Returns
-// workflow.ErrNotFound if there never was one.
+// mostEntries is how many versions a history has.
+const mostEntries = 200
+
+// History lists the latest versions of a workflow, at most mostEntries, the latest first.
+// Returns workflow.ErrNotFound if there never was one.
 func (s *Service) History(ctx context.Context, id string) ([]Entry, error) {
-	versions, err := s.Source.History(ctx, id)
+	versions, err := s.Source.History(ctx, id, mostEntries+1) // the last says what the one after it changed
 	if err != nil {
 		return nil, err
 	}
-	list := make([]Entry, len(versions))
+	list := make([]Entry, min(len(versions), mostEntries))
 	var before *workflow.Workflow
 	for i, v := range slices.Backward(versions) {
 		after, err := documentOf(v.Version)
 		if err != nil {
 			return nil, err
+		}
+		if i == mostEntries {
+			before = after
+			continue
 		}
 		list[i] = Entry{Version: v.Version.Version, Status: v.Status, At: v.CreatedAt, CreatedBy: v.CreatedBy, DBUser: v.DBUser, Changes: sentence.Changes(before, after), Line: sentence.Line(before, after)}
 		before = after
@@ -206,7 +217,7 @@ type Diff struct {
 // the live version with the draft if there is one, else with the version before it; only
 // to "" is the live version. Returns workflow.ErrNotFound.
 func (s *Service) Diff(ctx context.Context, id, from, to string) (*Diff, error) {
-	versions, err := s.Source.History(ctx, id)
+	last, err := s.Source.LatestVersion(ctx, id, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +234,7 @@ func (s *Service) Diff(ctx context.Context, id, from, to string) (*Diff, error) 
 	if err != nil {
 		return nil, err
 	}
-	latest := versions[0].Version.Version
+	latest := last.Version
 	if from == "" && to == "" {
 		switch {
 		case show != nil && show.Next != nil:
@@ -249,13 +260,15 @@ func (s *Service) Diff(ctx context.Context, id, from, to string) (*Diff, error) 
 		if err != nil {
 			return "", nil, err
 		}
-		for _, v := range versions {
-			if v.Version.Version == n {
-				w, err = documentOf(v.Version)
-				return fmt.Sprintf("version %d", n), w, err
-			}
+		v, err := s.Source.LatestVersion(ctx, id, n)
+		if errors.Is(err, workflow.ErrNotFound) {
+			err = noVersion(id, n, latest)
 		}
-		return "", nil, noVersion(id, n, latest)
+		if err != nil {
+			return "", nil, err
+		}
+		w, err = documentOf(v)
+		return fmt.Sprintf("version %d", n), w, err
 	}
 	diff := &Diff{}
 	var before, after *workflow.Workflow
@@ -289,7 +302,7 @@ func noVersion(id string, n, latest int32) error {
 func ParseVersion(s string) (int32, error) {
 	n, err := strconv.ParseInt(s, 10, 32)
 	if err != nil || n < 1 {
-		return 0, fmt.Errorf("%q is no version; give its number, live, or draft", s)
+		return 0, refused("%q is no version; give its number, live, or draft", s)
 	}
 	return int32(n), nil
 }

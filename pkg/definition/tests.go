@@ -126,7 +126,7 @@ func (s *Service) AddTest(ctx context.Context, id string, t workflow.Test, actor
 		if errors.Is(err, workflow.ErrConflict) {
 			return conflict("workflow %s has a test called %q already", id, t.Name)
 		}
-		return fmt.Errorf("workflow %s: %w", id, err)
+		return refused("workflow %s: %s", id, err)
 	}
 	draft, err := draftJSON(&next, base, actor)
 	if err != nil {

@@ -77,7 +77,7 @@ func (s *Service) definition(ctx context.Context, of Simulation) (workflow.Versi
 	}
 	v, err := s.Source.LatestVersion(ctx, of.Workflow, of.Version)
 	if err == nil && v.Status == workflow.Deleted {
-		err = fmt.Errorf("version %d of workflow %s says that it was deleted; name the version to try: --version %d", v.Version, of.Workflow, v.Version-1)
+		err = notFound("version %d of workflow %s says that it was deleted; name the version to try: --version %d", v.Version, of.Workflow, v.Version-1)
 	}
 	return v, err
 }
@@ -129,14 +129,17 @@ func (s *Service) Change(ctx context.Context, of Simulation) (*trial.Change, err
 	if actor := strings.TrimSpace(string(of.Actor)); actor != "" {
 		var object map[string]any
 		if err := json.Unmarshal([]byte(actor), &object); err != nil {
-			return nil, errors.New(`actor is not a JSON object; write {"id": "ann", "roles": ["approver"]}`)
+			return nil, refused(`actor is not a JSON object; write {"id": "ann", "roles": ["approver"]}`)
 		}
 		c.Actor = nil
 		if object != nil {
 			c.Actor = json.RawMessage(actor)
 		}
 	}
-	return c, c.Edit(of.New, of.Old)
+	if err := c.Edit(of.New, of.Old); err != nil {
+		return nil, refused("%s", err)
+	}
+	return c, nil
 }
 
 // change is what the workflow is tried on, as it is.
@@ -156,7 +159,7 @@ func (s *Service) change(ctx context.Context, of Simulation) (*trial.Change, err
 			return nil, err
 		}
 		if of.As != change.OpNone && of.As != c.Op {
-			return nil, fmt.Errorf("event %s is a %s; --as is for rows", of.Event, c.Op)
+			return nil, refused("event %s is a %s; --as is for rows", of.Event, c.Op)
 		}
 		return c, nil
 	case of.Domain != "":

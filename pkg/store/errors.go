@@ -57,6 +57,16 @@ func conflict(format string, args ...any) error {
 	return said{fmt.Sprintf(format, args...), workflow.ErrConflict}
 }
 
+func refused(format string, args ...any) error {
+	return said{fmt.Sprintf(format, args...), workflow.ErrRefused}
+}
+
+// isRefusal tells of an error of the server that it is about what was sent: data exceptions,
+// violated constraints, limits such as that of an index entry.
+func isRefusal(pg *pgconn.PgError) bool {
+	return strings.HasPrefix(pg.Code, "22") || strings.HasPrefix(pg.Code, "23") || strings.HasPrefix(pg.Code, "54")
+}
+
 // unreachable is an error of a database that could not be reached, or broke off: the text is
 // the error's own.
 type unreachable struct{ error }

@@ -354,10 +354,13 @@ func sourceError(what string, err error) error {
 		return fmt.Errorf("%s: %w: %w", what, workflow.ErrNotFound, explain(err))
 	case "55P03": // lock_not_available
 		return fmt.Errorf("%s: %w: %w: %w", what, workflow.ErrConflict, ErrLockTimeout, explain(err))
-	case "23505", "42710", "55000": // unique violation, duplicate object, not in prerequisite state
+	case "23503", "23505", "42710", "55000": // foreign key and unique violation, duplicate object, not in prerequisite state
 		return fmt.Errorf("%s: %w: %w", what, workflow.ErrConflict, explain(err))
 	case "42501": // insufficient privilege
 		return fmt.Errorf("%s: %w: %w", what, ErrPrivilege, explain(err))
+	}
+	if isRefusal(pg) {
+		return fmt.Errorf("%s: %w: %w", what, workflow.ErrRefused, explain(err))
 	}
 	return fmt.Errorf("%s: %w", what, reached(explain(err)))
 }

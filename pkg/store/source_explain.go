@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
@@ -81,9 +82,9 @@ where workflow_id = $1 and ($2 = 0 or version = $2) order by version desc limit 
 	v, err := pgx.CollectExactlyOneRow(rows, scanVersion)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows) && number != 0:
-		return v, fmt.Errorf("workflow %s has no version %d: %w", workflowID, number, workflow.ErrNotFound)
+		return v, notFound("workflow %s has no version %d", workflowID, number)
 	case errors.Is(err, pgx.ErrNoRows):
-		return v, fmt.Errorf("there is no workflow %s: %w", workflowID, workflow.ErrNotFound)
+		return v, notFound("there is no workflow %s", workflowID)
 	case err != nil:
 		return v, sourceError(what, err)
 	}
@@ -93,11 +94,12 @@ where workflow_id = $1 and ($2 = 0 or version = $2) order by version desc limit 
 // RowText reads one row of a captured table by its key columns, each column as pgoutput
 // would write it; nil for NULL. It is read only, and bounded in time. For a tenant only rows
 // are there that name it in the table's tenant column: the role that is taken on elsewhere
-// has no rights on the application's tables. Returns ErrNotFound if there is no such row.
+// has no rights on the application's tables. Returns ErrNotFound if there is no such row,
+// and ErrRefused if the key is none.
 func (s *Source) RowText(ctx context.Context, t *workflow.Table, columns []string, key []string) ([][]byte, error) {
 	what := fmt.Sprintf("read %s %s", t.Label, strconv.Quote(strings.Join(key, ",")))
 	if len(key) != len(t.KeyColumns) {
-		return nil, fmt.Errorf("%s: the key of %s is %s, so it takes %d values separated by commas, not %d", what, t.Label, strings.Join(t.KeyColumns, ", "), len(t.KeyColumns), len(key))
+		return nil, refused("%s: the key of %s is %s, so it takes %d values separated by commas, not %d", what, t.Label, strings.Join(t.KeyColumns, ", "), len(t.KeyColumns), len(key))
 	}
 	var q strings.Builder
 	q.WriteString("select ")
@@ -143,6 +145,10 @@ func (s *Source) RowText(ctx context.Context, t *workflow.Table, columns []strin
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, fmt.Errorf("%s: there is no such row: %w", what, workflow.ErrNotFound)
+	}
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && strings.HasPrefix(pg.Code, "22") { // data exception: it is all about the key
+		return nil, refused("%s: it can't be the key of a row: %s", what, pg.Message)
 	}
 	if err != nil {
 		return nil, sourceError(what, err)

@@ -114,7 +114,7 @@ order by 1`, t.Name, t.TenantID)
 }
 
 // DeleteTemplate takes a template away: that of one locale, or, with nil, of all. Returns
-// ErrNotFound if there is none, and an error that names them if workflows render it.
+// ErrNotFound if there is none, and ErrConflict, which names them, if workflows render it.
 func (s *Source) DeleteTemplate(ctx context.Context, tenantID, name string, locale *string, actor string) error {
 	none := false
 	err := s.editTemplate(ctx, "template.delete", Template{TenantID: tenantID, Name: name}, actor, func(tx pgx.Tx) error {

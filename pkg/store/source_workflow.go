@@ -134,12 +134,12 @@ type VersionInfo struct {
 	CreatedAt time.Time
 }
 
-// History reads all versions of a workflow, the latest first. Returns ErrNotFound if
-// there never was one.
-func (s *Source) History(ctx context.Context, id string) ([]VersionInfo, error) {
+// History reads the latest versions of a workflow, at most limit of them, the latest first.
+// Returns ErrNotFound if there never was one.
+func (s *Source) History(ctx context.Context, id string, limit int) ([]VersionInfo, error) {
 	what := "read the versions of workflow " + id
 	rows, err := s.db.Query(ctx, `select `+versionColumns+`, db_user, created_by, created_at
-from rowbell.workflow_version where workflow_id = $1 order by version desc`, id)
+from rowbell.workflow_version where workflow_id = $1 order by version desc limit $2`, id, limit)
 	if err != nil {
 		return nil, sourceError(what, err)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -382,8 +381,7 @@ func stateError(what string, err error) error {
 		return fmt.Errorf("%s: %w", what, workflow.ErrNotFound)
 	case errors.As(err, &pg) && pg.Code == "23505":
 		return fmt.Errorf("%s: %w: %w", what, workflow.ErrConflict, explain(err))
-	case errors.As(err, &pg) && (strings.HasPrefix(pg.Code, "22") || strings.HasPrefix(pg.Code, "23") || strings.HasPrefix(pg.Code, "54")):
-		// Data exceptions, violated constraints, limits such as that of an index entry.
+	case errors.As(err, &pg) && isRefusal(pg):
 		return fmt.Errorf("%s: %w: %w", what, workflow.ErrRefused, explain(err))
 	case errors.As(err, &pg) && pg.Code == "42501": // insufficient privilege
 		return fmt.Errorf("%s: %w: %w", what, ErrPrivilege, explain(err))

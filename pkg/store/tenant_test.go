@@ -243,7 +243,7 @@ func TestSourceAsTenant(t *testing.T) {
 	if _, err := acme.Definition(ctx, "wf-globex"); !errors.Is(err, workflow.ErrNotFound) || strings.ReplaceAll(err.Error(), "wf-globex", "nothing") != missing.Error() {
 		t.Errorf("another's workflow: %v, and of one that there isn't: %v", err, missing)
 	}
-	if _, err := acme.History(ctx, "wf-globex"); !errors.Is(err, workflow.ErrNotFound) {
+	if _, err := acme.History(ctx, "wf-globex", 10); !errors.Is(err, workflow.ErrNotFound) {
 		t.Errorf("another's versions: %v", err)
 	}
 	edit := store.Edit{WorkflowID: "wf-acme", Action: "workflow.edit", Version: d.Version, Draft: d.DraftText}

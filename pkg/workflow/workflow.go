@@ -13,8 +13,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrConflict says that something else stands where this was to be written.
 	ErrConflict = errors.New("conflict")
-	// ErrRefused says that the database can't hold what was to be written: another try
-	// fails too.
+	// ErrRefused says that what was asked for makes no sense, or that the database can't
+	// hold what was to be written: another try fails too.
 	ErrRefused = errors.New("refused by the database")
 	// ErrUnavailable says that the database could not be reached, or broke off.
 	ErrUnavailable = errors.New("the database can't be reached")

@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/rowbell/rowbell/engine/match"
+	"github.com/rowbell/rowbell/engine/trial"
 	"github.com/rowbell/rowbell/pkg/access"
 	"github.com/rowbell/rowbell/pkg/definition"
 	"github.com/rowbell/rowbell/pkg/store"
@@ -169,6 +170,7 @@ func unprocessable(where, mend, format string, args ...any) error {
 func (a *API) problem(ctx context.Context, err error) *Problem {
 	var p *Problem
 	var blocked *definition.BlockedError
+	var failing *definition.TestsError
 	var wrong *definition.Problem
 	var refused *access.Error
 	switch {
@@ -180,6 +182,8 @@ func (a *API) problem(ctx context.Context, err error) *Problem {
 		}
 	case errors.As(err, &blocked):
 		p = &Problem{Status: http.StatusUnprocessableEntity, Detail: blocked.Error(), Errors: problemsOf(blocked.Report.Errors)}
+	case errors.As(err, &failing):
+		p = &Problem{Status: http.StatusUnprocessableEntity, Detail: failing.Error(), Errors: failures(failing.Failed)}
 	case errors.As(err, &wrong):
 		p = &Problem{Status: http.StatusUnprocessableEntity, Detail: "the document can't be read"}
 		for _, each := range wrongs(err) {
@@ -192,6 +196,8 @@ func (a *API) problem(ctx context.Context, err error) *Problem {
 	case errors.Is(err, store.ErrPrivilege):
 		a.cfg.Logger.WarnContext(ctx, "the database did not allow a request", "request_id", idOf(ctx), "err", err)
 		p = &Problem{Status: http.StatusForbidden, Detail: "the database doesn't allow it", Mend: "the log has more under the request's id; rowbell check finds rights that are missing"}
+	case errors.Is(err, workflow.ErrRefused) && !store.IsDatabaseError(err):
+		p = &Problem{Status: http.StatusUnprocessableEntity, Detail: err.Error()}
 	case errors.Is(err, workflow.ErrRefused) || store.IsValueError(err):
 		p = &Problem{
 			Status: http.StatusUnprocessableEntity, Detail: "the request has a value that the database can't take",
@@ -250,6 +256,15 @@ func problemsOf(list []match.Problem) []FieldError {
 		if p.Where != "" {
 			out[i].Detail = p.Where + ": " + p.Message
 		}
+	}
+	return out
+}
+
+// failures are saved tests that fail, each with what isn't as expected.
+func failures(list []trial.Tested) []FieldError {
+	out := make([]FieldError, len(list))
+	for i, t := range list {
+		out[i] = FieldError{Detail: fmt.Sprintf("test %q: %s", t.Name, strings.Join(t.Differences, "; "))}
 	}
 	return out
 }

@@ -334,7 +334,16 @@ func testSend(ctx context.Context, q *Request, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	r, err := q.Operations.TestSend(ctx, p, q.Sees, &workflow.Person{ID: who.Subject, Name: who.Name, Email: who.Email, Reasons: []string{"a test that they asked for"}}, q.Actor())
+	// An inbox is a person's of a tenant, whose links name them; others have an address at most.
+	v, err := q.Source.LatestVersion(ctx, in.ID, 0)
+	if err != nil {
+		return nil, err
+	}
+	id := ""
+	if who.Is(v.TenantID, who.Subject) {
+		id = who.Subject
+	}
+	r, err := q.Operations.TestSend(ctx, p, q.Sees, &workflow.Person{ID: id, Name: who.Name, Email: who.Email, Reasons: []string{"a test that they asked for"}}, q.Actor())
 	if err != nil {
 		return nil, q.refusedTemplate(err)
 	}
