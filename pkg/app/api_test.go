@@ -280,7 +280,7 @@ func TestAPIOddValues(t *testing.T) {
 	w := newAPIWorld(t)
 	c := w.as(t, "acme", access.Admin)
 	c.want(201, c.ask("POST", "/workflows", map[string]any{
-		"id": "odd", "name": "Odd", "triggers": []any{map[string]any{"entity_type": "orders", "operation": "create"}}, "actions": []any{map[string]any{"action_type": "log"}},
+		"id": "odd", "name": "Odd", "status": "active", "triggers": []any{map[string]any{"entity_type": "orders", "operation": "create"}}, "actions": []any{map[string]any{"action_type": "log"}},
 	}), nil)
 	captured(t, w.db)
 	for _, call := range []call{

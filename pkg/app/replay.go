@@ -349,7 +349,7 @@ func (o *Operator) StartReplay(ctx context.Context, q ReplayRequest) (store.Repl
 		return store.Replay{}, err
 	}
 	if len(p.Problems) > 0 {
-		return store.Replay{}, errors.New(strings.Join(p.Problems, "; "))
+		return store.Replay{}, said{strings.Join(p.Problems, "; "), workflow.ErrConflict}
 	}
 	_ = q.check() // it has filled in the limit; PlanReplay has told what is wrong
 	r, err := o.app.state.StartReplay(ctx, q.ReplayFilter, q.Current, q.Rate, q.By)
