@@ -99,8 +99,9 @@ type PlanOptions struct {
 	// workflow.import.
 	Action string
 	// NewIDs gives workflows and parts new ids, so that they can stand beside those that they
-	// were exported from.
+	// were exported from. ID, if there is one, is the new one of the only workflow.
 	NewIDs bool
+	ID     string
 }
 
 // Plan says what would become of the database by these files. The error joins a *Problem for
@@ -167,6 +168,9 @@ func (p *planner) workflow(ctx context.Context, d *Document) error {
 	w := d.whole()
 	if p.o.NewIDs {
 		newIDs(w)
+		if p.o.ID != "" {
+			w.ID = p.o.ID
+		}
 	}
 	if w.ID == "" && p.o.Import {
 		w.ID = ulid.Make().String()

@@ -271,11 +271,13 @@ func (q *Request) seesChange(ctx context.Context, on definition.Simulation) erro
 	if q.Principal.All {
 		return nil
 	}
-	tenant, err := q.Definitions.TenantOf(ctx, on)
-	if err == nil && !q.Sees(tenant) {
-		err = notFound("there is no such row or event")
+	switch tenant, err := q.Definitions.TenantOf(ctx, on); {
+	case err != nil:
+		return refusedTrial(err)
+	case !q.Sees(tenant):
+		return notFound("there is no such row or event")
 	}
-	return err
+	return nil
 }
 
 // ActionPath names an action of a workflow.
