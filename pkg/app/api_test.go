@@ -281,9 +281,11 @@ func TestAPIOddValues(t *testing.T) {
 	w := newAPIWorld(t)
 	c := w.as(t, "acme", access.Admin)
 	c.want(201, c.ask("POST", "/workflows", map[string]any{
-		"id": "odd", "name": "Odd", "triggers": []any{map[string]any{"entity_type": "orders", "operation": "create"}}, "actions": []any{map[string]any{"action_type": "log"}},
+		"id": "odd", "name": "Odd", "status": "active", "triggers": []any{map[string]any{"entity_type": "orders", "operation": "create"}}, "actions": []any{map[string]any{"action_type": "log"}},
 	}), nil)
 	captured(t, w.db)
+	c.want(201, c.ask("POST", "/workflows/odd/duplicate", map[string]any{"id": "gone"}), nil)
+	c.want(204, c.ask("DELETE", "/workflows/gone", nil), nil)
 	for _, call := range []call{
 		{"", "GET", "/workflows/a%00b", nil, 422},
 		{"", "GET", "/workflows?table=%FF%FE", nil, 422},
@@ -292,6 +294,8 @@ func TestAPIOddValues(t *testing.T) {
 		{"", "DELETE", "/templates/t?locale=a%00b", nil, 422},
 		{"", "GET", "/workflows/odd/diff?to=live", nil, 422},
 		{"", "POST", "/workflows/odd/simulate", map[string]any{"table": "orders", "key": "-1h"}, 422},
+		{"", "POST", "/workflows/odd/simulate", map[string]any{"domain": "paid", "new": map[string]any{}, "old": map[string]any{}}, 422},
+		{"", "POST", "/workflows/gone/simulate", map[string]any{"domain": "paid", "new": map[string]any{}}, 422},
 	} {
 		if a := c.ask(call.method, call.path, call.body); a.status != call.status {
 			t.Errorf("%s %s is answered by %d, want %d: %s", call.method, call.path, a.status, call.status, a.body)

@@ -119,10 +119,10 @@ func calls(t *tenantThings) []call {
 		{"listPauses", "GET", "/pauses", nil, 0},
 		{"createPause", "POST", "/pauses", map[string]any{"workflow_id": t.spare, "for": "1h", "reason": "a walk"}, 201},
 		{"streamLive", "GET", "/live?workflow_id=" + t.workflow, nil, 0},
-		{"getHealth", "GET", "/health", nil, 403}, // it concerns all tenants
+		{"getHealth", "GET", "/health", nil, 403},                                  // it concerns all tenants
+		{"cancelDelivery", "POST", "/deliveries/" + t.waiting + "/cancel", nil, 0}, // as long as it waits for the pause
 		{"endPause", "DELETE", "/pauses/" + t.pause, nil, 204},
 		{"retryDelivery", "POST", "/deliveries/" + t.dead + "/retry", nil, 0},
-		{"cancelDelivery", "POST", "/deliveries/" + t.waiting + "/cancel", nil, 0},
 		{"disableDestination", "POST", "/destinations/" + t.destination + "/disable", map[string]any{"reason": "a walk"}, 0},
 		{"enableDestination", "POST", "/destinations/" + t.destination + "/enable", nil, 0},
 		{"removeMember", "DELETE", "/members/" + t.member, nil, 0},

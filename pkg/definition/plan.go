@@ -99,10 +99,9 @@ type PlanOptions struct {
 	// workflow.import.
 	Action string
 	// NewIDs gives workflows and parts new ids, so that they can stand beside those that they
-	// were exported from.
+	// were exported from. ID, if there is one, is the new one of the only workflow.
 	NewIDs bool
-	// NewParts gives new ids to parts alone.
-	NewParts bool
+	ID     string
 }
 
 // Plan says what would become of the database by these files. The error joins a *Problem for
@@ -167,9 +166,10 @@ func whose(tenantID string) string {
 // workflow plans what becomes of one.
 func (p *planner) workflow(ctx context.Context, d *Document) error {
 	w := d.whole()
-	if id := w.ID; p.o.NewIDs || p.o.NewParts {
-		if newIDs(w); !p.o.NewIDs {
-			w.ID = id
+	if p.o.NewIDs {
+		newIDs(w)
+		if p.o.ID != "" {
+			w.ID = p.o.ID
 		}
 	}
 	if w.ID == "" && p.o.Import {

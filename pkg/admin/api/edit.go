@@ -249,7 +249,7 @@ func duplicateWorkflow(ctx context.Context, q *Request, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	plan, err := q.Definitions.Plan(ctx, &definition.Bundle{Workflows: []*definition.Document{doc}}, definition.PlanOptions{Tenant: orEmpty(s.TenantID), NewIDs: in.Body.ID == "", NewParts: true, Action: "workflow.duplicate"})
+	plan, err := q.Definitions.Plan(ctx, &definition.Bundle{Workflows: []*definition.Document{doc}}, definition.PlanOptions{Tenant: orEmpty(s.TenantID), NewIDs: true, ID: in.Body.ID, Action: "workflow.duplicate"})
 	if err != nil {
 		return nil, err
 	}

@@ -271,11 +271,13 @@ func (q *Request) seesChange(ctx context.Context, on definition.Simulation) erro
 	if q.Principal.All {
 		return nil
 	}
-	tenant, err := q.Definitions.TenantOf(ctx, on)
-	if isNotFound(err) || err == nil && !q.Sees(tenant) { // which of the two is nobody's business
-		err = notFound("there is no such row or event")
+	switch tenant, err := q.Definitions.TenantOf(ctx, on); {
+	case isNotFound(err) || err == nil && !q.Sees(tenant): // which of the two is nobody's business
+		return notFound("there is no such row or event")
+	case err != nil:
+		return refusedTrial(err)
 	}
-	return err
+	return nil
 }
 
 // ActionPath names an action of a workflow.

@@ -504,9 +504,18 @@ func simulateWorkflow(ctx context.Context, q *Request, in *struct {
 	s.Workflow, s.Version, s.Draft = in.ID, in.Version, in.Draft
 	r, err := q.Definitions.Simulate(ctx, s)
 	if err != nil {
-		return nil, err
+		return nil, refusedTrial(err)
 	}
 	return &struct{ Body trial.Result }{r}, nil
+}
+
+// refusedTrial says what is wrong with what a workflow can't be tried on.
+func refusedTrial(err error) error {
+	var p *Problem
+	if errors.As(err, &p) || isNotFound(err) || isConflict(err) || isOfDatabase(err) {
+		return err
+	}
+	return &Problem{Status: http.StatusUnprocessableEntity, Detail: err.Error()}
 }
 
 func explainEvent(ctx context.Context, q *Request, in *struct {
