@@ -295,7 +295,7 @@ func TestAPIOddValues(t *testing.T) {
 		{"", "GET", "/workflows/odd/diff?to=live", nil, 422},
 		{"", "POST", "/workflows/odd/simulate", map[string]any{"table": "orders", "key": "-1h"}, 422},
 		{"", "POST", "/workflows/odd/simulate", map[string]any{"domain": "paid", "new": map[string]any{}, "old": map[string]any{}}, 422},
-		{"", "POST", "/workflows/gone/simulate", map[string]any{"domain": "paid", "new": map[string]any{}}, 422},
+		{"", "POST", "/workflows/gone/simulate", map[string]any{"domain": "paid", "new": map[string]any{}}, 404},
 	} {
 		if a := c.ask(call.method, call.path, call.body); a.status != call.status {
 			t.Errorf("%s %s is answered by %d, want %d: %s", call.method, call.path, a.status, call.status, a.body)

@@ -29,7 +29,7 @@ func TestAPIWrongRequests(t *testing.T) {
 		status       int
 		says         string
 	}{
-		{"GET", "/workflows?name=%00", nil, 422, "the database can't hold this"},
+		{"GET", "/workflows?name=%00", nil, 422, "the database can't take"},
 		{"POST", "/replays/plan", map[string]any{"workflow_ids": []string{"w"}, "since": "0001-01-01T00:00:00Z"}, 422, "say from when on"},
 		{"POST", "/replays/plan", map[string]any{"workflow_ids": []string{"w"}, "since": "0001-01-01T00:00:01Z"}, 200, ""},
 		{"DELETE", "/templates/footer", nil, 409, "template footer is still used by workflow w"},

@@ -222,7 +222,7 @@ func (a *API) problem(ctx context.Context, err error) *Problem {
 
 // options are what texts that command line and API share call by the option of a command; the
 // API has it as a query parameter.
-var options = strings.NewReplacer("--force", "?force=true", "--replace", "?replace=true", "--new-ids puts", "?new_ids=true puts", "--new-ids gives", "?new_ids=true gives")
+var options = strings.NewReplacer("--version ", "version ", "--force", "?force=true", "--replace", "?replace=true", "--new-ids puts", "?new_ids=true puts", "--new-ids gives", "?new_ids=true gives")
 
 // answered is a problem as an operation returns it, with its headers.
 func (p *Problem) answered() error {
