@@ -293,6 +293,7 @@ func TestAPIOddValues(t *testing.T) {
 		{"", "GET", "/templates/a%00b", nil, 422},
 		{"", "DELETE", "/templates/t?locale=a%00b", nil, 422},
 		{"", "GET", "/workflows/odd/diff?to=live", nil, 422},
+		{"", "POST", "/replays/plan", map[string]any{"since": "0001-01-01T00:00:00Z"}, 422},
 		{"", "POST", "/workflows/odd/simulate", map[string]any{"table": "orders", "key": "-1h"}, 422},
 		{"", "POST", "/workflows/odd/simulate", map[string]any{"domain": "paid", "new": map[string]any{}, "old": map[string]any{}}, 422},
 		{"", "POST", "/workflows/gone/simulate", map[string]any{"domain": "paid", "new": map[string]any{}}, 404},

@@ -108,3 +108,10 @@ func IsValueError(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && len(pg.Code) == 5 && slices.Contains([]string{"22", "23", "54"}, pg.Code[:2])
 }
+
+// IsCollision says that a database ended a transaction because of another one: a deadlock, or
+// no order in which both could have been.
+func IsCollision(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == "40P01" || pg.Code == "40001")
+}

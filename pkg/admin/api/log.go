@@ -419,6 +419,9 @@ type ReplayIn struct {
 }
 
 func (q *Request) replayRequest(in *ReplayIn) (ReplayRequest, error) {
+	if in.Since.IsZero() {
+		return ReplayRequest{}, unprocessable("/since", "give a commit time", "it says nothing of from when on")
+	}
 	r := ReplayRequest{Current: in.Current, Rate: in.Rate, By: q.Actor()}
 	r.Workflows, r.Cause, r.Since, r.Limit = in.Workflows, in.Cause, in.Since, in.Limit
 	r.Until = time.Now()

@@ -193,6 +193,8 @@ func (a *API) problem(ctx context.Context, err error) *Problem {
 		p = &Problem{Status: http.StatusNotFound, Detail: err.Error()}
 	case errors.Is(err, workflow.ErrConflict):
 		p = &Problem{Status: http.StatusConflict, Detail: err.Error()}
+	case store.IsCollision(err):
+		p = &Problem{Status: http.StatusConflict, Detail: "another change was made to the same at the same time", Mend: "send the request again"}
 	case errors.Is(err, store.ErrPrivilege):
 		a.cfg.Logger.WarnContext(ctx, "the database did not allow a request", "request_id", idOf(ctx), "err", err)
 		p = &Problem{Status: http.StatusForbidden, Detail: "the database doesn't allow it", Mend: "the log has more under the request's id; rowbell check finds rights that are missing"}
