@@ -30,7 +30,7 @@ func TestAPIWrongRequests(t *testing.T) {
 		says         string
 	}{
 		{"GET", "/workflows?name=%00", nil, 422, "the database can't take"},
-		{"POST", "/replays/plan", map[string]any{"workflow_ids": []string{"w"}, "since": "0001-01-01T00:00:00Z"}, 422, "say from when on"},
+		{"POST", "/replays/plan", map[string]any{"workflow_ids": []string{"w"}, "since": "0001-01-01T00:00:00Z"}, 422, "from when on"},
 		{"POST", "/replays/plan", map[string]any{"workflow_ids": []string{"w"}, "since": "0001-01-01T00:00:01Z"}, 200, ""},
 		{"DELETE", "/templates/footer", nil, 409, "template footer is still used by workflow w"},
 		{"POST", "/workflows/w/simulate", map[string]any{"table": "orders", "key": "abc"}, 422, `it can't be the key of a row: invalid input syntax for type bigint: \"abc\"`},
