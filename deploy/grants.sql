@@ -31,7 +31,7 @@
 --     insert into rowbell.sql_member (role_name, tenant_id, access) values ('alice', 'acme', 'edit');
 --   With access view they only look. With tenant_id '*' somebody sees all tenants and the
 -- operators' own workflows, as rowbell_run must.
---   rowbell_api has what the API does for a tenant. Rowbell gives it these rights itself
+--   rowbell_api has what the API does. Rowbell gives it these rights itself
 -- (rowbell.grant_api), and makes the policies: rowbell.apply_policies, at the end.
 
 begin;

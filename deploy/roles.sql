@@ -59,7 +59,7 @@ begin
 
 	if to_regrole('rowbell_api') is null then
 		create role rowbell_api nologin;
-		comment on role rowbell_api is 'Rowbell: takes it on for what it does for one tenant, named by the transaction''s setting rowbell.tenant. Nobody else is to be a member';
+		comment on role rowbell_api is 'Rowbell: takes it on for what the API does for a tenant, named by the transaction''s setting rowbell.tenant, or for all: *. Nobody else is to be a member';
 	end if;
 	if to_regrole('rowbell_acting') is null then
 		create role rowbell_acting nologin noinherit;

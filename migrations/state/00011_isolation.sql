@@ -18,7 +18,7 @@ begin
 		and (select rolcreaterole or rolsuper from pg_roles where rolname = current_user) then
 		begin
 			create role rowbell_api nologin;
-			comment on role rowbell_api is 'Rowbell: takes it on for what it does for one tenant, named by the transaction''s setting rowbell.tenant. Nobody else is to be a member';
+			comment on role rowbell_api is 'Rowbell: takes it on for what the API does for a tenant, named by the transaction''s setting rowbell.tenant, or for all: *. Nobody else is to be a member';
 		exception when duplicate_object or unique_violation then
 			null;
 		end;
@@ -70,7 +70,7 @@ begin
 end
 $$;
 -- +goose StatementEnd
-comment on function rowbell.tenants(boolean) is 'The tenants whose rows the current user may see, or edit: for rowbell_api the one of setting rowbell.tenant, for others those of sql_member. Who owns the tables sees more: sees_all';
+comment on function rowbell.tenants(boolean) is 'The tenants whose rows the current user may see, or edit: for rowbell_api the one of setting rowbell.tenant, where * is no tenant''s name, for others those of sql_member. Who owns the tables sees more: sees_all';
 
 -- +goose StatementBegin
 create or replace function rowbell.sees_all(to_edit boolean default false) returns boolean
@@ -79,7 +79,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
 	return case
-		when current_user = 'rowbell_api' then false
+		when current_user = 'rowbell_api' then current_setting('rowbell.tenant', true) = '*' is true
 		when pg_has_role(current_user, (select n.nspowner from pg_namespace n where n.nspname = 'rowbell'), 'usage') then true
 		-- The worker, which need not own the rest.
 		when pg_has_role(current_user, (select c.relowner from pg_class c where c.oid = to_regclass('rowbell.event')), 'usage') then true
@@ -88,7 +88,7 @@ begin
 end
 $$;
 -- +goose StatementEnd
-comment on function rowbell.sees_all(boolean) is 'Whether the current user may see, or edit, the rows of all tenants and the operators'' own: owners of the schema and of the log, and who has a row with tenant_id * in sql_member';
+comment on function rowbell.sees_all(boolean) is 'Whether the current user may see, or edit, the rows of all tenants and the operators'' own: owners of the schema and of the log, who has a row with tenant_id * in sql_member, and rowbell_api where rowbell.tenant is *';
 
 -- +goose StatementBegin
 create or replace function rowbell.check_tenant(tenant text, to_edit boolean default false) returns void
@@ -101,6 +101,9 @@ declare
 begin
 	-- In functions with the rights of their owner current_user says nothing of the caller.
 	if session_user = 'rowbell_api' or current_setting('role', true) = 'rowbell_api' then
+		if current_setting('rowbell.tenant', true) = '*' then
+			return;
+		end if;
 		who := 'rowbell_api';
 		may := array_remove(array[nullif(nullif(current_setting('rowbell.tenant', true), ''), '*')], null);
 	elsif pg_has_role(session_user, (select n.nspowner from pg_namespace n where n.nspname = 'rowbell'), 'usage')
@@ -291,10 +294,27 @@ declare
 	secret constant text := 'id, tenant_id, name, key_id, workflow_id, action_id, created_by, created_at, sealed_at';
 	g record;
 	f record;
+	-- All rights in the schema, and what this function says.
+	as_it_is constant text := $q$select md5(string_agg(rights, ' ' order by rights)) from (
+		select concat_ws(' ', relname, relacl::text) as rights from pg_class where relnamespace = 'rowbell'::regnamespace and not relispartition
+		union all select concat_ws(' ', c.relname, a.attname, a.attacl::text) from pg_class c join pg_attribute a on a.attrelid = c.oid
+			where c.relnamespace = 'rowbell'::regnamespace and a.attacl is not null
+		union all select concat_ws(' ', oid::regprocedure::text, proacl::text) from pg_proc where pronamespace = 'rowbell'::regnamespace
+		union all select concat_ws(' ', nspname, nspacl::text) from pg_namespace where nspname = 'rowbell'
+		union all select prosrc from pg_proc where oid = 'rowbell.grant_api()'::regprocedure) r$q$;
+	known text;
 begin
 	if rowbell.ensure_api() is null then
 		return;
 	end if;
+	-- Each grant writes catalog rows, also one that changes nothing, and two at a time on the
+	-- same one fail. So they are made where they are not as they were made last, by one at a
+	-- time: under the lock that ensure_publications takes, which grants as well.
+	execute as_it_is into known;
+	if obj_description('rowbell.grant_api()'::regprocedure, 'pg_proc') like '%' || known then
+		return;
+	end if;
+	perform pg_advisory_xact_lock(hashtextextended('rowbell.capture', 0));
 	grant usage on schema rowbell to rowbell_api;
 	for g in
 		select to_regclass('rowbell.' || r.name) as rel, r.rights from (values
@@ -341,10 +361,12 @@ begin
 	loop
 		execute format('grant execute on function %s to rowbell_api', f.signature);
 	end loop;
+	execute as_it_is into known;
+	execute format('comment on function rowbell.grant_api() is %L', 'Gives rowbell_api what the API does, and no more. The rights that it left: ' || known);
 end
 $$;
 -- +goose StatementEnd
-comment on function rowbell.grant_api() is 'Gives rowbell_api what the API does for a tenant, and no more';
+comment on function rowbell.grant_api() is 'Gives rowbell_api what the API does, and no more';
 
 -- Policies and views call these for whoever reads: they tell everybody about themselves only.
 grant execute on function rowbell.granted_tenants(boolean), rowbell.tenants(boolean), rowbell.sees_all(boolean), rowbell.refuse_row(text, text) to public;

@@ -122,6 +122,11 @@ func newLoggedAPIWorld(t *testing.T, log *slog.Logger, change ...func(*app.Confi
 	t.Helper()
 	db := pgtest.DB(t)
 	db.Exec(t, shop)
+	return newAPIWorldOn(t, db, log, change...)
+}
+
+func newAPIWorldOn(t *testing.T, db *pgtest.Database, log *slog.Logger, change ...func(*app.Config)) *apiWorld {
+	t.Helper()
 	w := &apiWorld{db: db, worker: startLogged(t, db, log, change...)}
 	w.worker.holds(t)
 	w.base = "http://" + w.worker.PublicAddr().String() + "/api/v1"

@@ -84,6 +84,11 @@ func testLogger(t *testing.T) *slog.Logger {
 func (w *worker) holds(t *testing.T) {
 	t.Helper()
 	pgtest.Eventually(t, 20*time.Second, "the worker to hold the slot", func() bool {
+		select {
+		case <-w.ended:
+			t.Fatalf("the worker has ended: %v", w.err)
+		default:
+		}
 		return strings.Contains(w.ready(t), "holding the slot and reading")
 	})
 }

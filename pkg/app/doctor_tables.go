@@ -232,7 +232,7 @@ func (d *doctor) tenants(ctx context.Context) bool {
 	for i, look := range at {
 		where := []string{"", " of the state's server"}[i]
 		t, err := look(ctx)
-		const cannot = "so nothing can be done for one tenant only, as the API does"
+		const cannot = "as which the API does what it is asked"
 		switch {
 		case err != nil:
 			r.trouble(check, err)
@@ -248,7 +248,7 @@ func (d *doctor) tenants(ctx context.Context) bool {
 		}
 		return true
 	}
-	r.ok(check, "kept apart by row-level security; %s sees all, and acts for one as rowbell_api", d.Role)
+	r.ok(check, "kept apart by row-level security; %s sees all, and the API acts as rowbell_api", d.Role)
 	return true
 }
 

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/rowbell/rowbell/migrations"
 	"github.com/rowbell/rowbell/pkg/pgtest"
@@ -208,15 +210,21 @@ func TestTenantsSeeTheirOwn(t *testing.T) {
 	})
 	t.Run("all", func(t *testing.T) {
 		_, conn := member(t, db, "*", "view")
+		api := db.Conn(t)
+		if _, err := api.Exec(t.Context(), `set rowbell.tenant = '*'; set role rowbell_api`); err != nil {
+			t.Fatal(err)
+		}
 		for _, rel := range relations(t, db) {
 			if aPartition.MatchString(rel) {
 				continue
 			}
-			const sql = `select count(*) from rowbell.%s`
-			var n int64
-			err := conn.QueryRow(t.Context(), fmt.Sprintf(sql, pgx.Identifier{rel}.Sanitize())).Scan(&n)
-			if want := pgtest.One[int64](t, db, fmt.Sprintf(sql, pgx.Identifier{rel}.Sanitize())); err != nil || n != want {
-				t.Errorf("rowbell.%s shows %d of %d rows to a member of all tenants, %v", rel, n, want, err)
+			sql := fmt.Sprintf(`select count(*) from rowbell.%s`, pgx.Identifier{rel}.Sanitize())
+			want := pgtest.One[int64](t, db, sql)
+			for who, conn := range map[string]*pgx.Conn{"a member of all tenants": conn, "the API for all": api} {
+				var n int64
+				if err := conn.QueryRow(t.Context(), sql).Scan(&n); err != nil || n != want {
+					t.Errorf("rowbell.%s shows %d of %d rows to %s, %v", rel, n, want, who, err)
+				}
 			}
 		}
 		if _, err := conn.Exec(t.Context(), `update rowbell.workflow_definition set name = 'mine'`); !denied(err) {
@@ -225,7 +233,7 @@ func TestTenantsSeeTheirOwn(t *testing.T) {
 	})
 	t.Run("the API without a tenant", func(t *testing.T) {
 		conn := db.Conn(t)
-		for _, tenant := range []string{"", "*", "nobody"} {
+		for _, tenant := range []string{"", "nobody"} {
 			problems, seen := walk(t, db, conn, strings.ReplaceAll(asAPI, "acme", tenant))
 			for _, p := range problems {
 				if strings.Contains(p, "of others") {
@@ -379,6 +387,48 @@ from pg_class c where c.relnamespace = 'rowbell'::regnamespace and c.relkind in 
 and not coalesce('security_barrier=true' = any (reloptions), false)`)
 	if len(open) > 0 {
 		t.Errorf("views without security_barrier: %v", open)
+	}
+}
+
+// Workers that start at once all look after the rights of rowbell_api and of publications:
+// they are given where they lack, one at a time, and the catalog is left alone otherwise.
+func TestGrantsAreMadeOnce(t *testing.T) {
+	t.Parallel()
+	db := pgtest.DB(t)
+	if err := store.Migrate(t.Context(), db.URL, db.URL); err != nil {
+		t.Fatal(err)
+	}
+	written := func() string {
+		return db.QueryString(t, `select concat_ws(' ', n.xmin, c.xmin, d.xmin) from pg_namespace n, pg_class c, pg_description d
+			where n.nspname = 'rowbell' and c.oid = 'rowbell.queue'::regclass and d.objoid = 'rowbell.grant_api()'::regprocedure`)
+	}
+	db.Exec(t, `select rowbell.apply_policies()`)
+	before := written()
+	db.Exec(t, `select rowbell.apply_policies()`)
+	if after := written(); after != before {
+		t.Errorf("with nothing to grant the catalog was written: %s, before %s", after, before)
+	}
+	for range 20 {
+		db.Exec(t, `revoke all on schema rowbell from rowbell_api; revoke all on rowbell.queue from rowbell_api; drop publication if exists p, p_insert`)
+		var all errgroup.Group
+		for _, sql := range []string{`select rowbell.apply_policies()`, `select rowbell.ensure_publications('p')`, `select rowbell.apply_policies()`, `select rowbell.ensure_publications('p')`} {
+			all.Go(func() error {
+				conn, err := pgx.Connect(t.Context(), db.URL)
+				if err != nil {
+					return err
+				}
+				defer conn.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // nothing is pending
+				_, err = conn.Exec(t.Context(), sql)
+				return err
+			})
+		}
+		if err := all.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		if got := db.QueryString(t, `select concat_ws(' ', has_schema_privilege('rowbell_api', 'rowbell', 'usage'), has_table_privilege('rowbell_api', 'rowbell.queue', 'select'),
+			has_table_privilege('rowbell_api', 'rowbell.queue', 'delete'))`); got != "t t f" {
+			t.Fatalf("rowbell_api may use the schema, read the queue, delete from it: %s", got)
+		}
 	}
 }
 

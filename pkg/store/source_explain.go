@@ -118,7 +118,7 @@ func (s *Source) RowText(ctx context.Context, t *workflow.Table, columns []strin
 		fmt.Fprintf(&q, "%s = $%d", pgx.Identifier{k}.Sanitize(), i+1)
 		params[i] = []byte(key[i])
 	}
-	if s.tenant != nil {
+	if s.tenant.one() {
 		if t.TenantColumn == "" || s.tenant.ID == "" {
 			return nil, fmt.Errorf("%s: %s has no tenant column, so its rows are the operators': %w", what, t.Label, workflow.ErrNotFound)
 		}

@@ -60,7 +60,7 @@ order by x.committed_at, x.id limit $7`
 
 // of keeps the filter to the tenant that the state is for, if it is for one.
 func (f ReplayFilter) of(t *Tenant) ReplayFilter {
-	if t != nil {
+	if t.one() {
 		f.TenantID = &t.ID
 	}
 	return f

@@ -14,33 +14,49 @@ import (
 // Tenant is on whose behalf statements run.
 type Tenant struct {
 	ID    string // "" sees nothing
+	All   bool   // for all tenants and the operators: ID is not heeded
 	Actor string // who acts, for created_by and the audit log; "" = the database user
 }
+
+// setting is the value of rowbell.tenant.
+func (t Tenant) setting() string {
+	switch {
+	case t.All:
+		return "*"
+	case t.ID == "*":
+		return "" // would be all
+	}
+	return t.ID
+}
+
+// one says that statements are for a single tenant.
+func (t *Tenant) one() bool { return t != nil && !t.All }
 
 // apiRole is the role that statements for a tenant run as: rowbell.ensure_api makes it.
 const apiRole = "rowbell_api"
 
-// errManyTenants is of methods that work for all tenants or for none.
-var errManyTenants = errors.New("this is done for all tenants at once, not for one of them")
+// errWorkerOnly is of methods of the recorder and the queue.
+var errWorkerOnly = errors.New("this is the worker's alone, and not done in the name of somebody")
 
-// As gives the same state for one tenant: what it does not see, row-level security hides,
-// and what it may not change is refused. Each statement runs as role rowbell_api, in a
-// transaction that names the tenant; nothing of that stays with a connection. Methods that
-// work for all tenants, as those of the recorder and the queue do, refuse. Returns
+// As gives the same state for one tenant, or for all with the rights that the API has: what
+// it does not see, row-level security hides, and what it may not change is refused. Each
+// statement runs as role rowbell_api, in a transaction that names the tenant; nothing of
+// that stays with a connection. Methods of the recorder and the queue, which are no matter
+// of anybody's rights, refuse. Returns
 // ErrPrivilege from every method if the role is missing, or may not be taken on.
 func (s *State) As(t Tenant) *State {
 	return &State{pool: s.pool, db: tenantDB{s.pool, t}, tenant: &t}
 }
 
-// As gives the same source for one tenant, as State.As does.
+// As gives the same source, as State.As does.
 func (s *Source) As(t Tenant) *Source {
 	return &Source{pool: s.pool, db: tenantDB{s.pool, t}, tenant: &t}
 }
 
-// acquire lends a connection for what doesn't run for one tenant.
+// acquire lends a connection for what only the worker does.
 func (s *State) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	if s.tenant != nil {
-		return nil, errManyTenants
+		return nil, errWorkerOnly
 	}
 	return s.pool.Acquire(ctx)
 }
@@ -129,9 +145,9 @@ func (d tenantDB) refused(err error) error {
 	user := pgx.Identifier{d.pool.Config().ConnConfig.User}.Sanitize()
 	switch pg.Code {
 	case "22023": // invalid_parameter_value: there is no such role
-		return fmt.Errorf("%w: role %s, which is taken on for a tenant, is missing; as a superuser run: CREATE ROLE %[2]s NOLOGIN; GRANT %[2]s TO %[3]s; then: rowbell migrate: %[4]w", ErrPrivilege, apiRole, user, err)
+		return fmt.Errorf("%w: role %s, which the API takes on, is missing; as a superuser run: CREATE ROLE %[2]s NOLOGIN; GRANT %[2]s TO %[3]s; then: rowbell migrate: %[4]w", ErrPrivilege, apiRole, user, err)
 	case "42501":
-		return fmt.Errorf("%w: %s may not take on role %s, as is done for a tenant; run: GRANT %[3]s TO %[2]s;: %[4]w", ErrPrivilege, user, apiRole, err)
+		return fmt.Errorf("%w: %s may not take on role %s, as the API does; run: GRANT %[3]s TO %[2]s;: %[4]w", ErrPrivilege, user, apiRole, err)
 	}
 	return err
 }
@@ -188,9 +204,9 @@ func (d tenantDB) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults 
 func (d tenantDB) send(ctx context.Context, b *pgx.Batch, planned bool) pgx.BatchResults {
 	all := &pgx.Batch{}
 	if planned {
-		all.Queue(become+`, set_config('plan_cache_mode', 'force_custom_plan', true)`, d.t.ID, d.t.Actor)
+		all.Queue(become+`, set_config('plan_cache_mode', 'force_custom_plan', true)`, d.t.setting(), d.t.Actor)
 	} else {
-		all.Queue(become, d.t.ID, d.t.Actor)
+		all.Queue(become, d.t.setting(), d.t.Actor)
 	}
 	all.QueuedQueries = append(all.QueuedQueries, b.QueuedQueries...)
 	results := d.pool.SendBatch(ctx, all)
@@ -206,7 +222,7 @@ func (d tenantDB) Begin(ctx context.Context) (pgx.Tx, error) { return d.BeginTx(
 func (d tenantDB) BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error) {
 	b := &pgx.Batch{}
 	b.BeginTx(o)
-	b.Queue(become, d.t.ID, d.t.Actor)
+	b.Queue(become, d.t.setting(), d.t.Actor)
 	results := d.pool.SendBatch(ctx, b)
 	tx := results.Tx()
 	if err := results.Close(); err != nil {

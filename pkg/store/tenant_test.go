@@ -331,7 +331,7 @@ func TestTenantsOnOneConnection(t *testing.T) {
 	db := tenants(t)
 	pool := onePool(t, db.URL)
 	var g errgroup.Group
-	for _, tenant := range []string{"acme", "globex", "", "operators"} {
+	for _, tenant := range []string{"acme", "globex", "", "*", "operators"} {
 		source, state := store.OpenSource(pool).As(store.Tenant{ID: tenant, Actor: tenant}), store.OpenState(pool).As(store.Tenant{ID: tenant})
 		want := map[string]string{"acme": "wf-acme", "globex": "wf-globex"}[tenant]
 		g.Go(func() error {
