@@ -231,6 +231,10 @@ func (a *App) Run(ctx context.Context) error {
 	defer kill(nil)
 
 	if err := a.prepareWhenReachable(ctx); err != nil {
+		if ctx.Err() != nil {
+			a.log.InfoContext(ctx, "rowbell was stopped as it started", "err", err)
+			err = nil
+		}
 		return errors.Join(err, a.closeListeners())
 	}
 	a.ready.Store(true)

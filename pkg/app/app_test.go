@@ -279,6 +279,26 @@ func TestResync(t *testing.T) {
 	logged(t, db, "w", 2)
 }
 
+// A worker that is stopped before it runs has stopped in order too: here while it waits for
+// its turn to migrate.
+func TestStoppedAsItStarts(t *testing.T) {
+	t.Parallel()
+	db := pgtest.DB(t)
+	waits := func() bool {
+		return pgtest.One[bool](t, db, `select exists (select from pg_locks where locktype = 'advisory' and not granted
+			and database = (select oid from pg_database where datname = current_database()))`)
+	}
+	gate := db.Conn(t)
+	if _, err := gate.Exec(t.Context(), `select pg_advisory_lock(x'726f7762656c6c4d'::bigint)`); err != nil {
+		t.Fatal(err)
+	}
+	w := startWorker(t, db)
+	pgtest.Eventually(t, 20*time.Second, "the worker to wait", waits)
+	if err := w.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 // State that belongs to another installation is not touched until it is adopted.
 func TestOtherInstallation(t *testing.T) {
 	t.Parallel()
