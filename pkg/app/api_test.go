@@ -252,9 +252,20 @@ func TestAPIEdits(t *testing.T) {
 		t.Errorf("again it is answered by %s, %v", again.body, again.header)
 	}
 	ann.want(422, ann.ask("POST", "/workflows", doc+"description: other\n", "Idempotency-Key", "one"), nil)
+	// As if the worker had been killed in the midst of it.
+	w.db.Exec(t, `update rowbell.api_request set status = null where key = 'one'`)
+	if a := ann.want(409, ann.ask("POST", "/workflows", doc, "Idempotency-Key", "one"), nil); !strings.Contains(string(a.body), "is just being done") {
+		t.Errorf("while it is done it is answered %s", a.body)
+	}
+	w.db.Exec(t, `update rowbell.api_request set lease_until = now() where key = 'one'`)
+	if a := ann.want(409, ann.ask("POST", "/workflows", doc, "Idempotency-Key", "one"), nil); !strings.Contains(string(a.body), "may have been done or not") {
+		t.Errorf("after it was cut off it is answered %s", a.body)
+	}
 	if n := pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_definition`); n != 1 {
 		t.Errorf("%d workflows", n)
 	}
+	w.db.Exec(t, `update rowbell.api_request set created_at = now() - interval '25 hours' where key = 'one'`)
+	ann.want(201, ann.ask("POST", "/workflows", doc, "Idempotency-Key", "one"), nil) // the day is over
 	path := strings.TrimPrefix(first.header.Get("Location"), "/api/v1")
 	tag := first.header.Get("ETag")
 	changed := ann.want(200, ann.ask("PUT", path+"/draft", doc+"description: mine\n", "If-Match", tag), nil)

@@ -19,7 +19,8 @@ type RequestKey struct {
 // KnownRequest is a request that came with a key before.
 type KnownRequest struct {
 	Hash   []byte
-	Answer *RequestAnswer // nil: it is being done
+	Answer *RequestAnswer // nil: it is being done, or was cut off
+	CutOff bool           // its time is over, and nobody has said what became of it
 }
 
 // RequestAnswer is what a request was answered. Once says that it was shown once and is not
@@ -34,15 +35,14 @@ type RequestAnswer struct {
 // requestsKept is how long answers are kept.
 const requestsKept = "24 hours"
 
-// BeginRequest claims a key for a request, for so long, and returns nil. Where it was claimed
-// already it returns what is known of that one; a claim that ran out without an answer is
-// nobody's.
+// BeginRequest claims a key for a request, which may take so long, and returns nil. Where it
+// was claimed already, within a day, it returns what is known of that one.
 func (s *Source) BeginRequest(ctx context.Context, k RequestKey, lease time.Duration) (*KnownRequest, error) {
 	const what = "claim an idempotency key"
 	tag, err := s.db.Exec(ctx, `insert into rowbell.api_request (principal, key, hash, lease_until) values ($1, $2, $3, clock_timestamp() + $4::interval)
 on conflict (principal, key) do update set hash = excluded.hash, lease_until = excluded.lease_until, created_at = clock_timestamp(),
 	status = null, headers = '{}', body = null, once = false
-where api_request.status is null and api_request.lease_until <= clock_timestamp() or api_request.created_at < clock_timestamp() - interval '`+requestsKept+`'`,
+where api_request.created_at < clock_timestamp() - interval '`+requestsKept+`'`,
 		k.Principal, k.Key, k.Hash, lease)
 	if err != nil {
 		return nil, sourceError(what, err)
@@ -53,12 +53,14 @@ where api_request.status is null and api_request.lease_until <= clock_timestamp(
 	known := &KnownRequest{}
 	answer := &RequestAnswer{}
 	var status *int
+	var over bool
 	var headers []byte
-	err = s.db.QueryRow(ctx, `select hash, status, headers, body, once from rowbell.api_request where principal = $1 and key = $2`, k.Principal, k.Key).
-		Scan(&known.Hash, &status, &headers, &answer.Body, &answer.Once)
+	err = s.db.QueryRow(ctx, `select hash, status, headers, body, once, lease_until <= clock_timestamp() from rowbell.api_request where principal = $1 and key = $2`, k.Principal, k.Key).
+		Scan(&known.Hash, &status, &headers, &answer.Body, &answer.Once, &over)
 	if errors.Is(err, pgx.ErrNoRows) { // it has just been forgotten
 		return &KnownRequest{Hash: k.Hash}, nil
 	}
+	known.CutOff = over && status == nil
 	if err == nil && status != nil {
 		answer.Status = *status
 		err = json.Unmarshal(headers, &answer.Headers)

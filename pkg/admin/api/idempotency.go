@@ -19,8 +19,8 @@ import (
 // IdempotencyStore keeps what requests with an idempotency key were answered; store's Source
 // is one.
 type IdempotencyStore interface {
-	// BeginRequest claims a key of a principal for a request, for so long. Where it was
-	// claimed before, it returns what is known of that one.
+	// BeginRequest claims a key of a principal for a request, which may take so long. Where it
+	// was claimed before, it returns what is known of that one.
 	BeginRequest(ctx context.Context, k store.RequestKey, lease time.Duration) (*store.KnownRequest, error)
 	// EndRequest keeps the answer. ForgetRequest lets the key be used again.
 	EndRequest(ctx context.Context, k store.RequestKey, answer store.RequestAnswer) error
@@ -28,7 +28,7 @@ type IdempotencyStore interface {
 }
 
 const (
-	// requestLease is how long a request may take before another one with its key may begin.
+	// requestLease is how long a request may take: after it, one that has no answer was cut off.
 	requestLease = 2 * time.Minute
 	// mostAnswer is how much of an answer is kept, in bytes; a longer one is not given again.
 	mostAnswer = 64 << 10
@@ -90,6 +90,9 @@ func (a *API) idempotent(next *http.ServeMux) http.Handler {
 			a.once(w, r, next, key)
 		case !bytes.Equal(known.Hash, key.Hash):
 			refuse(http.StatusUnprocessableEntity, "this idempotency key was used for another request", "take a new key for each request")
+		case known.CutOff:
+			refuse(http.StatusConflict, "a request with this idempotency key was begun, and cut off before its answer was written: it may have been done or not",
+				"look whether it was done; if not, send it with a new key")
 		case known.Answer == nil:
 			refuse(http.StatusConflict, "a request with this idempotency key is just being done", "wait for its answer")
 		case known.Answer.Once:
@@ -129,7 +132,7 @@ func (a *API) once(w http.ResponseWriter, r *http.Request, next http.Handler, ke
 		if !done {
 			ctx, cancel := context.WithDeadline(whole, at.Add(requestLease))
 			defer cancel()
-			_ = a.cfg.Keys.ForgetRequest(ctx, key) // else its lease runs out
+			_ = a.cfg.Keys.ForgetRequest(ctx, key) // else it is taken for one that was cut off
 		}
 	}()
 	doing, cancel := context.WithDeadline(whole, at.Add(requestLease/2))
