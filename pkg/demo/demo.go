@@ -57,6 +57,7 @@ type show struct {
 	partner  *receiver // nil where one change is to come through
 	mails    *mailtest.Server
 	worker   *worker
+	key      string // for the API
 	began    time.Time
 }
 
@@ -216,6 +217,9 @@ func (d *show) prepare(ctx context.Context) error {
 	list := examples.Workflows()
 	err = d.step(fmt.Sprintf("Write %d workflows as SQL rows (examples/)", len(list)), func() error {
 		if err := migrate(ctx, d.url()); err != nil {
+			return err
+		}
+		if d.key, err = makeKey(ctx, d.url()); err != nil {
 			return err
 		}
 		if err := d.writeWorkflows(ctx, list); err != nil || d.partner == nil {
@@ -640,6 +644,13 @@ var hints = []string{
 	"update rowbell.workflow_definition set status = 'inactive' where id = 'large-order';",
 }
 
+// apiHints are what there is to try by the API.
+var apiHints = []string{
+	"bin/rowbell workflow list",
+	"bin/rowbell tail --status failure",
+	`curl -H "Authorization: Bearer $ROWBELL_KEY" "$ROWBELL_SERVER/api/v1/executions?limit=3"`,
+}
+
 // showHints says what else there is to try.
 func (d *show) showHints() {
 	s := d.screen
@@ -650,6 +661,11 @@ func (d *show) showHints() {
 		s.line("Try it with any PostgreSQL client:  %s", s.paint(bold, url))
 	}
 	for _, hint := range hints {
+		s.line("  %s", s.paint(dim, hint))
+	}
+	s.line("Or by the API:")
+	s.line("  %s", s.paint(bold, fmt.Sprintf("export ROWBELL_SERVER=%s ROWBELL_KEY=%s", d.worker.apiURL(), d.key)))
+	for _, hint := range apiHints {
 		s.line("  %s", s.paint(dim, hint))
 	}
 	s.line("Webhooks go to      %s, which fails now and then", d.receiver.url())

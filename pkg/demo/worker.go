@@ -8,6 +8,7 @@ import (
 	"net/netip"
 
 	"github.com/rowbell/rowbell/examples"
+	"github.com/rowbell/rowbell/pkg/access"
 	"github.com/rowbell/rowbell/pkg/app"
 )
 
@@ -56,6 +57,21 @@ func (w *worker) close() error {
 
 // opsURL is where its metrics and health are.
 func (w *worker) opsURL() string { return "http://" + w.app.OpsAddr() }
+
+// apiURL is where its API is.
+func (w *worker) apiURL() string { return "http://" + w.app.PublicAddr().String() }
+
+// makeKey makes a key for the API, of all tenants. Without one the worker would make it, and
+// say so at length.
+func makeKey(ctx context.Context, sourceURL string) (string, error) {
+	o, err := app.NewOperator(app.Config{SourceURL: sourceURL}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return "", err
+	}
+	defer o.Close()
+	_, key, err := o.Access().CreateKey(ctx, access.NewKey{Name: "the demo's", Roles: []access.Role{access.Admin}}, "rowbell demo")
+	return key, err
+}
 
 // migrate makes rowbell's tables, so that workflows can be written before it runs.
 func migrate(ctx context.Context, sourceURL string) error {
