@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	_ "time/tzdata" // conditions name time zones, and a container image has none
@@ -49,6 +50,7 @@ type example struct {
 // call is one invocation of a command.
 type call struct {
 	name string // of the command, as rowbell workflow list has "workflow list"
+	acts bool   // --actor says in whose name
 	parsed
 	stdout io.Writer
 	stderr io.Writer
@@ -146,7 +148,7 @@ func start(ctx context.Context, args []string) int {
 		return exitOK
 	}
 	c := &call{
-		name: cmd.name, parsed: p,
+		name: cmd.name, acts: slices.Contains(cmd.options, actorOption), parsed: p,
 		stdout: printer(os.Stdout, p.colour.in(os.Stdout)), stderr: printer(os.Stderr, p.colour.in(os.Stderr)),
 	}
 	ctx = store.WithOrigin(ctx, store.Origin{Actor: c.actor(), Via: store.ViaCLI})

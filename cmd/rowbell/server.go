@@ -24,7 +24,7 @@ func through[S any](c *call, database func(*app.Operator) (S, error), server fun
 			return f(of)
 		})
 	}
-	if _, given := c.own[actorOption.name]; given {
+	if c.acts && c.has(actorOption.name) {
 		return usage{"--actor goes with the databases: by a server it is done in the name of the key", "rowbell " + c.name + " --help"}
 	}
 	defer s.Close()

@@ -93,7 +93,8 @@ type request struct {
 	header       http.Header
 	kind         string // of the body
 	body         []byte
-	stream       bool // the answer goes on for long
+	file         string // that the body is; "" it is none
+	stream       bool   // the answer goes on for long
 }
 
 // at makes a path of ids, which may be any texts: at("/workflows/%s/draft", id).

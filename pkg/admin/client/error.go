@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -25,6 +26,7 @@ import (
 type Error struct {
 	Status int          // of the answer; 0 there was none
 	of     *api.Problem // what the server says; nil if it isn't Rowbell's word
+	file   string       // that was sent as the body; "" there was none
 	text   string
 	mend   string
 }
@@ -53,10 +55,11 @@ func (e *Error) Is(target error) bool {
 const mostProblem = 1 << 20
 
 // asOptions gives back the options that the API's texts call query parameters.
-var asOptions = strings.NewReplacer("?force=true", "--force", "?replace=true", "--replace", "?new_ids=true", "--new-ids")
+var asOptions = strings.NewReplacer("?force=true", "--force", "?replace=true", "--replace", "?new_ids=true", "--new-ids", "to try: version ", "to try: --version ",
+	"and what you write is of", "and --tenant says", "leave tenant_id out of one of them", "leave --tenant out, or tenant_id")
 
-// sentence is a mend as ours are written.
-func sentence(mend string) string {
+// mended is a mend as ours are written.
+func mended(mend string) string {
 	mend = asOptions.Replace(mend)
 	if mend == "" || strings.HasPrefix(mend, "rowbell ") {
 		return mend
@@ -75,7 +78,7 @@ func (c *Client) problem(r request, resp *http.Response) error {
 		}
 		return c.stranger(resp, kind)
 	}
-	e := &Error{Status: resp.StatusCode, of: &p, text: asOptions.Replace(p.Detail), mend: sentence(p.Mend)}
+	e := &Error{Status: resp.StatusCode, of: &p, file: r.file, text: asOptions.Replace(p.Detail), mend: mended(p.Mend)}
 	switch resp.StatusCode {
 	case http.StatusUnauthorized:
 		e.text = fmt.Sprintf("%s doesn't know who asks: %s (%s)", c.host(), p.Detail, c.shown())
@@ -98,12 +101,19 @@ func (c *Client) problem(r request, resp *http.Response) error {
 			e.mend = "Its log has more under the request's id, " + id
 		}
 	}
-	if list := e.parts(); len(list) > 1 {
-		return errors.Join(list...)
-	} else if len(list) == 1 {
+	return e.whole()
+}
+
+// whole is an error that says all that the server has said.
+func (e *Error) whole() error {
+	switch list := e.parts(); len(list) {
+	case 0:
+		return e
+	case 1:
 		return list[0]
+	default:
+		return errors.Join(list...)
 	}
-	return e
 }
 
 func unescaped(path string) string {
@@ -120,12 +130,16 @@ func (e *Error) parts() []error {
 	}
 	var list []error
 	for _, f := range e.of.Errors {
-		one := &Error{Status: e.Status, of: e.of, text: asOptions.Replace(f.Detail), mend: sentence(f.Mend)}
-		where := f.Parameter
-		if where == "" && f.Pointer != "" {
-			where = strings.TrimPrefix(f.Pointer, "#/")
-		}
-		if f.Detail != e.of.Detail && where != "" {
+		one := &Error{Status: e.Status, of: e.of, text: asOptions.Replace(f.Detail), mend: mended(f.Mend)}
+		where := cmp.Or(f.Parameter, strings.TrimPrefix(f.Pointer, "#/"))
+		switch {
+		case f.Place != "" && e.file != "":
+			one.text = e.file + ":" + f.Place + ": " + one.text
+		case f.Place != "":
+			one.text = f.Place + ": " + one.text
+		case e.file != "" && f.Pointer != "":
+			one.text = e.file + ": " + one.text
+		case f.Detail != e.of.Detail && where != "":
 			one.text = where + ": " + one.text
 		}
 		list = append(list, one)
