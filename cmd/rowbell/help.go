@@ -86,7 +86,7 @@ func writeHelp(w io.Writer) {
 		writeWrapped(&b, fmt.Sprintf("  %-20s ", "help "+t.name), t.short)
 	}
 	b.WriteString("\nrowbell COMMAND --help tells more. New here? Try: rowbell demo\n")
-	b.WriteString("\nThe database is named by ROWBELL_SOURCE_URL, or --source-url:\n  export ROWBELL_SOURCE_URL=postgres://rowbell:password@db.example.com:5432/shop\n")
+	b.WriteString("\nThe database is named by ROWBELL_SOURCE_URL, or --source-url:\n  export ROWBELL_SOURCE_URL=postgres://rowbell:password@db.example.com:5432/shop\nOr name a Rowbell server by ROWBELL_SERVER, or --server, and an API key in ROWBELL_KEY.\n")
 	_, _ = io.WriteString(w, b.String())
 }
 
