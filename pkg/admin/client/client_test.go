@@ -125,14 +125,16 @@ func TestAgain(t *testing.T) {
 				w.Header().Set("Retry-After", "3")
 				problem(w, api.Problem{Status: 429, Detail: "too many"})
 			}, 2, 3,
-			[]time.Duration{3 * time.Second, 3 * time.Second}, "",
+			[]time.Duration{3 * time.Second, 3 * time.Second},
+			"",
 		},
 		"503 of a PUT": {
 			func(c *Client) error { return c.put(t.Context(), "/x", nil, nil, nil) },
 			func(w http.ResponseWriter, _ *http.Request) {
 				problem(w, api.Problem{Status: 503, Detail: "the database can't be reached", Mend: "try again"})
 			}, 2, 3,
-			[]time.Duration{firstWait, 2 * firstWait}, "",
+			[]time.Duration{firstWait, 2 * firstWait},
+			"",
 		},
 		"503 for long": {
 			func(c *Client) error { return c.get(t.Context(), "/x", nil, nil) },
@@ -151,7 +153,8 @@ func TestAgain(t *testing.T) {
 		},
 		"an answer of a POST that is lost": {
 			func(c *Client) error { return c.post(t.Context(), "/x", nil, map[string]any{"a": 1}, nil) }, cutOff, 2, 3,
-			[]time.Duration{firstWait, 2 * firstWait}, "",
+			[]time.Duration{firstWait, 2 * firstWait},
+			"",
 		},
 		"an answer that breaks off": {
 			func(c *Client) error { return c.get(t.Context(), "/x", nil, new(any)) },
@@ -159,7 +162,8 @@ func TestAgain(t *testing.T) {
 				w.Header().Set("Content-Length", "100")
 				answer(w, `{"a": `)
 			}, 1, 2,
-			[]time.Duration{firstWait}, "",
+			[]time.Duration{firstWait},
+			"",
 		},
 		"an answer of a PUT that is lost": {
 			func(c *Client) error { return c.put(t.Context(), "/x", nil, nil, nil) }, cutOff, 1, 1, nil,
@@ -171,7 +175,9 @@ func TestAgain(t *testing.T) {
 		},
 		"502 of a POST": {
 			func(c *Client) error { return c.post(t.Context(), "/x", nil, nil, nil) },
-			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }, 1, 2, []time.Duration{firstWait}, "",
+			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }, 1, 2,
+			[]time.Duration{firstWait},
+			"",
 		},
 		"500": {
 			func(c *Client) error { return c.get(t.Context(), "/x", nil, nil) },
@@ -229,37 +235,43 @@ func TestErrors(t *testing.T) {
 			func(w http.ResponseWriter, _ *http.Request) {
 				problem(w, api.Problem{Status: 401, Detail: "the API key was revoked"})
 			},
-			nil, []string{"doesn't know who asks: the API key was revoked (key 01M8BBN2R3B0RD0R44H8914CVH of ROWBELL_KEY). Set ROWBELL_KEY"},
+			nil,
+			[]string{"doesn't know who asks: the API key was revoked (key 01M8BBN2R3B0RD0R44H8914CVH of ROWBELL_KEY). Set ROWBELL_KEY"},
 		},
 		"403": {
 			func(w http.ResponseWriter, _ *http.Request) {
 				problem(w, api.Problem{Status: 403, Detail: "this needs the right workflow.publish", Mend: "use a key"})
 			},
-			nil, []string{"this needs the right workflow.publish (key 01M8BBN2R3B0RD0R44H8914CVH of ROWBELL_KEY). Use a key with a role that has it"},
+			nil,
+			[]string{"this needs the right workflow.publish (key 01M8BBN2R3B0RD0R44H8914CVH of ROWBELL_KEY). Use a key with a role that has it"},
 		},
 		"404": {
 			func(w http.ResponseWriter, _ *http.Request) {
 				problem(w, api.Problem{Status: 404, Detail: "there is no workflow big"})
 			},
-			workflow.ErrNotFound, []string{"there is no workflow big"},
+			workflow.ErrNotFound,
+			[]string{"there is no workflow big"},
 		},
 		"409": {
 			func(w http.ResponseWriter, _ *http.Request) {
 				problem(w, api.Problem{Status: 409, Detail: "it was changed; say ?force=true", Mend: "read it again"})
 			},
-			workflow.ErrConflict, []string{"it was changed; say --force. Read it again"},
+			workflow.ErrConflict,
+			[]string{"it was changed; say --force. Read it again"},
 		},
 		"412": {
 			func(w http.ResponseWriter, _ *http.Request) {
 				problem(w, api.Problem{Status: 412, Detail: "it has changed"})
 			},
-			workflow.ErrConflict, []string{"it has changed"},
+			workflow.ErrConflict,
+			[]string{"it has changed"},
 		},
 		"422 of one thing": {
 			func(w http.ResponseWriter, _ *http.Request) {
 				problem(w, api.Problem{Status: 422, Detail: "no", Errors: []api.FieldError{{Detail: "no", Pointer: "#/zone", Mend: "write one"}}})
 			},
-			access.ErrInvalid, []string{"no. Write one"},
+			access.ErrInvalid,
+			[]string{"no. Write one"},
 		},
 		"422 of several": {
 			func(w http.ResponseWriter, _ *http.Request) {
@@ -267,43 +279,50 @@ func TestErrors(t *testing.T) {
 					{Detail: "too long", Pointer: "#/name"}, {Detail: "unknown", Parameter: "query.lost"}, {Detail: "bad", Place: "a.yaml:3:4", Pointer: "#/x"},
 				}})
 			},
-			workflow.ErrRefused, []string{"name: too long\nquery.lost: unknown\na.yaml:3:4: bad"},
+			workflow.ErrRefused,
+			[]string{"name: too long\nquery.lost: unknown\na.yaml:3:4: bad"},
 		},
 		"an old server": {
 			func(w http.ResponseWriter, r *http.Request) {
 				problem(w, api.Problem{Status: 404, Detail: "there is no GET " + r.URL.Path})
 			},
-			nil, []string{"is older than this rowbell: it has no GET /api/v1/things/a%2Fb. Update the server"},
+			nil,
+			[]string{"is older than this rowbell: it has no GET /api/v1/things/a%2Fb. Update the server"},
 		},
 		"an old server that has the path": {
 			func(w http.ResponseWriter, _ *http.Request) {
 				problem(w, api.Problem{Status: 405, Detail: "/api/v1/things has no GET"})
 			},
-			nil, []string{"is older than this rowbell"},
+			nil,
+			[]string{"is older than this rowbell"},
 		},
 		"a web page": {
 			func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", "text/html")
 				_, _ = io.WriteString(w, "<html>hello</html>")
 			},
-			nil, []string{"answers with a web page, and not as a Rowbell server does. Check the URL of the server"},
+			nil,
+			[]string{"answers with a web page, and not as a Rowbell server does. Check the URL of the server"},
 		},
 		"a web page that says no": {
 			func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", "text/html")
 				w.WriteHeader(404)
 			},
-			nil, []string{"answers 404 Not Found, and not as a Rowbell server does"},
+			nil,
+			[]string{"answers 404 Not Found, and not as a Rowbell server does"},
 		},
 		"another place": {
 			func(w http.ResponseWriter, r *http.Request) {
 				http.Redirect(w, r, "https://login.example.com/", http.StatusFound)
 			},
-			nil, []string{"sends on to https://login.example.com/, where the key isn't sent"},
+			nil,
+			[]string{"sends on to https://login.example.com/, where the key isn't sent"},
 		},
 		"other JSON": {
 			func(w http.ResponseWriter, _ *http.Request) { answer(w, `[1, 2`) },
-			nil, []string{"can't be read"},
+			nil,
+			[]string{"can't be read"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -313,7 +332,7 @@ func TestErrors(t *testing.T) {
 			err := c.get(t.Context(), at("/things/%s", "a/b"), nil, &out)
 			saidTo(t, err, x.says...)
 			for _, e := range []error{workflow.ErrNotFound, workflow.ErrConflict} {
-				if errors.Is(err, e) != (x.is == e) {
+				if errors.Is(err, e) != errors.Is(x.is, e) {
 					t.Errorf("%v is %v: %t", err, e, errors.Is(err, e))
 				}
 			}
