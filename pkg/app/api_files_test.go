@@ -76,6 +76,20 @@ func TestAPIFiles(t *testing.T) {
 	author.want(403, author.ask("POST", "/files/apply", body("template: footer\nsource: Yours\n", "tenant_id", "acme", "prune", true)), nil) // it would delete what is active
 	count(1)
 
+	// Whether a secret is the one that is stored, readers aren't told.
+	hook := "id: hook\nname: Hook\ntriggers:\n  - entity_type: orders\n    operation: create\nactions:\n  - action_type: webhook\n    action_config:\n      url: https://example.com/hook\n      secret: whsec_cm93YmVsbC1leGFtcGxlLXNlY3JldC0zMi1ieXRlcyE=\n"
+	author.want(200, author.ask("POST", "/files/apply", body(hook)), nil)
+	for who, does := range map[*client]definition.Doing{author: definition.Nothing, viewer: definition.Changes} {
+		who.want(200, who.ask("POST", "/files/plan", body(hook)), &plan)
+		if plan.Steps[0].Do != does || strings.Contains(plan.Steps[0].YAML, "whsec_") {
+			t.Errorf("with the secret that is stored the plan is %+v", plan.Steps[0])
+		}
+	}
+	author.want(200, author.ask("POST", "/files/plan", body(strings.Replace(hook, "cm93", "dm93", 1))), &plan)
+	if plan.Steps[0].Do != definition.Changes {
+		t.Errorf("with another secret the plan is %+v", plan.Steps[0])
+	}
+
 	// Another tenant's stay its own.
 	for _, of := range []map[string]any{
 		body("tenant_id: globex\n" + fileWorkflow), body(fileWorkflow, "tenant_id", "globex"), body("template: footer\ntenant_id: globex\nsource: Yours\n"),
@@ -99,6 +113,12 @@ func TestAPIFiles(t *testing.T) {
 	globex := w.as(t, "globex", access.Admin)
 	if a := globex.ask("POST", "/files/apply", body(fileWorkflow)); a.status/100 != 4 || strings.Contains(string(a.body), "acme") {
 		t.Errorf("an id of another tenant's is answered by %d: %s", a.status, a.body)
+	}
+	// What was done before is told with why it went no further.
+	partly := globex.ask("POST", "/files/apply", body(strings.Replace(fileWorkflow, "big", "fine", 1)+"---\n"+fileWorkflow))
+	globex.want(200, partly, &done)
+	if len(done.Steps) != 1 || done.Steps[0].ID != "fine" || done.Stopped == nil || done.Stopped.Status/100 != 4 || strings.Contains(string(partly.body), "acme") {
+		t.Errorf("what was done in part is %s", partly.body)
 	}
 	for _, wrong := range []map[string]any{
 		body(fileWorkflow, "seed", "lost"), body(fileWorkflow, "replace", true), body(fileWorkflow, "import", true, "prune", true),

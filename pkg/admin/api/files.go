@@ -258,7 +258,11 @@ func (q *Request) plan(ctx context.Context, in *PlanIn) (*definition.Plan, error
 	if err != nil {
 		return nil, err
 	}
-	return q.Definitions.Plan(ctx, b, o)
+	definitions := *q.Definitions
+	if !q.Principal.Can(access.WorkflowWrite) {
+		definitions.Secret = nil // whether a guess is right is not for readers
+	}
+	return definitions.Plan(ctx, b, o)
 }
 
 // PlanOut is a plan.
@@ -397,6 +401,9 @@ type RecordedTestOut struct {
 }
 
 func (q *Request) recordedTest(ctx context.Context, s definition.Simulation) (*struct{ Body RecordedTestOut }, error) {
+	if !q.Principal.Can(access.ExecutionRead) {
+		return nil, forbidden(access.ExecutionRead) // a test has the event's row
+	}
 	if err := q.seesChange(ctx, s); err != nil {
 		return nil, err
 	}
