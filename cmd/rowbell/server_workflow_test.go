@@ -49,21 +49,16 @@ func workflowTwins(t *testing.T) (w *twins, events map[*pgtest.Database]string) 
 	return w, events
 }
 
-// on runs a command that names an event, which is another one on each.
-func (w *twins) on(t *testing.T, code int, events map[*pgtest.Database]string, line []string, texts ...string) {
+// on runs a command in which OWN stands for something that is another one on each.
+func (w *twins) on(t *testing.T, code int, own map[*pgtest.Database]string, line []string, texts ...string) {
 	t.Helper()
-	with := func(db *pgtest.Database) []string {
+	w.sameOf(t, code, func(db *pgtest.Database) []string {
 		args := make([]string, len(line))
 		for i, word := range line {
-			args[i] = strings.ReplaceAll(word, "EVENT", events[db])
+			args[i] = strings.ReplaceAll(word, "OWN", own[db])
 		}
 		return args
-	}
-	direct, served := rowbell(t, w.directly, with(w.direct)...), rowbell(t, w.byServer, with(w.served)...)
-	for db, of := range map[*pgtest.Database]*result{w.direct: &direct, w.served: &served} {
-		of.stdout, of.stderr = strings.ReplaceAll(of.stdout, events[db], "EVENT"), strings.ReplaceAll(of.stderr, events[db], "EVENT")
-	}
-	w.compare(t, code, line, direct, served, texts...)
+	}, texts...)
 }
 
 // Workflows are looked at, drafted, tried, published and turned off.
@@ -155,16 +150,16 @@ func TestServerWorkflows(t *testing.T) {
 	w.same(t, 1, []string{"workflow", "simulate", "big", "--row", "orders", "42", "--new", "{"}, `write {"status": "approved"}`)
 	w.same(t, 1, []string{"workflow", "simulate", "big", "--row", "orders", "42", "--actor", "3"}, "actor is not a JSON object")
 	w.same(t, 0, []string{"workflow", "simulate", "big", "--row", "orders", "42", "--new", `{"total": 12345678901234567890.25}`, "--actor", "null", "--at", "2026-01-31T10:00:00Z"}, "12345678901234567890.25")
-	w.on(t, 0, events, []string{"workflow", "simulate", "big", "--event", "EVENT"}, "It fires")
-	w.on(t, 0, events, []string{"workflow", "explain", "EVENT"}, "big")
-	w.on(t, 0, events, []string{"workflow", "explain", "EVENT", "--all", "--json"}, `"event_id"`)
+	w.on(t, 0, events, []string{"workflow", "simulate", "big", "--event", "OWN"}, "It fires")
+	w.on(t, 0, events, []string{"workflow", "explain", "OWN"}, "big")
+	w.on(t, 0, events, []string{"workflow", "explain", "OWN", "--all", "--json"}, `"event_id"`)
 	w.on(t, 0, events, []string{"workflow", "explain", "orders", "42"}, "big")
 	run(1, "explain orders 43", "no change of orders 43 is recorded")
 	run(1, "explain ordres 42", "ordres")
 
-	w.on(t, 0, events, []string{"workflow", "test", "big", "--record", "EVENT"}, "The draft of big has the test")
-	w.on(t, 1, events, []string{"workflow", "test", "big", "--record", "EVENT"}, "has a test called")
-	w.on(t, 0, events, []string{"workflow", "test", edited, "--record", "EVENT"}, "Put this into")
+	w.on(t, 0, events, []string{"workflow", "test", "big", "--record", "OWN"}, "The draft of big has the test")
+	w.on(t, 1, events, []string{"workflow", "test", "big", "--record", "OWN"}, "has a test called")
+	w.on(t, 0, events, []string{"workflow", "test", edited, "--record", "OWN"}, "Put this into")
 	run(0, "test", "1 test passed")
 	run(0, "test big", "big version 4: no tests")
 	run(0, "test big --json", `"passed": true`)
@@ -232,13 +227,13 @@ func TestServerFiles(t *testing.T) {
 		t.Helper()
 		w.on(t, code, dirs, strings.Fields("workflow "+line), texts...)
 	}
-	exported(0, "export --tenant acme --into EVENT", "2 files written into")
-	exported(1, "import EVENT", "there is a workflow shipped already; --replace overwrites it")
-	exported(3, "import EVENT --replace --dry-run", "")
-	exported(0, "import EVENT --tenant globex --new-ids", "created workflow")
-	exported(0, "import EVENT --replace --json", `"do"`)
+	exported(0, "export --tenant acme --into OWN", "2 files written into")
+	exported(1, "import OWN", "there is a workflow shipped already; --replace overwrites it")
+	exported(3, "import OWN --replace --dry-run", "")
+	exported(0, "import OWN --tenant globex --new-ids", "created workflow")
+	exported(0, "import OWN --replace --json", `"do"`)
 	run(0, "list --tenant globex", "Shipped")
-	exported(2, "import EVENT --replace --new-ids", "nothing is replaced")
+	exported(2, "import OWN --replace --new-ids", "nothing is replaced")
 }
 
 // Templates are stored, shown, tried and deleted.
@@ -281,7 +276,7 @@ func TestServerTemplates(t *testing.T) {
 	run(1, "preview --workflow big --action 2 --row orders 42", "")
 	file := write(t, "big.yaml", rowbell(t, w.byServer, "workflow", "show", "big", "--yaml").stdout)
 	run(0, "preview --workflow "+file+" --row orders 42", "Order 42: 5000.50")
-	w.on(t, 0, events, []string{"template", "preview", "--workflow", "big", "--event", "EVENT"}, "Order 42: 5000.50")
+	w.on(t, 0, events, []string{"template", "preview", "--workflow", "big", "--event", "OWN"}, "Order 42: 5000.50")
 	w.same(t, 0, []string{"template", "preview", write(t, "who.liquid", "{{ recipient.name }}, {{ recipient.email }}, {{ recipient.phone }}"), "--person", `{"id": "ann", "name": "Ann"}`}, "Ann, ,")
 	run(0, "preview "+write(t, "who.liquid", "{{ recipient.name }}, {{ recipient.email }}, {{ recipient.phone }}"), "Alex Example, alex@example.com, +12025550123")
 }
