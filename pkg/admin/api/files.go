@@ -18,27 +18,27 @@ import (
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
-// maxFiles is how long a body with files may be, in bytes.
-const maxFiles = 16 << 20
+// MaxFiles is how long a body with files may be, in bytes.
+const MaxFiles = 16 << 20
 
 // filesRoutes are about files as people keep them: several at once, by their names.
 func filesRoutes(a *API) {
 	const tag = "Files"
 	invalid := []int{http.StatusUnprocessableEntity}
 	add(a, Route{
-		Method: http.MethodPost, Path: "/files/check", ID: "checkFiles", Tag: tag, Right: access.WorkflowRead, Errors: invalid, MaxBody: maxFiles,
+		Method: http.MethodPost, Path: "/files/check", ID: "checkFiles", Tag: tag, Right: access.WorkflowRead, Errors: invalid, MaxBody: MaxFiles,
 		Summary: "Judge the workflows of files, with the templates that they bring along, as activating would",
 	}, checkFiles)
 	add(a, Route{
-		Method: http.MethodPost, Path: "/files/test", ID: "testFiles", Tag: tag, Right: access.WorkflowRead, Errors: invalid, MaxBody: maxFiles,
+		Method: http.MethodPost, Path: "/files/test", ID: "testFiles", Tag: tag, Right: access.WorkflowRead, Errors: invalid, MaxBody: MaxFiles,
 		Summary: "Run the saved tests of files",
 	}, testFiles)
 	add(a, Route{
-		Method: http.MethodPost, Path: "/files/plan", ID: "planFiles", Tag: tag, Right: access.WorkflowRead, Errors: invalid, MaxBody: maxFiles,
+		Method: http.MethodPost, Path: "/files/plan", ID: "planFiles", Tag: tag, Right: access.WorkflowRead, Errors: invalid, MaxBody: MaxFiles,
 		Summary: "Say what applying or importing files would do", Description: "Nothing is done. The answer's plan is for applyFiles.",
 	}, planFiles)
 	add(a, Route{
-		Method: http.MethodPost, Path: "/files/apply", ID: "applyFiles", Tag: tag, Right: access.WorkflowWrite, Errors: edits, MaxBody: maxFiles,
+		Method: http.MethodPost, Path: "/files/apply", ID: "applyFiles", Tag: tag, Right: access.WorkflowWrite, Errors: edits, MaxBody: MaxFiles,
 		Summary: "Make workflows and templates what files say, or import them",
 		Description: "Templates come first, all in one transaction, then each workflow in one of its own, then what goes. Workflows that are active, or become so, need " +
 			"the right workflow.publish, templates template.write. It is refused if a workflow would be active that is broken or fails one of its tests.",

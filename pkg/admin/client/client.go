@@ -178,6 +178,12 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	if slices.ContainsFunc(strings.Split(r.path, "/")[1:], func(part string) bool { return part == "" || part == "." || part == ".." }) {
 		return nil, &Error{Status: http.StatusNotFound, text: "an id is missing, or is one that nothing can have"}
 	}
+	if len(r.body) > api.MaxFiles { // the server would close the connection in the midst of it
+		return nil, &Error{
+			Status: http.StatusRequestEntityTooLarge, text: fmt.Sprintf("what is to be sent has %d MiB, and a server takes %d at most", len(r.body)>>20, api.MaxFiles>>20),
+			mend: "Send fewer files at once",
+		}
+	}
 	key := ulid.Make().String() // of all tries
 	for try := 1; ; try++ {
 		resp, err := c.once(ctx, r, key)

@@ -100,6 +100,7 @@ func TestRequest(t *testing.T) {
 	if _, err := c.TemplateUsers(t.Context(), "", "a/b c?"); err != nil || got.URL.EscapedPath() != "/api/v1/templates/a%2Fb%20c%3F" || got.Header.Get(access.TenantHeader) != "" {
 		t.Errorf("an id becomes %s, error %v", got.URL.EscapedPath(), err)
 	}
+	saidTo(t, c.put(t.Context(), "/x", nil, strings.Repeat("x", api.MaxFiles), nil), "what is to be sent has 16 MiB, and a server takes 16 at most. Send fewer files at once")
 	for _, id := range []string{"", ".", ".."} {
 		got = nil
 		if _, err := c.Show(t.Context(), id); !errors.Is(err, workflow.ErrNotFound) || got != nil {
@@ -382,6 +383,23 @@ func TestUnreached(t *testing.T) {
 	cancel()
 	if err := c.get(ctx, "/me", nil, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("stopped, it says %v", err)
+	}
+}
+
+// A server that isn't what it seems writes no file elsewhere.
+func TestExportedNames(t *testing.T) {
+	t.Parallel()
+	for name, ok := range map[string]bool{
+		"big.yaml": true, "template-footer-of-acme.yaml": true, "a%2Fb_c.yaml": true,
+		"../big.yaml": false, "/etc/big.yaml": false, `..\\big.yaml`: false, ".bashrc": false, ".yaml": false, "": false, "big.yaml/../x": false,
+	} {
+		c, _ := server(t, func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, fmt.Sprintf(`{"files": [{"name": "%s", "text": "name: Big"}], "operators": []}`, name))
+		})
+		list, _, err := c.Export(t.Context(), []string{"big"}, store.WorkflowFilter{})
+		if (err == nil) != ok || ok && (len(list) != 1 || list[0].File != name) {
+			t.Errorf("a file called %q gives %v, error %v", name, list, err)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/oklog/ulid/v2"
@@ -170,6 +171,9 @@ func (c *Client) Apply(ctx context.Context, p *definition.Plan, _ string) ([]def
 	return out.Steps, nil
 }
 
+// fileName is what exported files are called: ids, with %2F for what can't stand in a name.
+var fileName = regexp.MustCompile(`^[A-Za-z0-9_%-]+\.yaml$`)
+
 // Export writes workflows as they are live, and the templates of the same owners.
 func (c *Client) Export(ctx context.Context, ids []string, f store.WorkflowFilter) (list []definition.Exported, operators []string, err error) {
 	q := ofTenant(f.Tenant)
@@ -179,6 +183,9 @@ func (c *Client) Export(ctx context.Context, ids []string, f store.WorkflowFilte
 		return nil, nil, err
 	}
 	for _, file := range out.Files {
+		if !fileName.MatchString(file.Name) { // it is written below a directory, and nowhere else
+			return nil, nil, fmt.Errorf("the server calls a file %.100q, which is no name of one", file.Name)
+		}
 		list = append(list, definition.Exported{File: file.Name, YAML: []byte(file.Text)})
 	}
 	return list, out.Operators, nil
