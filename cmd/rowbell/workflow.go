@@ -32,6 +32,7 @@ The role of ROWBELL_SOURCE_URL must be one that may edit the tables of workflows
 		examples: []example{
 			{"rowbell workflow list --status active", ""},
 			{"rowbell workflow check", ""},
+			{"rowbell workflow list --server https://bell.example.com --key-file key.txt", "by a server, without the database"},
 		},
 		sub: []command{
 			listCommand, showCommand, checkWorkflowCommand, versionsCommand, diffCommand, restoreCommand, draftCommand,
