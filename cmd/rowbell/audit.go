@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/definition"
 	"github.com/rowbell/rowbell/pkg/store"
 )
@@ -30,6 +31,17 @@ have the database's user as actor, unless the transaction named another (rowbell
 }
 
 const auditListHelp = "rowbell audit list --help"
+
+// auditLog opens it for the length of f.
+func (c *call) auditLog(f func(*definition.Service) error) error {
+	return c.operate(func(o *app.Operator) error {
+		s, err := o.Workflows()
+		if err != nil {
+			return err
+		}
+		return f(s)
+	})
+}
 
 var auditListCommand = command{
 	name:  "list",
@@ -69,7 +81,7 @@ var auditListCommand = command{
 		if err != nil {
 			return err
 		}
-		return c.workflows(func(s *definition.Service) error {
+		return c.auditLog(func(s *definition.Service) error {
 			list, next, err := s.Audit(ctx, f, c.own["after"], limit)
 			if err != nil {
 				return err
@@ -149,7 +161,7 @@ var auditShowCommand = command{
 	},
 	options: []option{jsonOption},
 	run: func(ctx context.Context, c *call) error {
-		return c.workflows(func(s *definition.Service) error {
+		return c.auditLog(func(s *definition.Service) error {
 			e, err := s.AuditEntry(ctx, c.args[0])
 			if err != nil {
 				return err

@@ -8,9 +8,10 @@ import (
 )
 
 var explainCommand = command{
-	name:  "explain",
-	args:  "EVENT_ID|TABLE [KEY]",
-	short: "Say of a recorded event which workflows fired, and why the others did not",
+	name:   "explain",
+	server: true,
+	args:   "EVENT_ID|TABLE [KEY]",
+	short:  "Say of a recorded event which workflows fired, and why the others did not",
 	long: `Of each workflow that has or had a trigger on the event's table: that it fired, with its
 execution, or the first condition that stopped it with its values, or the other reason. The
 version that applied then counts, not the present one.`,
@@ -23,7 +24,7 @@ version that applied then counts, not the present one.`,
 		jsonOption,
 	},
 	run: func(ctx context.Context, c *call) error {
-		return c.operate(func(o *app.Operator) error {
+		return c.workflows(func(o workflows) error {
 			if len(c.args) == 1 {
 				x, err := o.Explain(ctx, c.args[0])
 				if err != nil {

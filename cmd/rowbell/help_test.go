@@ -48,7 +48,11 @@ func commandTables() string {
 		if len(c.examples) > 0 {
 			example = "`" + cell.Replace(c.examples[0].line) + "`"
 		}
-		fmt.Fprintf(&b, "| `rowbell %s` | %s | %s |\n", cell.Replace(strings.TrimSpace(name+" "+c.args)), cell.Replace(c.short), example)
+		only := ""
+		if !c.server && !c.noSettings {
+			only = " *"
+		}
+		fmt.Fprintf(&b, "| `rowbell %s`"+only+" | %s | %s |\n", cell.Replace(strings.TrimSpace(name+" "+c.args)), cell.Replace(c.short), example)
 	}
 	for _, g := range groups {
 		heading := "\n### " + string(g) + "\n\n| Command | What it does | For example |\n|---|---|---|\n"

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	_ "time/tzdata" // conditions name time zones, and a container image has none
@@ -35,6 +36,7 @@ type command struct {
 	options    []option
 	values     map[string][]string // what an option or an argument may be, by its name, for completion; those of fixed words only
 	noSettings bool                // works without a database of the user's
+	server     bool                // works by a server too
 	run        func(ctx context.Context, c *call) error
 	sub        []command // its own commands, as in rowbell workflow list; a word that is none of them is run's, if there is one
 }
@@ -48,6 +50,7 @@ type example struct {
 // call is one invocation of a command.
 type call struct {
 	name string // of the command, as rowbell workflow list has "workflow list"
+	acts bool   // --actor says in whose name
 	parsed
 	stdout io.Writer
 	stderr io.Writer
@@ -56,6 +59,9 @@ type call struct {
 // config reads the settings. What is wrong with them is an error in how rowbell was
 // called.
 func (c *call) config() (app.Config, error) {
+	if err := c.onDatabase(); err != nil {
+		return app.Config{}, err
+	}
 	cfg, err := app.Load(c.settings, os.LookupEnv)
 	if err != nil {
 		return cfg, usage{app.Message(err), "rowbell help settings"}
@@ -142,7 +148,7 @@ func start(ctx context.Context, args []string) int {
 		return exitOK
 	}
 	c := &call{
-		name: cmd.name, parsed: p,
+		name: cmd.name, acts: slices.Contains(cmd.options, actorOption), parsed: p,
 		stdout: printer(os.Stdout, p.colour.in(os.Stdout)), stderr: printer(os.Stderr, p.colour.in(os.Stderr)),
 	}
 	ctx = store.WithOrigin(ctx, store.Origin{Actor: c.actor(), Via: store.ViaCLI})

@@ -12,9 +12,10 @@ import (
 )
 
 var simulateCommand = command{
-	name:  "simulate",
-	args:  "ID|FILE [KEY]",
-	short: "Try a workflow on a recorded event or on a row; sends nothing",
+	name:   "simulate",
+	server: true,
+	args:   "ID|FILE [KEY]",
+	short:  "Try a workflow on a recorded event or on a row; sends nothing",
 	long: `Says what the workflow would do, whatever its status: each part of its conditions with the
 values on both sides, and the actions that would run. It reads and sends nothing.
 
@@ -44,8 +45,8 @@ A row is taken as it is now; --new and --old say what is different after and bef
 		if err != nil {
 			return err
 		}
-		return c.operate(func(o *app.Operator) error {
-			r, err := o.Simulate(ctx, s)
+		return c.workflows(func(of workflows) error {
+			r, err := of.Simulate(ctx, s)
 			if err != nil {
 				return err
 			}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rowbell/rowbell/pkg/admin/client"
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/definition"
 	"github.com/rowbell/rowbell/pkg/store"
@@ -37,6 +38,20 @@ versions of the workflows that render it, in the name of --actor.`,
 	}
 }
 
+// storedTemplates is what these commands need.
+type storedTemplates interface {
+	Templates(ctx context.Context, tenant *string, name string) ([]store.Template, error)
+	TemplateUsers(ctx context.Context, tenantID, name string) ([]string, error)
+	SetTemplate(ctx context.Context, t store.Template, actor string) (definition.TemplateSet, error)
+	DeleteTemplate(ctx context.Context, tenantID, name string, locale *string, actor string) error
+	Preview(ctx context.Context, p definition.Preview) (definition.Previewed, error)
+}
+
+// templates opens them for the length of f.
+func (c *call) templates(f func(storedTemplates) error) error {
+	return through(c, func(o *app.Operator) (storedTemplates, error) { return o, nil }, func(s *client.Client) storedTemplates { return s }, f)
+}
+
 var (
 	ownerOption  = option{"tenant", "ID", "The tenant whose it is; the operators' if not given"}
 	localeOption = option{"locale", "LOCALE", "The language it is written in, as de or de-AT; for everybody if not given"}
@@ -51,8 +66,9 @@ func (c *call) owner() string {
 }
 
 var listTemplatesCommand = command{
-	name:  "list",
-	short: "List stored templates",
+	name:   "list",
+	server: true,
+	short:  "List stored templates",
 	examples: []example{
 		{"rowbell template list --tenant acme", ""},
 	},
@@ -66,7 +82,7 @@ var listTemplatesCommand = command{
 			owner := c.owner()
 			tenant = &owner
 		}
-		return c.operate(func(o *app.Operator) error {
+		return c.templates(func(o storedTemplates) error {
 			list, err := o.Templates(ctx, tenant, "")
 			if err != nil {
 				return err
@@ -89,9 +105,10 @@ var listTemplatesCommand = command{
 }
 
 var showTemplateCommand = command{
-	name:  "show",
-	args:  "NAME",
-	short: "Show a template in its languages, and who renders it",
+	name:   "show",
+	server: true,
+	args:   "NAME",
+	short:  "Show a template in its languages, and who renders it",
 	examples: []example{
 		{"rowbell template show footer", ""},
 		{"rowbell template show footer --locale de > footer.de.liquid", ""},
@@ -103,7 +120,7 @@ var showTemplateCommand = command{
 	},
 	run: func(ctx context.Context, c *call) error {
 		owner := c.owner()
-		return c.operate(func(o *app.Operator) error {
+		return c.templates(func(o storedTemplates) error {
 			list, err := o.Templates(ctx, &owner, c.args[0])
 			if err != nil {
 				return err
@@ -189,9 +206,10 @@ func readSource(name string) (string, error) {
 }
 
 var setTemplateCommand = command{
-	name:  "set",
-	args:  "NAME FILE",
-	short: "Store a template, in place of the one that is there",
+	name:   "set",
+	server: true,
+	args:   "NAME FILE",
+	short:  "Store a template, in place of the one that is there",
 	long: `FILE holds the template in Liquid; - is standard input. One that can't be compiled, or names
 another one that isn't there, is not stored. Active workflows that render it get a new version
 at once: what is recorded afterwards has the new text, what was recorded before the old one.`,
@@ -210,7 +228,7 @@ at once: what is recorded afterwards has the new text, what was recorded before 
 			return err
 		}
 		t := store.Template{TenantID: c.owner(), Name: c.args[0], Locale: c.own["locale"], Source: source, Description: c.own["description"]}
-		return c.operate(func(o *app.Operator) error {
+		return c.templates(func(o storedTemplates) error {
 			set, err := o.SetTemplate(ctx, t, c.actor())
 			switch {
 			case err != nil:
@@ -235,9 +253,10 @@ at once: what is recorded afterwards has the new text, what was recorded before 
 }
 
 var deleteTemplateCommand = command{
-	name:  "delete",
-	args:  "NAME",
-	short: "Delete a template that no workflow renders",
+	name:   "delete",
+	server: true,
+	args:   "NAME",
+	short:  "Delete a template that no workflow renders",
 	examples: []example{
 		{"rowbell template delete footer --locale de", ""},
 	},
@@ -258,7 +277,7 @@ var deleteTemplateCommand = command{
 		if err := c.confirm("delete template " + c.args[0] + ", " + what); err != nil {
 			return err
 		}
-		return c.operate(func(o *app.Operator) error {
+		return c.templates(func(o storedTemplates) error {
 			if err := o.DeleteTemplate(ctx, c.owner(), c.args[0], locale, c.actor()); err != nil {
 				return err
 			}
@@ -269,9 +288,10 @@ var deleteTemplateCommand = command{
 }
 
 var previewCommand = command{
-	name:  "preview",
-	args:  "[FILE] [KEY]",
-	short: "Render a template, or an action's texts, as a reader would get them; sends nothing",
+	name:   "preview",
+	server: true,
+	args:   "[FILE] [KEY]",
+	short:  "Render a template, or an action's texts, as a reader would get them; sends nothing",
 	long: `Renders what is in FILE (- is standard input), or the texts of a workflow's action, for a
 recorded event or for a row as it is now.`,
 	examples: []example{
@@ -305,7 +325,7 @@ recorded event or for a row as it is now.`,
 		if err != nil {
 			return err
 		}
-		return c.operate(func(o *app.Operator) error {
+		return c.templates(func(o storedTemplates) error {
 			out, err := o.Preview(ctx, p)
 			if err != nil {
 				return err

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/rowbell/rowbell/engine/sentence"
+	"github.com/rowbell/rowbell/engine/trial"
+	"github.com/rowbell/rowbell/pkg/admin/client"
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/definition"
 	"github.com/rowbell/rowbell/pkg/store"
@@ -24,11 +26,13 @@ func workflowCommand() command {
 		args:  "COMMAND",
 		short: "List, check, compare, change and turn on or off workflows",
 		long: `What it changes is one transaction, in the name of --actor, and stands in rowbell.audit_log.
-The role of ROWBELL_SOURCE_URL must be one that may edit the tables of workflows.`,
+The role of ROWBELL_SOURCE_URL must be one that may edit the tables of workflows; by a server
+(ROWBELL_SERVER) it is done in the name of the key, which needs the right.`,
 		group: groupWorkflows,
 		examples: []example{
 			{"rowbell workflow list --status active", ""},
 			{"rowbell workflow check", ""},
+			{"rowbell workflow list --server https://bell.example.com --key-file key.txt", "by a server, without the database"},
 		},
 		sub: []command{
 			listCommand, showCommand, checkWorkflowCommand, versionsCommand, diffCommand, restoreCommand, draftCommand,
@@ -40,15 +44,40 @@ The role of ROWBELL_SOURCE_URL must be one that may edit the tables of workflows
 
 var actorOption = option{"actor", "NAME", "In whose name it is done; the user of this system if not given"}
 
-// workflows opens the service for the length of f.
-func (c *call) workflows(f func(*definition.Service) error) error {
-	return c.operate(func(o *app.Operator) error {
-		s, err := o.Workflows()
-		if err != nil {
-			return err
-		}
-		return f(s)
-	})
+// workflows is what these commands need.
+type workflows interface {
+	List(ctx context.Context, f store.WorkflowFilter) ([]store.ListedWorkflow, error)
+	Show(ctx context.Context, id string) (*definition.Shown, error)
+	History(ctx context.Context, id string) ([]definition.Entry, error)
+	Diff(ctx context.Context, id, from, to string) (*definition.Diff, error)
+
+	Restore(ctx context.Context, id string, version int32, actor string, force bool) (same bool, err error)
+	PutDraft(ctx context.Context, id string, doc *definition.Document, actor string, force bool) error
+	AddTest(ctx context.Context, id string, t workflow.Test, actor string, force bool) error
+	Discard(ctx context.Context, id, actor string) error
+	Activate(ctx context.Context, id, actor string, force bool) (*definition.Activated, error)
+	Deactivate(ctx context.Context, id, actor string) (version int32, same bool, err error)
+
+	CheckOne(ctx context.Context, id string) ([]definition.Checked, error)
+	CheckAll(ctx context.Context, f store.WorkflowFilter) ([]definition.Checked, error)
+	CheckDocument(ctx context.Context, doc *definition.Document) (definition.Checked, error)
+	CheckBundle(ctx context.Context, b *definition.Bundle) ([]definition.Checked, error)
+	TestStored(ctx context.Context, id string, f store.WorkflowFilter) ([]definition.TestedWorkflow, error)
+	TestBundle(ctx context.Context, b *definition.Bundle) ([]definition.TestedWorkflow, error)
+	RecordedTest(ctx context.Context, of definition.Simulation) (workflow.Test, trial.Result, error)
+	Depends(ctx context.Context, what string) (*definition.Dependents, error)
+	Simulate(ctx context.Context, of definition.Simulation) (trial.Result, error)
+	Explain(ctx context.Context, eventID string) (definition.Explanation, error)
+	ExplainRow(ctx context.Context, table, key string) ([]definition.Explanation, error)
+
+	Plan(ctx context.Context, b *definition.Bundle, o definition.PlanOptions) (*definition.Plan, error)
+	Apply(ctx context.Context, p *definition.Plan, actor string) ([]definition.Applied, error)
+	Export(ctx context.Context, ids []string, f store.WorkflowFilter) (list []definition.Exported, operators []string, err error)
+}
+
+// workflows opens them for the length of f.
+func (c *call) workflows(f func(workflows) error) error {
+	return through(c, func(o *app.Operator) (workflows, error) { return o.Workflows() }, func(s *client.Client) workflows { return s }, f)
 }
 
 // actor is in whose name something is done; "" is the database user's.
@@ -83,8 +112,9 @@ func (c *call) filter() (store.WorkflowFilter, error) {
 }
 
 var listCommand = command{
-	name:  "list",
-	short: "List workflows, and whether they are in order",
+	name:   "list",
+	server: true,
+	short:  "List workflows, and whether they are in order",
 	long: `Health is what the worker that reads the slot last said; it says nothing of workflows that
 are not active. rowbell workflow check judges anew.`,
 	examples: []example{
@@ -102,7 +132,7 @@ are not active. rowbell workflow check judges anew.`,
 		if err != nil {
 			return err
 		}
-		return c.workflows(func(s *definition.Service) error {
+		return c.workflows(func(s workflows) error {
 			list, err := s.List(ctx, filter)
 			if err != nil {
 				return err
@@ -143,10 +173,11 @@ func health(w store.ListedWorkflow) string {
 }
 
 var showCommand = command{
-	name:  "show",
-	args:  "ID",
-	short: "Show a workflow with its parts, its health and its draft",
-	long:  `Secrets stand in rowbell.secret; what is shown has references to them.`,
+	name:   "show",
+	server: true,
+	args:   "ID",
+	short:  "Show a workflow with its parts, its health and its draft",
+	long:   `Secrets stand in rowbell.secret; what is shown has references to them.`,
 	examples: []example{
 		{"rowbell workflow show large-order", ""},
 		{"rowbell workflow show large-order --yaml > large-order.yaml", ""},
@@ -160,7 +191,7 @@ var showCommand = command{
 		if c.has("yaml") && c.asData() {
 			return usage{"either --yaml or --output, not both", "rowbell workflow show --help"}
 		}
-		return c.workflows(func(s *definition.Service) error {
+		return c.workflows(func(s workflows) error {
 			show, err := s.Show(ctx, c.args[0])
 			if show == nil || err != nil && c.has("draft") {
 				return err
@@ -241,9 +272,10 @@ func writeShown(w io.Writer, show *definition.Shown, draftErr error) {
 }
 
 var versionsCommand = command{
-	name:  "versions",
-	args:  "ID",
-	short: "List the versions of a workflow: when, who, and what changed",
+	name:   "versions",
+	server: true,
+	args:   "ID",
+	short:  "List the versions of a workflow: when, who, and what changed",
 	examples: []example{
 		{"rowbell workflow versions large-order", ""},
 	},
@@ -251,7 +283,7 @@ var versionsCommand = command{
 		jsonOption,
 	},
 	run: func(ctx context.Context, c *call) error {
-		return c.workflows(func(s *definition.Service) error {
+		return c.workflows(func(s workflows) error {
 			list, err := s.History(ctx, c.args[0])
 			if err != nil {
 				return err
@@ -274,9 +306,10 @@ var versionsCommand = command{
 }
 
 var diffCommand = command{
-	name:  "diff",
-	args:  "ID|FILE [FROM [TO]|FILE…]",
-	short: "Say what is different between two versions, with the draft, or between files and the live versions",
+	name:   "diff",
+	server: true,
+	args:   "ID|FILE [FROM [TO]|FILE…]",
+	short:  "Say what is different between two versions, with the draft, or between files and the live versions",
 	long: `FROM and TO are numbers of versions, live (the latest one) or draft. Without them the last
 two are compared: live and draft if there is a draft, else the last two versions. Without
 TO it is live.
@@ -307,7 +340,7 @@ it. Then the exit code is 3 if anything is different.`,
 				return usage{err.Error(), "rowbell workflow diff --help"}
 			}
 		}
-		return c.workflows(func(s *definition.Service) error {
+		return c.workflows(func(s workflows) error {
 			d, err := s.Diff(ctx, c.args[0], c.arg(1), c.arg(2))
 			if err != nil {
 				return err
@@ -335,10 +368,11 @@ it. Then the exit code is 3 if anything is different.`,
 }
 
 var restoreCommand = command{
-	name:  "restore",
-	args:  "ID VERSION",
-	short: "Make an earlier version the draft",
-	long:  `Nothing changes of what runs until the draft is activated.`,
+	name:   "restore",
+	server: true,
+	args:   "ID VERSION",
+	short:  "Make an earlier version the draft",
+	long:   `Nothing changes of what runs until the draft is activated.`,
 	examples: []example{
 		{"rowbell workflow restore large-order 3", ""},
 	},
@@ -351,7 +385,7 @@ var restoreCommand = command{
 		if err != nil {
 			return usage{fmt.Sprintf("%q is not the number of a version", c.args[1]), "rowbell workflow restore --help"}
 		}
-		return c.workflows(func(s *definition.Service) error {
+		return c.workflows(func(s workflows) error {
 			same, err := s.Restore(ctx, c.args[0], version, c.actor(), c.has("force"))
 			if err != nil {
 				return err
@@ -367,9 +401,10 @@ var restoreCommand = command{
 }
 
 var draftCommand = command{
-	name:  "draft",
-	args:  "ID FILE",
-	short: "Put a workflow from a file as the draft",
+	name:   "draft",
+	server: true,
+	args:   "ID FILE",
+	short:  "Put a workflow from a file as the draft",
 	long: `FILE is YAML as rowbell workflow show --yaml writes it, or JSON if it ends in .json; - is
 standard input, as YAML. What the file leaves out, the draft doesn't have. Parts without an
 id stand for the live ones like them. Nothing changes of what runs until the draft is
@@ -386,29 +421,28 @@ activated, and it may be unfinished: what is wrong with it is told.`,
 		if err != nil {
 			return err
 		}
-		return c.workflows(func(s *definition.Service) error {
+		return c.workflows(func(s workflows) error {
 			if err := s.PutDraft(ctx, c.args[0], doc, c.actor(), c.has("force")); err != nil {
 				return err
 			}
 			fmt.Fprintf(c.stdout, "%s has a draft. See what it would change: rowbell workflow diff %[1]s\n", c.args[0])
-			show, err := s.Show(ctx, c.args[0])
-			if err != nil || show.Next == nil {
-				return err
-			}
-			report, err := s.Check(ctx, show.Next)
+			checked, err := s.CheckOne(ctx, c.args[0])
 			if err != nil {
 				return err
 			}
-			writeProblems(c.stdout, report, doc)
+			if last := checked[len(checked)-1]; last.Of == "draft" {
+				writeProblems(c.stdout, last.Report, doc)
+			}
 			return nil
 		})
 	},
 }
 
 var activateCommand = command{
-	name:  "activate",
-	args:  "ID",
-	short: "Publish the draft, if there is one, and turn the workflow on",
+	name:   "activate",
+	server: true,
+	args:   "ID",
+	short:  "Publish the draft, if there is one, and turn the workflow on",
 	long: `One transaction, and one version. It is refused if the worker would find the workflow
 broken, if the live workflow has changed since the draft was made, or if one of its saved
 tests fails. Warnings don't block.`,
@@ -420,7 +454,7 @@ tests fails. Warnings don't block.`,
 		actorOption,
 	},
 	run: func(ctx context.Context, c *call) error {
-		return c.workflows(func(s *definition.Service) error {
+		return c.workflows(func(s workflows) error {
 			done, err := s.Activate(ctx, c.args[0], c.actor(), c.has("force"))
 			if blocked, ok := errors.AsType[*definition.BlockedError](err); ok {
 				fmt.Fprintf(c.stderr, "rowbell: %s\n", blocked.Error())
@@ -451,16 +485,17 @@ tests fails. Warnings don't block.`,
 }
 
 var deactivateCommand = command{
-	name:  "deactivate",
-	args:  "ID",
-	short: "Turn a workflow off",
-	long:  `It stops within a second or two; what of its deliveries has not ended is cancelled.`,
+	name:   "deactivate",
+	server: true,
+	args:   "ID",
+	short:  "Turn a workflow off",
+	long:   `It stops within a second or two; what of its deliveries has not ended is cancelled.`,
 	examples: []example{
 		{"rowbell workflow deactivate large-order", ""},
 	},
 	options: []option{actorOption},
 	run: func(ctx context.Context, c *call) error {
-		return c.workflows(func(s *definition.Service) error {
+		return c.workflows(func(s workflows) error {
 			version, same, err := s.Deactivate(ctx, c.args[0], c.actor())
 			if err != nil {
 				return err
@@ -476,9 +511,10 @@ var deactivateCommand = command{
 }
 
 var discardCommand = command{
-	name:  "discard",
-	args:  "ID",
-	short: "Throw the draft away",
+	name:   "discard",
+	server: true,
+	args:   "ID",
+	short:  "Throw the draft away",
 	examples: []example{
 		{"rowbell workflow discard large-order", ""},
 	},
@@ -487,7 +523,7 @@ var discardCommand = command{
 		if err := c.confirm("throw the draft of " + c.args[0] + " away"); err != nil {
 			return err
 		}
-		return c.workflows(func(s *definition.Service) error {
+		return c.workflows(func(s workflows) error {
 			if err := s.Discard(ctx, c.args[0], c.actor()); err != nil {
 				return err
 			}

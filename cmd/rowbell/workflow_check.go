@@ -12,9 +12,10 @@ import (
 )
 
 var checkWorkflowCommand = command{
-	name:  "check",
-	args:  "[ID|FILE]",
-	short: "Judge workflows as the worker would, and say how to mend what is wrong",
+	name:   "check",
+	server: true,
+	args:   "[ID|FILE]",
+	short:  "Judge workflows as the worker would, and say how to mend what is wrong",
 	long: `Without argument all workflows and drafts; with an id that one and its draft; with a .yaml
 or .json file (- is standard input, as YAML) what stands in there. They are judged as if
 they were active, by the tables as they are now. Exits with 1 if any has an error; warnings
@@ -45,7 +46,7 @@ don't count.`,
 				return err
 			}
 		}
-		return c.workflows(func(s *definition.Service) error {
+		return c.workflows(func(s workflows) error {
 			var list []definition.Checked
 			var err error
 			switch {

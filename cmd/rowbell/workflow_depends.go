@@ -4,14 +4,13 @@ import (
 	"context"
 	"fmt"
 	"strings"
-
-	"github.com/rowbell/rowbell/pkg/definition"
 )
 
 var dependsCommand = command{
-	name:  "depends",
-	args:  "TABLE[.COLUMN]",
-	short: "Say which workflows depend on a table or a column, and how",
+	name:   "depends",
+	server: true,
+	args:   "TABLE[.COLUMN]",
+	short:  "Say which workflows depend on a table or a column, and how",
 	long: `Before a migration: rowbell workflow depends orders.status. Workflows of any status are
 looked at, and drafts. What can't be judged, as something is wrong with it, is listed too.`,
 	examples: []example{
@@ -19,7 +18,7 @@ looked at, and drafts. What can't be judged, as something is wrong with it, is l
 	},
 	options: []option{jsonOption},
 	run: func(ctx context.Context, c *call) error {
-		return c.workflows(func(s *definition.Service) error {
+		return c.workflows(func(s workflows) error {
 			d, err := s.Depends(ctx, c.args[0])
 			if err != nil {
 				return err

@@ -17,8 +17,11 @@ import (
 // isPath tells a file or a directory from an id: by a dot or a slash in it.
 func isPath(arg string) bool { return definition.IsFile(arg) }
 
-// hasSource says that a database is known.
+// hasSource says that a database is known, or a server.
 func (c *call) hasSource() (bool, error) {
+	if app.HasServer(c.settings, os.LookupEnv) {
+		return true, nil
+	}
 	has, err := app.HasSource(c.settings, os.LookupEnv)
 	if err != nil {
 		return false, usage{app.Message(err), "rowbell --help"}
@@ -51,19 +54,20 @@ first line:
 }
 
 var validateCommand = command{
-	name:  "validate",
-	args:  "FILE|DIR…",
-	short: "Judge files, with a database or without",
+	name:   "validate",
+	server: true,
+	args:   "FILE|DIR…",
+	short:  "Judge files, with a database or without",
 	long: `Says what is wrong with files, and where: keys and values, conditions, configurations of
-actions, templates. With a database (ROWBELL_SOURCE_URL) also what rowbell workflow check says,
-by the columns of the tables and the templates that are stored. Nothing is changed. Exits with
-1 if any file has an error; warnings don't count.`,
+actions, templates. With a database (ROWBELL_SOURCE_URL), or a server (ROWBELL_SERVER), also
+what rowbell workflow check says, by the columns of the tables and the templates that are
+stored. Nothing is changed. Exits with 1 if any file has an error; warnings don't count.`,
 	examples: []example{
 		{"rowbell workflow validate workflows/", ""},
 		{"rowbell workflow validate large-order.yaml --offline", "without a database"},
 	},
 	options: []option{
-		{"offline", "", "Don't ask the database, though one is set"},
+		{"offline", "", "Ask neither database nor server, though one is set"},
 		jsonOption,
 	},
 	run: func(ctx context.Context, c *call) error {
@@ -90,7 +94,7 @@ by the columns of the tables and the templates that are stored. Nothing is chang
 			}
 			return err
 		}
-		return c.workflows(func(s *definition.Service) error {
+		return c.workflows(func(s workflows) error {
 			list, err := s.CheckBundle(ctx, b)
 			if err != nil {
 				return err
@@ -118,7 +122,7 @@ func (c *call) tellValidated(list []definition.Checked, b *definition.Bundle) er
 }
 
 // plan reads files and says what would become of the database.
-func (c *call) plan(ctx context.Context, s *definition.Service, paths []string, o definition.PlanOptions) (*definition.Plan, error) {
+func (c *call) plan(ctx context.Context, s workflows, paths []string, o definition.PlanOptions) (*definition.Plan, error) {
 	b, err := definition.ReadBundle(paths)
 	if err != nil {
 		return nil, err
@@ -133,7 +137,7 @@ func (c *call) diffFiles(ctx context.Context) error {
 			return usage{fmt.Sprintf("%q is no file; files are compared with what is live, and ids stand alone", arg), "rowbell workflow diff --help"}
 		}
 	}
-	return c.workflows(func(s *definition.Service) error {
+	return c.workflows(func(s workflows) error {
 		p, err := c.plan(ctx, s, c.args, definition.PlanOptions{})
 		if err != nil {
 			return err
@@ -226,9 +230,10 @@ func (c *call) tenantOption() *string {
 const applyHelp = "rowbell workflow apply --help"
 
 var applyCommand = command{
-	name:  "apply",
-	args:  "FILE|DIR…",
-	short: "Make workflows and templates what files say",
+	name:   "apply",
+	server: true,
+	args:   "FILE|DIR…",
+	short:  "Make workflows and templates what files say",
 	long: `Shows a plan, asks, and carries it out: what isn't there is created, what is different is
 changed, and each workflow gets the status that its file says. Each workflow is one transaction
 and one version, and who has changed one meanwhile isn't overwritten. A second time there is
@@ -259,7 +264,7 @@ something to do.`,
 		if !c.has(yesOption.name) && !dry && (!isTerminal(os.Stdin) || slices.Contains(c.args, "-")) {
 			return usage{"there is nobody to ask whether that is wanted. Add --yes to do it, or --dry-run to look only", applyHelp}
 		}
-		return c.workflows(func(s *definition.Service) error {
+		return c.workflows(func(s workflows) error {
 			p, err := c.plan(ctx, s, c.args, o)
 			if err != nil {
 				return err
@@ -302,7 +307,7 @@ func (c *call) tellPlan(p *definition.Plan) error {
 }
 
 // carryOut does what a plan says, and tells what was done.
-func (c *call) carryOut(ctx context.Context, s *definition.Service, p *definition.Plan) error {
+func (c *call) carryOut(ctx context.Context, s workflows, p *definition.Plan) error {
 	done, err := s.Apply(ctx, p, c.actor())
 	if c.asData() {
 		if writeErr := c.writeData(done); writeErr != nil {
@@ -323,9 +328,10 @@ func (c *call) carryOut(ctx context.Context, s *definition.Service, p *definitio
 }
 
 var importCommand = command{
-	name:  "import",
-	args:  "FILE|DIR…",
-	short: "Bring workflows in from elsewhere, turned off",
+	name:   "import",
+	server: true,
+	args:   "FILE|DIR…",
+	short:  "Bring workflows in from elsewhere, turned off",
 	long: `Whatever their files say, workflows are inactive then: look at them, try them, and activate
 them one by one. A workflow or a template that is there already is not touched, and then
 nothing is imported at all, unless it is said what is to become of them. Exits with 3 with
@@ -347,7 +353,7 @@ nothing is imported at all, unless it is said what is to become of them. Exits w
 			return usage{"with --new-ids nothing is replaced: give one of them", "rowbell workflow import --help"}
 		}
 		o := definition.PlanOptions{Tenant: c.tenantOption(), Import: true, Replace: c.has("replace"), NewIDs: c.has("new-ids")}
-		return c.workflows(func(s *definition.Service) error {
+		return c.workflows(func(s workflows) error {
 			p, err := c.plan(ctx, s, c.args, o)
 			if err != nil {
 				return err
@@ -371,9 +377,10 @@ nothing is imported at all, unless it is said what is to become of them. Exits w
 }
 
 var exportCommand = command{
-	name:  "export",
-	args:  "[ID…]",
-	short: "Write workflows and their templates as YAML that apply and import read",
+	name:   "export",
+	server: true,
+	args:   "[ID…]",
+	short:  "Write workflows and their templates as YAML that apply and import read",
 	long: `Workflows are written as they are live, without drafts. Of given ids those and the templates
 that they render; else all, and all templates of the same owners. Secrets are not in it: what
 is written refers to rowbell.secret by name.`,
@@ -396,7 +403,7 @@ is written refers to rowbell.secret by name.`,
 		if c.has("overwrite") && !toFiles {
 			return usage{"--overwrite goes with --into DIR", "rowbell workflow export --help"}
 		}
-		return c.workflows(func(s *definition.Service) error {
+		return c.workflows(func(s workflows) error {
 			list, operators, err := s.Export(ctx, c.args, filter)
 			if err != nil {
 				return err

@@ -8,16 +8,16 @@ import (
 	"strings"
 
 	"github.com/rowbell/rowbell/engine/trial"
-	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/definition"
 )
 
 const testHelp = "rowbell workflow test --help"
 
 var testCommand = command{
-	name:  "test",
-	args:  "[ID|FILE…]",
-	short: "Run the saved tests of workflows; sends nothing",
+	name:   "test",
+	server: true,
+	args:   "[ID|FILE…]",
+	short:  "Run the saved tests of workflows; sends nothing",
 	long: `Without argument those of all workflows and drafts; with an id those of that one and its
 draft; with files or directories those that stand in there. A test is a change and what the
 workflow is to say of it; its columns are those of the tables as they are now, so a database
@@ -76,10 +76,10 @@ a workflow it goes into its draft, of a file it is printed.`,
 				return err
 			}
 			if !online {
-				return fmt.Errorf("tests need to know the columns of the tables, and there is no database to ask: set ROWBELL_SOURCE_URL. Without one, rowbell workflow validate says what can be said")
+				return fmt.Errorf("tests need to know the columns of the tables, and there is no database to ask: set ROWBELL_SOURCE_URL, or ROWBELL_SERVER. Without one, rowbell workflow validate says what can be said")
 			}
 		}
-		return c.workflows(func(s *definition.Service) error {
+		return c.workflows(func(s workflows) error {
 			var list []definition.TestedWorkflow
 			var err error
 			if bundle != nil {
@@ -153,17 +153,14 @@ func (c *call) record(ctx context.Context) error {
 	if definition.IsFile(what) && what == "-" {
 		return usage{"a test of standard input can't be put anywhere; give a file", testHelp}
 	}
-	return c.operate(func(o *app.Operator) error {
-		s, err := o.Workflows()
-		if err != nil {
-			return err
-		}
+	return c.workflows(func(s workflows) error {
 		try := definition.Simulation{Workflow: what, Event: c.own["record"]}
 		if isPath(what) {
-			if try.Document, err = definition.ReadFile(what); err != nil {
+			doc, err := definition.ReadFile(what)
+			if err != nil {
 				return err
 			}
-			try.Workflow = ""
+			try.Document, try.Workflow = doc, ""
 		} else {
 			show, err := s.Show(ctx, what)
 			if err != nil {
@@ -171,7 +168,7 @@ func (c *call) record(ctx context.Context) error {
 			}
 			try.Draft = show.Next != nil
 		}
-		t, r, err := o.RecordedTest(ctx, try)
+		t, r, err := s.RecordedTest(ctx, try)
 		if err != nil {
 			return err
 		}

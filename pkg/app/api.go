@@ -84,6 +84,14 @@ func (a *App) servicesOn(source *store.Source, state *store.State) func(*access.
 		}
 		definitions := mine.definitions()
 		definitions.Rows = source
+		if p.Tenant != "" { // whose role may not read secrets; they are compared, and not shown
+			definitions.Secret = func(ctx context.Context, tenantID, name string) (string, error) {
+				if tenantID != p.Tenant {
+					return "", workflow.ErrNotFound
+				}
+				return newSecrets(source, a.key).get(ctx, tenantID, name)
+			}
+		}
 		return api.Services{
 			Definitions: definitions, Source: mine.source, State: mine.state, Application: source,
 			Operations: apiOperations{&Operator{app: mine}, &Operator{app: whole}, a}, Access: access.NewService(mine.source), Issuer: a.cfg.OIDCIssuer,

@@ -50,6 +50,11 @@ func calls(t *tenantThings) []call {
 		return m
 	}
 	w := "/workflows/" + t.workflow
+	text := "id: file-" + t.tenant + "\nname: In a file\ntriggers:\n  - entity_type: orders\n    operation: create\nactions:\n  - action_type: notification\n    action_config:\n      title: Order {{ new.id }}\n" +
+		"recipients:\n  - recipient_type: user\n    recipient_id: ann\n"
+	file := map[string]any{"name": "in/" + t.tenant + ".yaml", "text": text}
+	files := map[string]any{"files": []any{file}}
+	rowOfFile := map[string]any{"table": "orders", "key": t.row, "file": file}
 	return []call{
 		{"getMe", "GET", "/me", nil, 0},
 		{"listWorkflows", "GET", "/workflows?sort=updated&limit=1", nil, 0},
@@ -59,6 +64,11 @@ func calls(t *tenantThings) []call {
 		{"putDraft", "PUT", w + "/draft", doc, 0},
 		{"validateWorkflow", "POST", w + "/validate", nil, 0},
 		{"testWorkflow", "POST", w + "/test", nil, 0},
+		{"recordTest", "POST", w + "/record-test?draft=true", map[string]any{"event_id": t.event}, 0},
+		{"addTest", "POST", w + "/draft/tests", map[string]any{"name": "walks", "change": map[string]any{"new": map[string]any{"status": "new"}}, "expect": map[string]any{"fires": true}}, 0},
+		{"checkWorkflows", "POST", "/workflows/check", map[string]any{"workflow_ids": []string{t.workflow, "there-is-none"}}, 0},
+		{"testWorkflows", "POST", "/workflows/test", map[string]any{"workflow_ids": []string{t.workflow}}, 0},
+		{"listDependents", "GET", "/dependents?of=orders.status", nil, 0},
 		{"discardDraft", "DELETE", w + "/draft", nil, 0},
 		{"validateDocument", "POST", "/workflows/validate", doc, 0},
 		{"duplicateWorkflow", "POST", w + "/duplicate", map[string]any{"id": "copy-" + t.tenant}, 201},
@@ -71,6 +81,14 @@ func calls(t *tenantThings) []call {
 		{"testSendAction", "POST", w + "/actions/2/test-send", row, 422}, // a key is nobody
 		{"exportWorkflows", "GET", "/export?workflow_id=" + t.workflow, nil, 0},
 		{"importWorkflows", "POST", "/import?dry_run=true", "id: in-" + t.tenant + "\nname: In\ntriggers:\n  - entity_type: orders\n    operation: create\nactions:\n  - action_type: log\n", 0},
+		{"checkFiles", "POST", "/files/check", files, 0},
+		{"testFiles", "POST", "/files/test", files, 0},
+		{"planFiles", "POST", "/files/plan", files, 0},
+		{"applyFiles", "POST", "/files/apply", files, 0},
+		{"simulateFile", "POST", "/files/simulate", rowOfFile, 0},
+		{"previewFile", "POST", "/files/preview/1", rowOfFile, 0},
+		{"recordFileTest", "POST", "/files/record-test", map[string]any{"event_id": t.event, "file": file}, 0},
+		{"exportFiles", "GET", "/export/files?workflow_id=" + t.workflow, nil, 0},
 		{"activateWorkflow", "POST", w + "/activate", nil, 0},
 		{"listTables", "GET", "/tables", nil, 0},
 		{"getTable", "GET", "/tables/orders", nil, 0},
@@ -81,6 +99,7 @@ func calls(t *tenantThings) []call {
 		{"getDelivery", "GET", "/deliveries/" + t.dead, nil, 0},
 		{"listEvents", "GET", "/events?table=orders&row_key=" + t.row + "&executions=true&data=true", nil, 0},
 		{"explainEvent", "GET", "/events/" + t.event + "/explain", nil, 0},
+		{"explainRow", "GET", "/explain?table=orders&row_key=" + t.row, nil, 0},
 		{"listFailures", "GET", "/failures", nil, 0},
 		{"getStatistics", "GET", "/statistics?by=day", nil, 0},
 		{"getWorkflowStatistics", "GET", w + "/statistics", nil, 0},
@@ -94,6 +113,7 @@ func calls(t *tenantThings) []call {
 		{"countInbox", "GET", "/people/ann/inbox/counts", nil, 0},
 		{"markInbox", "POST", "/people/ann/inbox/mark", map[string]any{"mark": "read"}, 0},
 		{"listPreferences", "GET", "/people/ann/preferences", nil, 0},
+		{"searchPreferences", "GET", "/preferences?recipient_id=ann", nil, 0},
 		{"setPreference", "PUT", "/people/ann/preferences", map[string]any{"workflow_id": t.spare, "channel": "email", "wanted": false}, 0},
 		{"addQuietHours", "POST", "/people/ann/quiet-hours", map[string]any{"from": "22:00", "to": "07:00", "zone": "Europe/Vienna"}, 204},
 		{"clearQuietHours", "DELETE", "/people/ann/quiet-hours", nil, 204},
@@ -140,11 +160,12 @@ func calls(t *tenantThings) []call {
 var anybodys = []string{
 	"putTemplate", "deleteTemplate", "setPreference", // of a name, which the caller's tenant may have as well
 	"getMe", "validateDocument", "listTables", "getTable", "listActionKinds", "getHealth", "resolveRecipients", "importWorkflows", "createWorkflow",
+	"checkFiles", "testFiles", "planFiles", "applyFiles",
 }
 
 // rowsOfApplication are calls that read rows of the application's own tables, which have no
 // policies of Rowbell's: the code alone looks whose they are.
-var rowsOfApplication = []string{"simulateWorkflow", "previewAction", "previewTemplate", "testSendAction"}
+var rowsOfApplication = []string{"simulateWorkflow", "previewAction", "previewTemplate", "testSendAction", "simulateFile", "previewFile"}
 
 // fill gives a tenant one of each kind, by the API as far as it makes such things.
 func (w *apiWorld) fill(t *testing.T, tenant, hook string) *tenantThings {

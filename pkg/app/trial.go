@@ -24,14 +24,6 @@ func (o *Operator) Explain(ctx context.Context, eventID string) (definition.Expl
 	return o.app.definitions().Explain(ctx, eventID)
 }
 
-// ExplainRow explains the last recorded events of a row, the latest first.
-func (o *Operator) ExplainRow(ctx context.Context, table, key string) ([]definition.Explanation, error) {
-	if err := o.app.prepareJudging(); err != nil {
-		return nil, err
-	}
-	return o.app.definitions().ExplainRow(ctx, table, key)
-}
-
 // prepareJudging makes the action kinds, to judge configurations with, unless they are there:
 // those of a worker are read by all its requests at once. Nothing is run.
 func (a *App) prepareJudging() error {

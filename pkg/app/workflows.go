@@ -4,10 +4,8 @@ import (
 	"context"
 
 	"github.com/rowbell/rowbell/cdc"
-	"github.com/rowbell/rowbell/engine/trial"
 	"github.com/rowbell/rowbell/pkg/change"
 	"github.com/rowbell/rowbell/pkg/definition"
-	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
 // Workflows is the service behind rowbell workflow and the API. It judges as a worker
@@ -37,23 +35,4 @@ func OfflineWorkflows() (*definition.Service, error) {
 		return nil, err
 	}
 	return &definition.Service{Registry: a.registry, Judge: a.judgeElsewhere}, nil
-}
-
-// RecordedTest is a saved test of a recorded event, which expects what the workflow, an id
-// or a file, says of it now.
-func (o *Operator) RecordedTest(ctx context.Context, s definition.Simulation) (workflow.Test, trial.Result, error) {
-	r, err := o.Simulate(ctx, s)
-	if err != nil {
-		return workflow.Test{}, r, err
-	}
-	_, w, err := o.app.definitions().Resolved(ctx, s)
-	if err != nil {
-		return workflow.Test{}, r, err
-	}
-	e, err := o.app.state.RecordedEvent(ctx, s.Event)
-	if err != nil {
-		return workflow.Test{}, r, err
-	}
-	t, err := trial.TestOf(e, &r, w)
-	return t, r, err
 }

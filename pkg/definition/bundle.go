@@ -15,6 +15,7 @@ import (
 type Bundle struct {
 	Workflows []*Document
 	Templates []*TemplateDocument
+	files     []File
 }
 
 // maxBundle is how long a file may be that holds several documents.
@@ -49,15 +50,6 @@ func ReadBundle(paths []string) (*Bundle, error) {
 	return b, joined(problems)
 }
 
-// BundleOf reads one file's documents; name is the file's, as for Read.
-func BundleOf(name string, data []byte) (*Bundle, error) {
-	b := &Bundle{}
-	if err := b.read(name, data); err != nil {
-		return nil, err
-	}
-	return b, joined(b.twice())
-}
-
 // joined joins errors; nil if there are none.
 func joined(problems []error) error { return errors.Join(problems...) }
 
@@ -65,6 +57,8 @@ func (b *Bundle) read(name string, data []byte) error {
 	if len(data) > maxBundle {
 		return &Problem{File: name, Message: fmt.Sprintf("it has more than %d bytes, which is the most of a file", maxBundle)}
 	}
+	file := File{name, string(data)}
+	b.files = append(b.files, file)
 	var roots []*node
 	var err error
 	if strings.HasSuffix(name, ".json") {
@@ -93,6 +87,7 @@ func (b *Bundle) read(name string, data []byte) error {
 			problems = append(problems, err)
 			continue
 		}
+		d.source = file
 		b.Workflows = append(b.Workflows, d)
 	}
 	return joined(problems)

@@ -205,6 +205,32 @@ func (s *Service) CheckAll(ctx context.Context, f store.WorkflowFilter) ([]Check
 	return s.checkDefinitions(ctx, defs)
 }
 
+// CheckThese checks workflows and their drafts, in the order of their ids; what isn't there is
+// left out.
+func (s *Service) CheckThese(ctx context.Context, ids []string) ([]Checked, error) {
+	defs, err := s.these(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	return s.checkDefinitions(ctx, defs)
+}
+
+// these reads the workflows that there are of these ids.
+func (s *Service) these(ctx context.Context, ids []string) ([]store.Definition, error) {
+	var defs []store.Definition
+	for _, id := range ids {
+		d, err := s.Source.Definition(ctx, id)
+		if errors.Is(err, workflow.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		defs = append(defs, d)
+	}
+	return defs, nil
+}
+
 // CheckOne checks a workflow and its draft.
 func (s *Service) CheckOne(ctx context.Context, id string) ([]Checked, error) {
 	d, err := s.Source.Definition(ctx, id)

@@ -58,6 +58,10 @@ func (s *Step) Document() *Document { return s.doc }
 // Plan is what Apply would do, in order.
 type Plan struct {
 	Steps []Step `json:"steps"`
+	// Bundle and Options are what it was made of.
+	Bundle  *Bundle     `json:"-"`
+	Options PlanOptions `json:"-"`
+	tag     string
 }
 
 // Changed counts the steps that do something.
@@ -102,6 +106,8 @@ type PlanOptions struct {
 	// were exported from. ID, if there is one, is the new one of the only workflow.
 	NewIDs bool
 	ID     string
+	// Seed makes new ids the same each time that the plan is made. Zero: they are not.
+	Seed ulid.ULID
 }
 
 // Plan says what would become of the database by these files. The error joins a *Problem for
@@ -111,7 +117,7 @@ func (s *Service) Plan(ctx context.Context, b *Bundle, o PlanOptions) (*Plan, er
 	if err != nil {
 		return nil, err
 	}
-	p := &planner{catalog: c, o: o, plan: &Plan{}}
+	p := &planner{catalog: c, o: o, plan: &Plan{Bundle: b, Options: o}, newID: idsOf(o.Seed)}
 	if err := p.templatesSet(ctx, b); err != nil {
 		return nil, err
 	}
@@ -134,6 +140,7 @@ type planner struct {
 	plan     *Plan
 	problems []error
 	ids      []string // of the documents' workflows
+	newID    func() string
 }
 
 func (p *planner) fail(file string, at *node, format string, args ...any) {
@@ -167,13 +174,13 @@ func whose(tenantID string) string {
 func (p *planner) workflow(ctx context.Context, d *Document) error {
 	w := d.whole()
 	if p.o.NewIDs {
-		newIDs(w)
+		newIDs(w, p.newID)
 		if p.o.ID != "" {
 			w.ID = p.o.ID
 		}
 	}
 	if w.ID == "" && p.o.Import {
-		w.ID = ulid.Make().String()
+		w.ID = p.newID()
 	}
 	if w.ID == "" {
 		p.fail(d.file, nil, "the workflow has no id, so nobody knows which one it is; write one, as id: %s", suggestID(w.Name))
@@ -227,7 +234,7 @@ func (p *planner) workflow(ctx context.Context, d *Document) error {
 	case w.Status == "":
 		w.Status = workflow.Draft
 	}
-	keepIDs(w, &Shown{Workflow: live})
+	keepIDs(w, &Shown{Workflow: live}, p.newID)
 	if err := p.keepSecrets(ctx, w, live); err != nil {
 		return err
 	}
@@ -278,21 +285,21 @@ func suggestID(name string) string {
 }
 
 // newIDs gives the workflow and its parts new ids; what is for one action stays so.
-func newIDs(w *workflow.Workflow) {
-	w.ID = ulid.Make().String()
+func newIDs(w *workflow.Workflow, newID func() string) {
+	w.ID = newID()
 	for i := range w.Triggers {
-		w.Triggers[i].ID = ulid.Make().String()
+		w.Triggers[i].ID = newID()
 	}
 	for i := range w.Conditions {
-		w.Conditions[i].ID = ulid.Make().String()
+		w.Conditions[i].ID = newID()
 	}
 	actions := make(map[string]string)
 	for i := range w.Actions {
-		id := ulid.Make().String()
+		id := newID()
 		actions[w.Actions[i].ID], w.Actions[i].ID = id, id
 	}
 	for i := range w.Recipients {
-		w.Recipients[i].ID = ulid.Make().String()
+		w.Recipients[i].ID = newID()
 		if of := w.Recipients[i].ActionID; of != nil {
 			id := actions[*of]
 			w.Recipients[i].ActionID = &id
@@ -475,8 +482,8 @@ type Applied struct {
 // an error; workflow.ErrConflict if something has changed since the plan was made. A plan
 // with steps that are blocked is refused.
 func (s *Service) Apply(ctx context.Context, p *Plan, actor string) ([]Applied, error) {
-	if blocked := p.Blocked(); len(blocked) > 0 {
-		return nil, refused("nothing was applied: %s to mend first", counted(len(blocked), "workflow is", "workflows are"))
+	if err := p.Refusal(); err != nil {
+		return nil, err
 	}
 	var done []Applied
 	templates := func(do ...Doing) error {

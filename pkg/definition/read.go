@@ -28,6 +28,7 @@ type Document struct {
 	places map[string]*node   // by path: triggers[0].field_conditions
 	parts  map[string][]*node // triggers, conditions, actions, recipients
 	file   string
+	source File
 }
 
 // File is where it comes from.
@@ -151,7 +152,11 @@ func read(name string, data []byte, isJSON, draft bool) (*Document, error) {
 		at := root.get(templateKey)
 		return nil, &Problem{File: name, Line: at.line, Column: at.column, Message: "it is a stored template, and a workflow belongs here"}
 	}
-	return readTree(name, root, draft)
+	d, err := readTree(name, root, draft)
+	if err == nil {
+		d.source = File{name, string(data)}
+	}
+	return d, err
 }
 
 // readTree makes a workflow of a tree.

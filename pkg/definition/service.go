@@ -436,7 +436,7 @@ func (s *Service) PutDraft(ctx context.Context, id string, doc *Document, actor 
 		}
 	}
 	next := doc.whole()
-	keepIDs(next, show)
+	keepIDs(next, show, newULID)
 	draft, err := draftJSON(next, d.Version, actor)
 	if err != nil {
 		return err
@@ -460,24 +460,26 @@ func (d *Document) whole() *workflow.Workflow {
 }
 
 // keepIDs gives parts without an id that of the part which they stand for, or a new one.
-func keepIDs(w *workflow.Workflow, show *Shown) {
+func keepIDs(w *workflow.Workflow, show *Shown, newID func() string) {
 	live := show.Workflow
 	if show.Next != nil { // what was put before may have given new parts their ids
 		live = show.Next
 	}
-	keep(w.Triggers, live.Triggers, func(t *workflow.Trigger) *string { return &t.ID },
+	keep(newID, w.Triggers, live.Triggers, func(t *workflow.Trigger) *string { return &t.ID },
 		func(a, b *workflow.Trigger) bool {
 			return a.EntityLabel() == b.EntityLabel() && a.Operation == b.Operation
 		})
-	keep(w.Conditions, live.Conditions, func(c *workflow.Condition) *string { return &c.ID },
+	keep(newID, w.Conditions, live.Conditions, func(c *workflow.Condition) *string { return &c.ID },
 		func(a, b *workflow.Condition) bool { return a.Type == b.Type })
-	keep(w.Actions, live.Actions, func(a *workflow.Action) *string { return &a.ID },
+	keep(newID, w.Actions, live.Actions, func(a *workflow.Action) *string { return &a.ID },
 		func(a, b *workflow.Action) bool { return a.Type == b.Type })
-	keep(w.Recipients, live.Recipients, func(r *workflow.Recipient) *string { return &r.ID },
+	keep(newID, w.Recipients, live.Recipients, func(r *workflow.Recipient) *string { return &r.ID },
 		func(a, b *workflow.Recipient) bool { return a.Type == b.Type && a.Value == b.Value })
 }
 
-func keep[P any](list, live []P, id func(*P) *string, like func(a, b *P) bool) {
+func newULID() string { return ulid.Make().String() }
+
+func keep[P any](newID func() string, list, live []P, id func(*P) *string, like func(a, b *P) bool) {
 	taken := make(map[string]bool)
 	for i := range list {
 		taken[*id(&list[i])] = true
@@ -498,7 +500,7 @@ func keep[P any](list, live []P, id func(*P) *string, like func(a, b *P) bool) {
 	}
 	for i := range list {
 		if p := id(&list[i]); *p == "" {
-			*p = ulid.Make().String()
+			*p = newID()
 		}
 	}
 }
@@ -572,7 +574,7 @@ func (s *Service) Activate(ctx context.Context, id, actor string, force bool) (*
 	if draft {
 		next := *w
 		next.Status = workflow.Active
-		keepIDs(&next, show) // a draft that was written by SQL may lack some
+		keepIDs(&next, show, newULID) // a draft that was written by SQL may lack some
 		result.Version, err = s.Source.Publish(ctx, e, &next)
 	} else {
 		result.Version, err = s.Source.SetStatus(ctx, e, workflow.Active)

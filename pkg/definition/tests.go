@@ -135,6 +135,25 @@ func (s *Service) AddTest(ctx context.Context, id string, t workflow.Test, actor
 	return s.Source.SetDraft(ctx, s.edit(d, "workflow.test", actor, map[string]any{"test": t.Name}), draft)
 }
 
+// RecordedTest is a saved test of a recorded event, which expects what the workflow, an id or
+// a file, says of it now; and what it says.
+func (s *Service) RecordedTest(ctx context.Context, of Simulation) (workflow.Test, trial.Result, error) {
+	r, err := s.Simulate(ctx, of)
+	if err != nil {
+		return workflow.Test{}, r, err
+	}
+	_, w, err := s.Resolved(ctx, of)
+	if err != nil {
+		return workflow.Test{}, r, err
+	}
+	e, err := s.State.RecordedEvent(ctx, of.Event)
+	if err != nil {
+		return workflow.Test{}, r, err
+	}
+	t, err := trial.TestOf(e, &r, w)
+	return t, r, err
+}
+
 // secretLike is what a column may be called that table workflow_definition would take for a
 // secret in a draft, and move.
 var secretLike = regexp.MustCompile(`(?i)"(secret|password|token)"\s*:\s*"`)
@@ -188,6 +207,21 @@ func (s *Service) TestStored(ctx context.Context, id string, f store.WorkflowFil
 	if err != nil {
 		return nil, err
 	}
+	return s.testDefinitions(ctx, defs, id != "")
+}
+
+// TestThese runs the saved tests of workflows and their drafts, of those too that have none;
+// what isn't there is left out.
+func (s *Service) TestThese(ctx context.Context, ids []string) ([]TestedWorkflow, error) {
+	defs, err := s.these(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	return s.testDefinitions(ctx, defs, true)
+}
+
+// testDefinitions runs saved tests. all: of those too that have none.
+func (s *Service) testDefinitions(ctx context.Context, defs []store.Definition, all bool) ([]TestedWorkflow, error) {
 	c, err := s.catalog(ctx)
 	if err != nil {
 		return nil, err
@@ -205,7 +239,7 @@ func (s *Service) TestStored(ctx context.Context, id string, f store.WorkflowFil
 		} else if tests != nil {
 			t.Tests = tests
 		}
-		if id != "" || t.Problem != "" || len(t.Tests) > 0 {
+		if all || t.Problem != "" || len(t.Tests) > 0 {
 			list = append(list, t)
 		}
 		return nil

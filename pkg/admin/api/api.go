@@ -78,7 +78,7 @@ func New(cfg Config) *API {
 	config.Security = []map[string][]string{{securityName: {}}}
 	a.huma = humago.NewWithPrefix(mux, Prefix, config)
 	for _, register := range []func(*API){
-		identityRoutes, editRoutes, workflowRoutes, catalogueRoutes, logRoutes, replayRoutes, destinationRoutes, peopleRoutes, templateRoutes, accessRoutes, operateRoutes, liveRoutes,
+		identityRoutes, editRoutes, workflowRoutes, filesRoutes, catalogueRoutes, logRoutes, replayRoutes, destinationRoutes, peopleRoutes, templateRoutes, accessRoutes, operateRoutes, liveRoutes,
 	} {
 		register(a)
 	}
@@ -132,6 +132,8 @@ type Route struct {
 	Right  access.Right
 	Status int   // of success; 0: 200, or 204 for one without a body
 	Errors []int // beside those that all have, or all of its method
+	// MaxBody is how long its body may be, in bytes; 0: as those of all.
+	MaxBody int64
 }
 
 // Anyone is the right of operations that any principal may call: they tell it about itself.
@@ -148,9 +150,12 @@ func add[I, O any](a *API, r Route, f func(ctx context.Context, q *Request, in *
 	_, hasBody := bodyOf(reflect.TypeFor[I]())
 	op := huma.Operation{
 		Method: r.Method, Path: r.Path, OperationID: r.ID, Tags: []string{r.Tag}, Summary: r.Summary, Description: r.Description,
-		DefaultStatus: r.Status, MaxBodyBytes: maxBody,
+		DefaultStatus: r.Status, MaxBodyBytes: cmp.Or(r.MaxBody, maxBody),
 		Errors:     slices.Concat(errorsOfAll, r.Errors),
 		Extensions: map[string]any{rightKey: string(r.Right)},
+	}
+	if r.MaxBody > 0 {
+		op.BodyReadTimeout = filesTimeout
 	}
 	if hasBody {
 		op.Errors = append(op.Errors, errorsOfBodies...)

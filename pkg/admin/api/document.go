@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"mime"
@@ -57,13 +58,16 @@ type DocumentInput struct {
 	RawBody     []byte
 }
 
+// bodyName is what a document that is the whole body is called in errors.
+const bodyName = "body"
+
 // name is what the document is called in errors: by its type it ends as a file's does.
 func (in *DocumentInput) name() (string, error) {
 	switch kind, _, err := mime.ParseMediaType(cmp.Or(in.ContentType, "application/json")); {
 	case err == nil && kind == "application/json":
-		return "body.json", nil
+		return bodyName + ".json", nil
 	case err == nil && (kind == "application/yaml" || kind == "text/yaml" || kind == "application/x-yaml"):
-		return "body.yaml", nil
+		return bodyName + ".yaml", nil
 	}
 	return "", &Problem{Status: http.StatusUnsupportedMediaType, Detail: "a document is application/json or application/yaml"}
 }
@@ -83,7 +87,7 @@ func (in *DocumentInput) bundle() (*definition.Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	return definition.BundleOf(name, in.RawBody)
+	return definition.BundleOf(definition.File{Name: name, Text: string(in.RawBody)})
 }
 
 // TriggerOut is a trigger as it is stored.
@@ -128,6 +132,8 @@ type DocumentOut struct {
 	Conditions  []ConditionOut `json:"conditions"`
 	Actions     []ActionOut    `json:"actions"`
 	Recipients  []RecipientOut `json:"recipients"`
+	// Templates are as they were when the version was written.
+	Templates map[string]map[string]string `json:"templates,omitempty" doc:"Stored templates that it renders, as this version has them: by name and language, which is empty for everybody"`
 }
 
 func object(raw json.RawMessage) Object {
@@ -141,7 +147,7 @@ func documentOut(w *workflow.Workflow) *DocumentOut {
 	d := &DocumentOut{
 		Name: w.Name, Description: w.Description, Sentence: sentenceOf(w), Settings: object(w.Settings),
 		Triggers: make([]TriggerOut, len(w.Triggers)), Conditions: make([]ConditionOut, len(w.Conditions)),
-		Actions: make([]ActionOut, len(w.Actions)), Recipients: make([]RecipientOut, len(w.Recipients)),
+		Actions: make([]ActionOut, len(w.Actions)), Recipients: make([]RecipientOut, len(w.Recipients)), Templates: w.Templates,
 	}
 	for i, t := range w.Triggers {
 		d.Triggers[i] = TriggerOut{t.ID, t.EntityType, t.Operation, object(t.FieldConditions), t.Priority}
@@ -172,6 +178,7 @@ type DraftOut struct {
 	// Problem is why the draft can't be read; the document is missing then.
 	Problem  string       `json:"problem,omitempty" doc:"Why it can't be read"`
 	Document *DocumentOut `json:"document,omitempty"`
+	Stored   Object       `json:"stored" doc:"As workflow_definition.draft holds it: with base and by, and with those keys only that it changes"`
 }
 
 // WorkflowOut is one workflow.
@@ -195,6 +202,14 @@ func orNull(tenantID string) *string {
 	return &tenantID
 }
 
+// stored is a draft as it is, if it is an object: somebody may have written anything by SQL.
+func stored(draft json.RawMessage) Object {
+	if text := bytes.TrimSpace(draft); len(text) == 0 || text[0] != '{' {
+		return Object("{}")
+	}
+	return Object(draft)
+}
+
 func workflowOut(s *definition.Shown, draftErr error) *WorkflowOut {
 	out := &WorkflowOut{
 		ID: s.ID, TenantID: orNull(s.TenantID), Status: string(s.Status), Version: s.Version,
@@ -203,9 +218,9 @@ func workflowOut(s *definition.Shown, draftErr error) *WorkflowOut {
 	}
 	switch {
 	case draftErr != nil:
-		out.Draft = &DraftOut{Problem: draftErr.Error()}
+		out.Draft = &DraftOut{Problem: draftErr.Error(), Stored: stored(s.DraftText)}
 	case s.Next != nil:
-		out.Draft = &DraftOut{Base: s.Base, By: s.By, Document: documentOut(s.Next)}
+		out.Draft = &DraftOut{Base: s.Base, By: s.By, Document: documentOut(s.Next), Stored: stored(s.DraftText)}
 	}
 	return out
 }

@@ -307,21 +307,8 @@ type yamlAnswer struct {
 	Body        []byte
 }
 
-func exportWorkflows(ctx context.Context, q *Request, in *struct {
-	TenantFilter
-	WorkflowID []string `query:"workflow_id,explode" maxItems:"1000" doc:"These; all if not given"`
-},
-) (*yamlAnswer, error) {
-	tenant, ok := q.Filter(in.Tenant)
-	if !ok {
-		return nil, notFound("there is no tenant %s here", in.Tenant.Value)
-	}
-	for _, id := range in.WorkflowID {
-		if _, _, err := q.show(ctx, id); err != nil {
-			return nil, err
-		}
-	}
-	files, _, err := q.Definitions.Export(ctx, in.WorkflowID, store.WorkflowFilter{Tenant: tenant})
+func exportWorkflows(ctx context.Context, q *Request, in *ExportIn) (*yamlAnswer, error) {
+	files, _, err := q.exported(ctx, in)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -67,13 +68,14 @@ func (a *API) idempotent(next *http.ServeMux) http.Handler {
 			refuse(http.StatusBadRequest, "the idempotency key is longer than 255 characters", "take a random UUID")
 			return
 		}
-		if !a.changes(next, r, q) {
+		route := a.changes(next, r, q)
+		if route == nil {
 			next.ServeHTTP(w, r)
 			return
 		}
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, cmp.Or(route.MaxBody, maxBody)))
 		if err != nil {
-			a.fail(w, r, &Problem{Status: http.StatusRequestEntityTooLarge, Detail: "the body is longer than 1 MiB"})
+			a.fail(w, r, &Problem{Status: http.StatusRequestEntityTooLarge, Detail: fmt.Sprintf("the body is longer than %d MiB", cmp.Or(route.MaxBody, maxBody)>>20)})
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
@@ -108,16 +110,19 @@ func (a *API) idempotent(next *http.ServeMux) http.Handler {
 	})
 }
 
-// changes says that a request is one that changes something, and that its caller may. What
+// changes is a request's operation if it changes something, and its caller may; else nil: what
 // others send is nothing to keep an answer for.
-func (a *API) changes(mux *http.ServeMux, r *http.Request, q *Request) bool {
+func (a *API) changes(mux *http.ServeMux, r *http.Request, q *Request) *Route {
 	_, pattern := mux.Handler(r)
 	i := slices.IndexFunc(a.routes, func(route Route) bool { return route.Method+" "+Prefix+route.Path == pattern })
 	if i < 0 {
-		return false
+		return nil
 	}
 	right := a.routes[i].Right
-	return right == Anyone || !strings.HasSuffix(string(right), ".read") && q.Principal.Can(right)
+	if right == Anyone || !strings.HasSuffix(string(right), ".read") && q.Principal.Can(right) {
+		return &a.routes[i]
+	}
+	return nil
 }
 
 // once does a request, and keeps the answer unless it failed for a reason that may pass.

@@ -42,6 +42,13 @@ type FieldError struct {
 	Column    int    `json:"column,omitempty" doc:"Column in it, in characters, from 1"`
 	Snippet   string `json:"snippet,omitempty" doc:"The expression's line, with a mark below it"`
 	Mend      string `json:"mend,omitempty" doc:"What to do about it"`
+	// Where and Place are for people.
+	Where string `json:"where,omitempty" doc:"Where in the workflow, in words; detail begins with it" example:"trigger 1 (orders update), field_conditions.total"`
+	Place string `json:"place,omitempty" doc:"Where in the text that was sent: line:column, from 1, behind the file's name if files were sent" example:"workflows/large-order.yaml:11:7"`
+	// Test and Differences are of a saved test that fails.
+	Test        string   `json:"test,omitempty" doc:"The saved test that fails"`
+	Differences []string `json:"differences,omitempty" doc:"What of it is not as it is expected"`
+	Warning     bool     `json:"warning,omitempty" doc:"It is worth knowing, and no error"`
 }
 
 func (p *Problem) Error() string { return p.Detail }
@@ -187,7 +194,7 @@ func (a *API) problem(ctx context.Context, err error) *Problem {
 	case errors.As(err, &wrong):
 		p = &Problem{Status: http.StatusUnprocessableEntity, Detail: "the document can't be read"}
 		for _, each := range wrongs(err) {
-			p.Errors = append(p.Errors, FieldError{Detail: each.Message, Pointer: each.Pointer})
+			p.Errors = append(p.Errors, FieldError{Detail: each.Message, Pointer: each.Pointer, Place: placeOf(each)})
 		}
 	case errors.Is(err, workflow.ErrNotFound):
 		p = &Problem{Status: http.StatusNotFound, Detail: err.Error()}
@@ -224,7 +231,8 @@ func (a *API) problem(ctx context.Context, err error) *Problem {
 
 // options are what texts that command line and API share call by the option of a command; the
 // API has it as a query parameter.
-var options = strings.NewReplacer("--version ", "version ", "--force", "?force=true", "--replace", "?replace=true", "--new-ids puts", "?new_ids=true puts", "--new-ids gives", "?new_ids=true gives")
+var options = strings.NewReplacer("--version ", "version ", "--force", "?force=true", "--replace", "?replace=true", "--new-ids puts", "?new_ids=true puts", "--new-ids gives", "?new_ids=true gives",
+	"and --tenant says", "and what you write is of", "leave --tenant out, or tenant_id", "leave tenant_id out of one of them")
 
 // answered is a problem as an operation returns it, with its headers.
 func (p *Problem) answered() error {
@@ -250,13 +258,25 @@ func wrongs(err error) []*definition.Problem {
 	return list
 }
 
+// placeOf is where in what was sent a problem stands; what came alone has no name.
+func placeOf(p *definition.Problem) string {
+	if p.Line == 0 && strings.HasPrefix(p.File, bodyName) {
+		return ""
+	}
+	place, _ := strings.CutSuffix(p.Error(), ": "+p.Message)
+	if rest, alone := strings.CutPrefix(place, bodyName); alone {
+		_, place, _ = strings.Cut(rest, ":") // .yaml:11:7
+	}
+	return place
+}
+
 // problemsOf are what a check found, as errors of fields.
 func problemsOf(list []match.Problem) []FieldError {
 	out := make([]FieldError, len(list))
 	for i, p := range list {
 		out[i] = FieldError{Detail: p.Message, Line: p.Line, Column: p.Column, Snippet: p.Snippet, Mend: p.Mend}
 		if p.Where != "" {
-			out[i].Detail = p.Where + ": " + p.Message
+			out[i].Detail, out[i].Where = p.Where+": "+p.Message, p.Where
 		}
 	}
 	return out
@@ -266,12 +286,19 @@ func problemsOf(list []match.Problem) []FieldError {
 func failures(list []trial.Tested) []FieldError {
 	out := make([]FieldError, len(list))
 	for i, t := range list {
-		out[i] = FieldError{Detail: fmt.Sprintf("test %q: %s", t.Name, strings.Join(t.Differences, "; "))}
+		out[i] = FieldError{Detail: fmt.Sprintf("test %q: %s", t.Name, strings.Join(t.Differences, "; ")), Test: t.Name, Differences: t.Differences}
 	}
 	return out
 }
 
 func isNotFound(err error) bool { return errors.Is(err, workflow.ErrNotFound) }
+
+// isMissing says that there is no such thing, or that it is another's.
+func isMissing(err error) bool {
+	var p *Problem
+	return isNotFound(err) || errors.As(err, &p) && p.Status == http.StatusNotFound
+}
+
 func isConflict(err error) bool { return errors.Is(err, workflow.ErrConflict) }
 
 // isOfDatabase says that an error is no word for whoever asks.

@@ -18,7 +18,7 @@ func templateRoutes(a *API) {
 	invalid := []int{http.StatusConflict, http.StatusUnprocessableEntity}
 	add(a, Route{
 		Method: http.MethodGet, Path: "/templates", ID: "listTemplates", Tag: tag, Right: access.TemplateRead,
-		Summary: "Stored templates by name and language, without their texts",
+		Summary: "Stored templates by name and language",
 	}, listTemplates)
 	add(a, Route{
 		Method: http.MethodGet, Path: "/templates/{name}", ID: "getTemplate", Tag: tag, Right: access.TemplateRead,
@@ -70,10 +70,17 @@ type ListedTemplate struct {
 	Name        string    `json:"name"`
 	Locale      string    `json:"locale,omitempty" doc:"Missing: for everybody"`
 	Description string    `json:"description,omitempty"`
+	Bytes       int       `json:"bytes" doc:"How long its text is"`
+	Source      string    `json:"source,omitempty" doc:"Its text, with sources"`
+	CreatedBy   string    `json:"created_by"`
 	UpdatedAt   time.Time `json:"updated_at"`
 }
 
-func listTemplates(ctx context.Context, q *Request, in *TenantFilter) (*PageOf[ListedTemplate], error) {
+func listTemplates(ctx context.Context, q *Request, in *struct {
+	TenantFilter
+	Sources bool `query:"sources" doc:"With their texts"`
+},
+) (*PageOf[ListedTemplate], error) {
 	tenant, ok := q.Filter(in.Tenant)
 	if !ok {
 		return page([]ListedTemplate{}, ""), nil
@@ -84,7 +91,12 @@ func listTemplates(ctx context.Context, q *Request, in *TenantFilter) (*PageOf[L
 	}
 	list := make([]ListedTemplate, len(found))
 	for i, t := range found {
-		list[i] = ListedTemplate{orNull(t.TenantID), t.Name, t.Locale, t.Description, t.UpdatedAt.UTC()}
+		list[i] = ListedTemplate{
+			TenantID: orNull(t.TenantID), Name: t.Name, Locale: t.Locale, Description: t.Description, Bytes: len(t.Source), CreatedBy: t.CreatedBy, UpdatedAt: t.UpdatedAt.UTC(),
+		}
+		if in.Sources {
+			list[i].Source = t.Source
+		}
 	}
 	return page(list, ""), nil
 }
@@ -99,7 +111,7 @@ type TemplateOut struct {
 func (q *Request) template(ctx context.Context, tenant, name string) (*struct{ Body TemplateOut }, error) {
 	list, err := q.Source.Templates(ctx, &tenant, name)
 	if err == nil && len(list) == 0 {
-		err = notFound("there is no template %s", name)
+		err = q.Source.NoTemplate(ctx, tenant, name, nil)
 	}
 	if err != nil {
 		return nil, err
@@ -154,7 +166,11 @@ func putTemplate(ctx context.Context, q *Request, in *struct {
 		out.Versions = []string{}
 	}
 	for id, r := range set.Problems {
-		out.Problems[id] = append(problemsOf(r.Errors), problemsOf(r.Warnings)...)
+		warnings := problemsOf(r.Warnings)
+		for i := range warnings {
+			warnings[i].Warning = true
+		}
+		out.Problems[id] = append(problemsOf(r.Errors), warnings...)
 	}
 	return &struct{ Body StoredTemplate }{out}, nil
 }
@@ -213,15 +229,16 @@ func deleteTemplate(ctx context.Context, q *Request, in *struct {
 
 // ReaderIn is who reads a preview.
 type ReaderIn struct {
-	ID     string `json:"id,omitempty" maxLength:"500" default:"example"`
-	Name   string `json:"name,omitempty" maxLength:"200" default:"Alex Example"`
-	Email  string `json:"email,omitempty" maxLength:"320" default:"alex@example.com"`
-	Locale string `json:"locale,omitempty" maxLength:"35"`
-	Zone   string `json:"zone,omitempty" maxLength:"64"`
+	ID     string  `json:"id,omitempty" maxLength:"500" default:"example"`
+	Name   *string `json:"name,omitempty" maxLength:"200" default:"Alex Example"`
+	Email  *string `json:"email,omitempty" maxLength:"320" default:"alex@example.com"`
+	Phone  *string `json:"phone,omitempty" maxLength:"40" default:"+12025550123"`
+	Locale string  `json:"locale,omitempty" maxLength:"35"`
+	Zone   string  `json:"zone,omitempty" maxLength:"64"`
 }
 
 func (in *ReaderIn) person() (workflow.Person, error) {
-	p := workflow.Person{ID: in.ID, Name: in.Name, Email: in.Email, Locale: in.Locale, Zone: in.Zone}
+	p := workflow.Person{ID: in.ID, Name: text(in.Name), Email: text(in.Email), Phone: text(in.Phone), Locale: in.Locale, Zone: in.Zone}
 	if _, err := time.LoadLocation(p.Zone); err != nil || p.Zone == "Local" {
 		return p, unprocessable("/person/zone", "write one as Europe/Vienna", "%q is no time zone", p.Zone)
 	}

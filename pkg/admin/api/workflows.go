@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,6 +84,10 @@ func workflowRoutes(a *API) {
 		Method: http.MethodGet, Path: "/events/{id}/explain", ID: "explainEvent", Tag: "Events", Right: access.WorkflowRead,
 		Summary: "Why workflows fired for an event, and why others didn't",
 	}, explainEvent)
+	add(a, Route{
+		Method: http.MethodGet, Path: "/explain", ID: "explainRow", Tag: "Events", Right: access.WorkflowRead, Errors: []int{http.StatusNotFound},
+		Summary: "The same of the last recorded events of a row, the latest first",
+	}, explainRow)
 }
 
 // edits are the errors of what changes something.
@@ -237,6 +242,7 @@ type ActivatedOut struct {
 	Draft    bool         `json:"draft" doc:"A draft was published"`
 	Same     bool         `json:"same" doc:"It was active already, and had no draft"`
 	Warnings []FieldError `json:"warnings" doc:"Worth knowing; they don't block"`
+	Failed   []FieldError `json:"failed_tests" doc:"Saved tests that fail, which force has overridden"`
 }
 
 func activateWorkflow(ctx context.Context, q *Request, in *struct {
@@ -256,7 +262,8 @@ func activateWorkflow(ctx context.Context, q *Request, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	return &struct{ Body ActivatedOut }{ActivatedOut{done.Version, done.Draft, done.Same, problemsOf(done.Report.Warnings)}}, nil
+	failed := slices.DeleteFunc(done.Tests, func(t trial.Tested) bool { return t.Passed })
+	return &struct{ Body ActivatedOut }{ActivatedOut{done.Version, done.Draft, done.Same, problemsOf(done.Report.Warnings), failures(failed)}}, nil
 }
 
 // DeactivatedOut is what deactivating came to.
@@ -309,7 +316,7 @@ func (q *Request) own(doc *definition.Document) error {
 	if doc.Has["tenant_id"] && (w.TenantID == nil || *w.TenantID != own) {
 		return unprocessable("/tenant_id", "leave tenant_id out", "you may write workflows of tenant %s only", own)
 	}
-	w.TenantID = &own
+	w.TenantID, doc.Has["tenant_id"] = &own, true
 	return nil
 }
 
@@ -447,7 +454,7 @@ type ChangeIn struct {
 	Operation string     `json:"operation,omitempty" enum:"create,update,delete" doc:"What happens to the row; update if not given"`
 	New       Object     `json:"new,omitempty" doc:"Values of the new row instead of those there are"`
 	Old       Object     `json:"old,omitempty" doc:"Values of the old row instead of those there are"`
-	Actor     Object     `json:"actor,omitempty" doc:"Who makes the change, as rowbell.set_actor would say"`
+	Actor     Object     `json:"actor,omitempty" nullable:"true" doc:"Who makes the change, as rowbell.set_actor would say; null for nobody"`
 	At        *time.Time `json:"at,omitempty" doc:"When it commits; as recorded, or now, if not given"`
 }
 
@@ -529,14 +536,30 @@ func explainEvent(ctx context.Context, q *Request, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	if !q.Principal.All {
-		kept := x.Workflows[:0]
-		for _, account := range x.Workflows {
-			if q.Sees(account.TenantID) {
-				kept = append(kept, account)
-			}
-		}
-		x.Workflows = kept
-	}
+	q.seenAccounts(&x)
 	return &struct{ Body definition.Explanation }{x}, nil
+}
+
+// seenAccounts leaves of an explanation what the caller sees.
+func (q *Request) seenAccounts(x *definition.Explanation) {
+	x.Workflows = slices.DeleteFunc(x.Workflows, func(a trial.Account) bool { return !q.Sees(a.TenantID) })
+}
+
+func explainRow(ctx context.Context, q *Request, in *struct {
+	Table string `query:"table" required:"true" minLength:"1" maxLength:"130" doc:"Label of a captured table"`
+	Key   string `query:"row_key" required:"true" minLength:"1" maxLength:"1000" doc:"Key of the row, its columns joined by commas"`
+},
+) (*PageOf[definition.Explanation], error) {
+	list, err := q.Definitions.ExplainRow(ctx, in.Table, in.Key)
+	if err != nil {
+		return nil, err
+	}
+	list = slices.DeleteFunc(list, func(x definition.Explanation) bool { return !q.Sees(x.TenantID) })
+	if len(list) == 0 {
+		return nil, notFound("no change of %s %s is recorded: only those that a workflow matched are", in.Table, in.Key)
+	}
+	for i := range list {
+		q.seenAccounts(&list[i])
+	}
+	return page(list, ""), nil
 }
