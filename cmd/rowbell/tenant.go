@@ -147,12 +147,12 @@ func (c *call) writeErased(all any, e *store.Erased) error {
 		writeTable(c.stdout, rows)
 	}
 	if e.Cancelled > 0 {
-		fmt.Fprintf(c.stdout, "Cancelled before they were made: %s.\n", deliveries(e.Cancelled))
+		fmt.Fprintf(c.stdout, "Cancelled before they were made: %s.\n", manyDeliveries(e.Cancelled))
 	}
 	return nil
 }
 
-func deliveries(n int64) string {
+func manyDeliveries(n int64) string {
 	if n == 1 {
 		return "1 delivery"
 	}

@@ -195,8 +195,8 @@ func rotateSecret(ctx context.Context, q *Request, in *struct {
 		return nil, err
 	}
 	keep, err := time.ParseDuration(in.Body.Keep)
-	if err != nil || keep < 0 || keep > 30*24*time.Hour {
-		return nil, unprocessable("/keep", "write a time as 24h, at most 720h", "%q is no such time", in.Body.Keep)
+	if err != nil || keep < 0 || keep > 90*24*time.Hour {
+		return nil, unprocessable("/keep", "write a time as 24h, at most 2160h", "%q is no such time", in.Body.Keep)
 	}
 	done, err := q.Operations.RotateSecret(ctx, d.Lane, keep, q.Actor())
 	if err != nil {

@@ -56,7 +56,7 @@ type ReplayRequest struct {
 	store.ReplayFilter
 	Current bool    // with the current version, not the one that applied
 	Rate    float64 // executions per second
-	By      string
+	By      string  // who asks
 }
 
 // ReplayPlan is what a replay would do.
@@ -74,9 +74,10 @@ type ReplayPlan struct {
 // RotatedSecret is a signing secret that was changed.
 type RotatedSecret struct {
 	Name      string    `json:"name"`
+	TenantID  string    `json:"tenant_id" doc:"Whose it is; empty: the operators'"`
 	Secret    string    `json:"secret" doc:"The new one; it is shown once"`
 	Until     time.Time `json:"until" doc:"The old one signs as well until then"`
-	Workflows []string  `json:"workflows" doc:"Whose webhooks it signs"`
+	Workflows []string  `json:"workflows" doc:"Whose webhooks it signs, wherever they go"`
 }
 
 // TestResult is what one attempt came to.
