@@ -154,6 +154,11 @@ func TestServerDeliveries(t *testing.T) {
 		eventually(t, db, "it to wait", `select count(*) = 1 from rowbell.delivery where state = 'ready'`)
 	})
 	of(0, "delivery cancel ?", `select id from rowbell.delivery where state = 'ready'`, "is cancelled")
+	for _, line := range []string{"destination show", "delivery retry", "delivery cancel", "delivery list --tenant", "resume"} {
+		if r := w.same(t, 0, append(append([]string{completeWord}, strings.Fields(line)...), "")); line != "delivery cancel" && strings.HasPrefix(r.stdout, ":") {
+			t.Errorf("behind %s comes nothing", line)
+		}
+	}
 	of(0, "resume ?", `select id from rowbell.pause where workflow_id = 'large-order'`, "Resumed: workflow large-order")
 	run(0, "resume --all", "Resumed: tenant acme, kind webhook")
 	run(0, "resume --all", "Nothing was paused.")
@@ -186,6 +191,8 @@ func TestServerDeliveries(t *testing.T) {
 		})
 	}
 	run(0, "storm list", "restocked")
+	w.same(t, 0, []string{completeWord, "replay", "show", ""})
+	wants(t, rowbell(t, w.byServer, completeWord, "storm", "release", ""), 0, "3 executions of restocked", "large-order")
 	run(1, "storm release nothing", `nothing is held under "nothing"; give the id of a storm`)
 	of(0, "storm release ?", `select -stream || '-' || commit_lsn from rowbell.big_transaction where status = 'held' and stream < 0 order by committed_at limit 1`, "of workflow restocked is released: 3 executions")
 	run(0, "storm discard restocked --yes", "of workflow restocked is discarded: 3 executions")

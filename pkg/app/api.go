@@ -94,7 +94,7 @@ func (a *App) servicesOn(source *store.Source, state *store.State) func(*access.
 		}
 		return api.Services{
 			Definitions: definitions, Source: mine.source, State: mine.state, Application: source,
-			Operations: apiOperations{&Operator{app: mine}, &Operator{app: whole}, a}, Access: access.NewService(mine.source), Issuer: a.cfg.OIDCIssuer,
+			Operations: apiOperations{&Operator{app: mine}, &Operator{app: whole}, a}, Access: access.NewService(mine.source), Issuer: a.cfg.OIDCIssuer, Instance: a.cfg.Instance,
 		}
 	}
 }

@@ -47,6 +47,9 @@ type Operations interface {
 	Pause(ctx context.Context, p workflow.Pause, long time.Duration, by string) (workflow.Pause, error)
 	EndPause(ctx context.Context, id, by string) error
 
+	// Tenants lists tenants that have anything, the operators first, as "".
+	Tenants(ctx context.Context) ([]TenantListed, error)
+
 	// Health is what /readyz says.
 	Health(ctx context.Context) StreamHealth
 }
@@ -103,6 +106,12 @@ type MissingPerson struct {
 	Name      string   `json:"name,omitempty"`
 	Address   string   `json:"address" doc:"What is missing: email or phone"`
 	Workflows []string `json:"workflows" doc:"Which can't reach them"`
+}
+
+// TenantListed is a tenant with what it has; the log is not counted.
+type TenantListed struct {
+	store.TenantCounts
+	Destinations int `json:"destinations"`
 }
 
 // StreamHealth is how the worker that answers does.
