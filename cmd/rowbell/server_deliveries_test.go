@@ -130,6 +130,29 @@ func TestServerDeliveries(t *testing.T) {
 	run(0, "destination rotate-secret "+hook+" --keep 1500h", "whsec_", "secret hook of tenant acme", "It signs for: large-order.")
 	run(0, "destination rotate-secret "+id+" --json", `"tenant_id": "acme"`)
 	differ("destination rotate-secret https://nowhere.example.com/", "no active workflow has a webhook to https://nowhere.example.com/", "there is no destination https://nowhere.example.com/; rowbell destination list has all")
+	w.each(func(db *pgtest.Database) {
+		db.Exec(t, `begin; insert into rowbell.workflow_definition (id, tenant_id, name, status) values ('unsigned', 'acme', 'Unsigned', 'active');
+			insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('unsigned', 'stock', 'delete');
+			insert into rowbell.workflow_action (workflow_id, action_type, action_config) values ('unsigned', 'webhook', jsonb_build_object('url', '`+hook+`'::text, 'secret', '{"ref": "absent"}'::jsonb)); commit`)
+	})
+	if r := run(1, "destination rotate-secret "+hook, "whsec_", "secret hook of tenant acme", "read secret absent"); strings.Count(r.stdout, "whsec_") != 1 {
+		t.Errorf("of two secrets, of which one can't be changed, it shows\n%s", r.stdout)
+	}
+	w.each(func(db *pgtest.Database) { db.Exec(t, `delete from rowbell.workflow_definition where id = 'unsigned'`) })
+
+	// What is shown, and done, goes by the key's rights.
+	w.each(func(db *pgtest.Database) {
+		db.Exec(t, `update rowbell.execution set address = '{"id": "ann", "name": "Ann", "email": "ann@example.com"}' where id = (select execution_id from rowbell.delivery_done order by id limit 1 offset 1)`)
+	})
+	of(0, "delivery show ? --json", second, `"email": "ann@example.com"`)
+	made := rowbell(t, w.byServer, "key", "create", "--role", "viewer", "--tenant", "acme")
+	wants(t, made, 0)
+	viewer := []string{w.byServer[0], "ROWBELL_KEY=" + strings.TrimSpace(made.stdout)}
+	id2 := pgtest.One[string](t, w.served, second)
+	wants(t, rowbell(t, viewer, "delivery", "show", id2, "--json"), 0, `"email": "***"`)
+	wants(t, rowbell(t, viewer, "delivery", "list", "--tenant", "acme"), 0, "orders 42")
+	wants(t, rowbell(t, viewer, "delivery", "retry", id2, "no-delivery"), 1, "several things are wrong", "this needs the right delivery.write (key 01", "Use a key with a role that has it")
+	wants(t, rowbell(t, viewer, "destination", "disable", id), 1, "this needs the right destination.write")
 
 	refuses.Store(false)
 	of(0, "delivery retry ?", second, "is in the queue again")

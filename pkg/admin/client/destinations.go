@@ -121,6 +121,11 @@ func (c *Client) changed(ctx context.Context, idOrName string, tenant *string, b
 // far sign as well for so long.
 func (c *Client) RotateSecret(ctx context.Context, idOrName string, tenant *string, keep time.Duration, _ string) ([]api.RotatedSecret, error) {
 	var out api.RotatedOut
-	err := c.destination(ctx, idOrName, tenant, "/rotate-secret", map[string]any{"keep": keep.String()}, &out)
-	return out.Secrets, err
+	if err := c.destination(ctx, idOrName, tenant, "/rotate-secret", map[string]any{"keep": keep.String()}, &out); err != nil {
+		return nil, err
+	}
+	if out.Stopped != nil {
+		return out.Secrets, said(out.Stopped)
+	}
+	return out.Secrets, nil
 }
