@@ -20,6 +20,7 @@ import (
 
 	"github.com/rowbell/rowbell/deploy"
 	"github.com/rowbell/rowbell/pkg/access"
+	"github.com/rowbell/rowbell/pkg/admin/api"
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/definition"
 	"github.com/rowbell/rowbell/pkg/localpg"
@@ -565,7 +566,7 @@ func TestWorkflowCommands(t *testing.T) {
 			_, err = o.Delivery(ctx, d.ID)
 			try("delivery show", err)
 		}
-		r, err := o.StartReplay(ctx, app.ReplayRequest{Rate: 100, ReplayFilter: store.ReplayFilter{
+		r, err := o.StartReplay(ctx, api.ReplayRequest{Rate: 100, ReplayFilter: store.ReplayFilter{
 			Workflows: []string{"large-order"}, Since: time.Now().Add(-time.Hour), Statuses: []wf.ExecutionStatus{wf.Success},
 		}})
 		try("replay", err)

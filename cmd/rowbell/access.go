@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/rowbell/rowbell/pkg/access"
+	"github.com/rowbell/rowbell/pkg/admin/api"
+	"github.com/rowbell/rowbell/pkg/admin/client"
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/store"
 )
@@ -141,10 +143,23 @@ docs/security.md.`,
 	}
 }
 
+// keys is what these commands need.
+type keys interface {
+	CreateKey(ctx context.Context, n access.NewKey, actor string) (k store.APIKey, text string, err error)
+	Keys(ctx context.Context, f store.AccessFilter) ([]store.APIKey, error)
+	RevokeKey(ctx context.Context, id string, tenantID *string, actor string) (store.APIKey, error)
+}
+
+// keys opens them for the length of f.
+func (c *call) keys(f func(keys) error) error {
+	return through(c, func(o *app.Operator) (keys, error) { return o.Access(), nil }, func(s *client.Client) keys { return s }, f)
+}
+
 var createKeyCommand = command{
-	name:  "create",
-	short: "Make a key, and print it this once",
-	long:  `Of the key only a hash is stored: who loses it makes another.`,
+	name:   "create",
+	server: true,
+	short:  "Make a key, and print it this once",
+	long:   `Of the key only a hash is stored: who loses it makes another.`,
 	examples: []example{
 		{`rowbell key create --role admin --name "ann's laptop" --expires 90d`, ""},
 		{"rowbell key create --tenant acme --role viewer,operator --name dashboard", ""},
@@ -160,8 +175,8 @@ var createKeyCommand = command{
 		if err != nil {
 			return err
 		}
-		return c.operate(func(o *app.Operator) error {
-			k, text, err := o.Access().CreateKey(ctx, access.NewKey{TenantID: c.reach(), Name: c.own["name"], Roles: roles, Rights: rights, Expires: expires}, c.actor())
+		return c.keys(func(o keys) error {
+			k, text, err := o.CreateKey(ctx, access.NewKey{TenantID: c.reach(), Name: c.own["name"], Roles: roles, Rights: rights, Expires: expires}, c.actor())
 			if err != nil {
 				return c.invalid(err)
 			}
@@ -180,9 +195,10 @@ var createKeyCommand = command{
 }
 
 var listKeysCommand = command{
-	name:  "list",
-	short: "List keys, the newest first",
-	long:  `At most 1000 are listed. LAST USED is right to a minute or so.`,
+	name:   "list",
+	server: true,
+	short:  "List keys, the newest first",
+	long:   `At most 1000 are listed. LAST USED is right to a minute or so.`,
 	examples: []example{
 		{"rowbell key list --tenant acme", ""},
 		{"rowbell key list --json | jq -r '.[] | select(.last_used_at == null) | .id'", "those that were never used"},
@@ -193,8 +209,8 @@ var listKeysCommand = command{
 		jsonOption,
 	},
 	run: func(ctx context.Context, c *call) error {
-		return c.operate(func(o *app.Operator) error {
-			list, err := o.Access().Keys(ctx, c.accessFilter())
+		return c.keys(func(o keys) error {
+			list, err := o.Keys(ctx, c.accessFilter())
 			if err != nil {
 				return err
 			}
@@ -220,9 +236,10 @@ var listKeysCommand = command{
 }
 
 var revokeKeyCommand = command{
-	name:  "revoke",
-	args:  "ID…",
-	short: "Let keys count no more, for ever",
+	name:   "revoke",
+	server: true,
+	args:   "ID…",
+	short:  "Let keys count no more, for ever",
 	long: `Takes ids, as rowbell key list has them, or the keys themselves. Processes that serve the API
 know of it within seconds.`,
 	examples: []example{
@@ -230,9 +247,9 @@ know of it within seconds.`,
 	},
 	options: []option{actorOption},
 	run: func(ctx context.Context, c *call) error {
-		return c.operate(func(o *app.Operator) error {
+		return c.keys(func(o keys) error {
 			return c.each(func(id string) error {
-				k, err := o.Access().RevokeKey(ctx, access.KeyID(id), nil, c.actor())
+				k, err := o.RevokeKey(ctx, access.KeyID(id), nil, c.actor())
 				if err != nil {
 					return err
 				}
@@ -261,10 +278,34 @@ what a link must hold.`,
 	}
 }
 
+// linkKeys is what these commands need.
+type linkKeys interface {
+	AddLinkKey(ctx context.Context, n access.NewLinkKey, actor string) (api.CreatedLinkKey, error)
+	LinkKeys(ctx context.Context, f store.AccessFilter) ([]store.LinkKey, error)
+	RevokeLinkKey(ctx context.Context, id string, tenantID *string, actor string) (store.LinkKey, error)
+}
+
+// storedLinkKeys are those of the databases.
+type storedLinkKeys struct {
+	*access.Service
+	instance string
+}
+
+func (s storedLinkKeys) AddLinkKey(ctx context.Context, n access.NewLinkKey, actor string) (api.CreatedLinkKey, error) {
+	k, private, err := s.Service.AddLinkKey(ctx, n, actor)
+	return api.CreatedLinkKey{LinkKey: k, KeyID: access.LinkKeyID(k.ID), Audience: s.instance, Private: string(private)}, err
+}
+
+// linkKeys opens them for the length of f.
+func (c *call) linkKeys(f func(linkKeys) error) error {
+	return through(c, func(o *app.Operator) (linkKeys, error) { return storedLinkKeys{o.Access(), o.Instance()}, nil }, func(s *client.Client) linkKeys { return s }, f)
+}
+
 var addLinkKeyCommand = command{
-	name:  "add-key",
-	args:  "[FILE]",
-	short: "Add a public key, or make a pair and print the private key this once",
+	name:   "add-key",
+	server: true,
+	args:   "[FILE]",
+	short:  "Add a public key, or make a pair and print the private key this once",
 	long: `FILE holds a public key in PEM, Ed25519 or ECDSA on P-256; - is standard input. Without it
 a pair is made. Several keys may count at a time: to change one, add another, let the
 application sign with that, and revoke the first.`,
@@ -292,19 +333,19 @@ application sign with that, and revoke the first.`,
 				return err
 			}
 		}
-		return c.operate(func(o *app.Operator) error {
-			k, private, err := o.Access().AddLinkKey(ctx, n, c.actor())
+		return c.linkKeys(func(o linkKeys) error {
+			k, err := o.AddLinkKey(ctx, n, c.actor())
 			if err != nil {
 				return c.invalid(err)
 			}
 			out := c.stdout
-			if private != nil {
+			if k.Private != "" {
 				// The key alone on stdout, for a file.
-				fmt.Fprint(c.stdout, string(private))
+				fmt.Fprint(c.stdout, k.Private)
 				fmt.Fprintln(c.stderr, "The private key is shown this once; give it to the application.")
 				out = c.stderr
 			}
-			fmt.Fprintf(out, "Its links must have in their header: kid %s, and in aud: %s. Revoke it by: rowbell link revoke %s\n", access.LinkKeyID(k.ID), o.Instance(), k.ID)
+			fmt.Fprintf(out, "Its links must have in their header: kid %s, and in aud: %s. Revoke it by: rowbell link revoke %s\n", k.KeyID, k.Audience, k.ID)
 			return nil
 		})
 	},
@@ -332,9 +373,10 @@ func readSmall(file string) ([]byte, error) {
 }
 
 var listLinkKeysCommand = command{
-	name:  "list",
-	short: "List link keys, the newest first",
-	long:  `At most 1000 are listed.`,
+	name:   "list",
+	server: true,
+	short:  "List link keys, the newest first",
+	long:   `At most 1000 are listed.`,
 	examples: []example{
 		{"rowbell link list --revoked", ""},
 	},
@@ -344,8 +386,8 @@ var listLinkKeysCommand = command{
 		jsonOption,
 	},
 	run: func(ctx context.Context, c *call) error {
-		return c.operate(func(o *app.Operator) error {
-			list, err := o.Access().LinkKeys(ctx, c.accessFilter())
+		return c.linkKeys(func(o linkKeys) error {
+			list, err := o.LinkKeys(ctx, c.accessFilter())
 			if err != nil {
 				return err
 			}
@@ -367,9 +409,10 @@ var listLinkKeysCommand = command{
 }
 
 var revokeLinkKeyCommand = command{
-	name:  "revoke",
-	args:  "ID…",
-	short: "Let link keys count no more, and none of their links",
+	name:   "revoke",
+	server: true,
+	args:   "ID…",
+	short:  "Let link keys count no more, and none of their links",
 	long: `Takes ids, as rowbell link list has them. Processes that serve the API know of it within
 seconds.`,
 	examples: []example{
@@ -377,9 +420,9 @@ seconds.`,
 	},
 	options: []option{actorOption},
 	run: func(ctx context.Context, c *call) error {
-		return c.operate(func(o *app.Operator) error {
+		return c.linkKeys(func(o linkKeys) error {
 			return c.each(func(id string) error {
-				k, err := o.Access().RevokeLinkKey(ctx, access.KeyID(id), nil, c.actor())
+				k, err := o.RevokeLinkKey(ctx, access.KeyID(id), nil, c.actor())
 				if err != nil {
 					return err
 				}
@@ -456,10 +499,35 @@ A person is named by sub of their tokens.`,
 	}
 }
 
+// members is what these commands need.
+type members interface {
+	// AddMember takes the provider of the settings for one that doesn't name theirs.
+	AddMember(ctx context.Context, n access.NewMember, actor string) (store.Member, error)
+	Members(ctx context.Context, f store.AccessFilter) ([]store.Member, error)
+	RemoveMember(ctx context.Context, id string, tenantID *string, actor string) (store.Member, error)
+}
+
+// storedMembers are those of the databases.
+type storedMembers struct {
+	*access.Service
+	issuer string
+}
+
+func (s storedMembers) AddMember(ctx context.Context, n access.NewMember, actor string) (store.Member, error) {
+	n.Issuer = cmp.Or(n.Issuer, s.issuer)
+	return s.Service.AddMember(ctx, n, actor)
+}
+
+// members opens them for the length of f.
+func (c *call) members(f func(members) error) error {
+	return through(c, func(o *app.Operator) (members, error) { return storedMembers{o.Access(), o.OIDCIssuer()}, nil }, func(s *client.Client) members { return s }, f)
+}
+
 var addMemberCommand = command{
-	name:  "add",
-	args:  "SUBJECT",
-	short: "Say what somebody may do in a tenant, whatever it was before",
+	name:   "add",
+	server: true,
+	args:   "SUBJECT",
+	short:  "Say what somebody may do in a tenant, whatever it was before",
 	examples: []example{
 		{"rowbell member add 248289761001 --tenant acme --role publisher", ""},
 		{`rowbell member add 248289761001 --role admin --name "Ann Archer"`, "in all tenants"},
@@ -477,9 +545,9 @@ var addMemberCommand = command{
 		if err != nil {
 			return err
 		}
-		return c.operate(func(o *app.Operator) error {
-			m, err := o.Access().AddMember(ctx, access.NewMember{
-				TenantID: c.reach(), Issuer: cmp.Or(c.own["issuer"], o.OIDCIssuer()), Subject: c.args[0],
+		return c.members(func(o members) error {
+			m, err := o.AddMember(ctx, access.NewMember{
+				TenantID: c.reach(), Issuer: c.own["issuer"], Subject: c.args[0],
 				Name: c.own["name"], Email: c.own["email"], Roles: roles, Rights: rights,
 			}, c.actor())
 			if err != nil {
@@ -495,16 +563,17 @@ var addMemberCommand = command{
 }
 
 var listMembersCommand = command{
-	name:  "list",
-	short: "List members by tenant",
-	long:  `At most 1000 are listed. Who has roles by claims only isn't in it.`,
+	name:   "list",
+	server: true,
+	short:  "List members by tenant",
+	long:   `At most 1000 are listed. Who has roles by claims only isn't in it.`,
 	examples: []example{
 		{"rowbell member list --tenant acme", ""},
 	},
 	options: []option{theirsOption, jsonOption},
 	run: func(ctx context.Context, c *call) error {
-		return c.operate(func(o *app.Operator) error {
-			list, err := o.Access().Members(ctx, c.accessFilter())
+		return c.members(func(o members) error {
+			list, err := o.Members(ctx, c.accessFilter())
 			if err != nil {
 				return err
 			}
@@ -526,18 +595,19 @@ var listMembersCommand = command{
 }
 
 var removeMemberCommand = command{
-	name:  "remove",
-	args:  "ID…",
-	short: "Take from members what was given to them",
-	long:  `Takes ids, as rowbell member list has them. What claims give stays.`,
+	name:   "remove",
+	server: true,
+	args:   "ID…",
+	short:  "Take from members what was given to them",
+	long:   `Takes ids, as rowbell member list has them. What claims give stays.`,
 	examples: []example{
 		{"rowbell member remove 01M8ACT0GY5N3C8Q7V2T4B9D6E", ""},
 	},
 	options: []option{actorOption},
 	run: func(ctx context.Context, c *call) error {
-		return c.operate(func(o *app.Operator) error {
+		return c.members(func(o members) error {
 			return c.each(func(id string) error {
-				m, err := o.Access().RemoveMember(ctx, id, nil, c.actor())
+				m, err := o.RemoveMember(ctx, id, nil, c.actor())
 				if err != nil {
 					return err
 				}

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/csv"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
+	"github.com/rowbell/rowbell/pkg/admin/client"
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/definition"
 	"github.com/rowbell/rowbell/pkg/store"
@@ -30,22 +33,23 @@ have the database's user as actor, unless the transaction named another (rowbell
 	}
 }
 
-const auditListHelp = "rowbell audit list --help"
-
-// auditLog opens it for the length of f.
-func (c *call) auditLog(f func(*definition.Service) error) error {
-	return c.operate(func(o *app.Operator) error {
-		s, err := o.Workflows()
-		if err != nil {
-			return err
-		}
-		return f(s)
-	})
+// audits is what these commands need.
+type audits interface {
+	Audit(ctx context.Context, f store.AuditFilter, cursor string, limit int) (list []definition.Audited, next string, err error)
+	AuditEntry(ctx context.Context, id string) (definition.Audited, error)
 }
 
+// audits opens them for the length of f.
+func (c *call) audits(f func(audits) error) error {
+	return through(c, func(o *app.Operator) (audits, error) { return o.Workflows() }, func(s *client.Client) audits { return s }, f)
+}
+
+const auditListHelp = "rowbell audit list --help"
+
 var auditListCommand = command{
-	name:  "list",
-	short: "List what was done, the newest first",
+	name:   "list",
+	server: true,
+	short:  "List what was done, the newest first",
 	examples: []example{
 		{"rowbell audit list --tenant acme --since 7d", ""},
 		{"rowbell audit list --object workflow:large-order", ""},
@@ -81,8 +85,8 @@ var auditListCommand = command{
 		if err != nil {
 			return err
 		}
-		return c.auditLog(func(s *definition.Service) error {
-			list, next, err := s.Audit(ctx, f, c.own["after"], limit)
+		return c.audits(func(o audits) error {
+			list, next, err := o.Audit(ctx, f, c.own["after"], limit)
 			if err != nil {
 				return err
 			}
@@ -132,7 +136,7 @@ func writeAuditCSV(w io.Writer, list []definition.Audited) error {
 		}
 		rows = append(rows, []string{
 			e.At.Format(time.RFC3339Nano), e.ID, e.TenantID, e.Actor, e.DBUser, e.Via, e.Address, e.RequestID, e.Action, e.ObjectType, e.ObjectID, version,
-			strings.Join(e.Changes, "\n"), string(e.Before), string(e.After), string(e.Detail),
+			strings.Join(e.Changes, "\n"), spaced(e.Before), spaced(e.After), spaced(e.Detail),
 		})
 	}
 	for _, row := range rows {
@@ -143,6 +147,19 @@ func writeAuditCSV(w io.Writer, list []definition.Audited) error {
 	return out.WriteAll(rows)
 }
 
+// spaced writes JSON as SQL shows jsonb: in one line, with a space behind each comma and
+// colon.
+func spaced(raw json.RawMessage) string {
+	var b bytes.Buffer
+	if len(raw) == 0 || json.Indent(&b, raw, "", "") != nil {
+		return string(raw)
+	}
+	return unbroken.Replace(b.String())
+}
+
+// unbroken takes out the line breaks of json.Indent. Texts in JSON have none.
+var unbroken = strings.NewReplacer("{\n", "{", "[\n", "[", ",\n", ", ", "\n}", "}", "\n]", "]")
+
 // plainCell keeps a spreadsheet from taking what somebody has typed for a formula.
 func plainCell(s string) string {
 	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
@@ -152,17 +169,18 @@ func plainCell(s string) string {
 }
 
 var auditShowCommand = command{
-	name:  "show",
-	args:  "ID",
-	short: "Show what was done: who, when, from where, before and after",
+	name:   "show",
+	server: true,
+	args:   "ID",
+	short:  "Show what was done: who, when, from where, before and after",
 	examples: []example{
 		{"rowbell audit show 01M8ACT0GY5N3C8Q7V2T4B9D6E", ""},
 		{"rowbell audit show large-order@3", "an edit by SQL, by the version that came of it"},
 	},
 	options: []option{jsonOption},
 	run: func(ctx context.Context, c *call) error {
-		return c.auditLog(func(s *definition.Service) error {
-			e, err := s.AuditEntry(ctx, c.args[0])
+		return c.audits(func(o audits) error {
+			e, err := o.AuditEntry(ctx, c.args[0])
 			if err != nil {
 				return err
 			}
@@ -191,7 +209,7 @@ func writeAudited(w io.Writer, e *definition.Audited) {
 		{"tenant", e.TenantID},
 		{"action", e.Action},
 		{"object", object},
-		{"detail", string(e.Detail)},
+		{"detail", spaced(e.Detail)},
 	}
 	var shown [][]string
 	for _, r := range rows {

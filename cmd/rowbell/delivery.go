@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rowbell/rowbell/pkg/admin/client"
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/store"
 	"github.com/rowbell/rowbell/pkg/workflow"
@@ -30,6 +31,19 @@ failed. To run many again, or with another version of their workflow: rowbell re
 		},
 		sub: []command{deliveryListCommand, deliveryShowCommand, deliveryRetryCommand, deliveryCancelCommand},
 	}
+}
+
+// deliveries is what these commands need.
+type deliveries interface {
+	Deliveries(ctx context.Context, f store.DeliveryFilter) ([]store.ListedDelivery, error)
+	Delivery(ctx context.Context, id string) (store.ShownDelivery, error)
+	RetryDelivery(ctx context.Context, id string) (back []string, err error)
+	CancelDelivery(ctx context.Context, id, actor string) error
+}
+
+// deliveries opens them for the length of f.
+func (c *call) deliveries(f func(deliveries) error) error {
+	return through(c, func(o *app.Operator) (deliveries, error) { return o, nil }, func(s *client.Client) deliveries { return s }, f)
 }
 
 var (
@@ -84,9 +98,10 @@ func (c *call) chosenTenant() *string {
 }
 
 var deliveryListCommand = command{
-	name:  "list",
-	args:  "[KEY]",
-	short: "List dead deliveries, or others, those of the newest changes first",
+	name:   "list",
+	server: true,
+	args:   "[KEY]",
+	short:  "List dead deliveries, or others, those of the newest changes first",
 	examples: []example{
 		{"rowbell delivery list --workflow large-order --since 24h", ""},
 		{"rowbell delivery list --status retrying --cause 'connection refused'", ""},
@@ -111,7 +126,7 @@ var deliveryListCommand = command{
 		if err != nil {
 			return err
 		}
-		return c.operate(func(o *app.Operator) error {
+		return c.deliveries(func(o deliveries) error {
 			list, err := o.Deliveries(ctx, f)
 			if err != nil {
 				return err
@@ -176,15 +191,16 @@ func (c *call) deliveryFilter() (store.DeliveryFilter, error) {
 }
 
 var deliveryShowCommand = command{
-	name:  "show",
-	args:  "ID",
-	short: "Show a delivery: its attempts, what was answered, and the change that it is about",
+	name:   "show",
+	server: true,
+	args:   "ID",
+	short:  "Show a delivery: its attempts, what was answered, and the change that it is about",
 	examples: []example{
 		{"rowbell delivery show 01M8ACT0GY00003H4CB0000000-7_0", ""},
 	},
 	options: []option{jsonOption},
 	run: func(ctx context.Context, c *call) error {
-		return c.operate(func(o *app.Operator) error {
+		return c.deliveries(func(o deliveries) error {
 			d, err := o.Delivery(ctx, c.args[0])
 			if err != nil {
 				return err
@@ -254,9 +270,10 @@ func writeDelivery(w io.Writer, d *store.ShownDelivery) {
 }
 
 var deliveryRetryCommand = command{
-	name:  "retry",
-	args:  "ID…",
-	short: "Put ended deliveries back into the queue, under the ids that they had",
+	name:   "retry",
+	server: true,
+	args:   "ID…",
+	short:  "Put ended deliveries back into the queue, under the ids that they had",
 	long: `Each is tried again, with its schedule from the beginning. Its id, which is the idempotency
 key, stays: a receiver that keeps keys and has seen it does nothing twice. Its execution is
 pending again. Actions that were cancelled because it had given up come back with it.`,
@@ -266,7 +283,7 @@ pending again. Actions that were cancelled because it had given up come back wit
 		{"rowbell delivery list --json | jq -r '.[].id' | xargs rowbell delivery retry", "all that gave up"},
 	},
 	run: func(ctx context.Context, c *call) error {
-		return c.operate(func(o *app.Operator) error {
+		return c.deliveries(func(o deliveries) error {
 			return c.each(func(id string) error {
 				back, err := o.RetryDelivery(ctx, id)
 				if err == nil {
@@ -293,9 +310,10 @@ func (c *call) each(do func(string) error) error {
 }
 
 var deliveryCancelCommand = command{
-	name:  "cancel",
-	args:  "ID…",
-	short: "End deliveries that are in the queue",
+	name:   "cancel",
+	server: true,
+	args:   "ID…",
+	short:  "End deliveries that are in the queue",
 	long: `They become cancelled, and can be retried. An attempt that runs just now may still arrive.
 Actions that come after it go on, as if it had ended otherwise.`,
 	examples: []example{
@@ -303,7 +321,7 @@ Actions that come after it go on, as if it had ended otherwise.`,
 	},
 	options: []option{actorOption},
 	run: func(ctx context.Context, c *call) error {
-		return c.operate(func(o *app.Operator) error {
+		return c.deliveries(func(o deliveries) error {
 			return c.each(func(id string) error {
 				err := o.CancelDelivery(ctx, id, c.actor())
 				if err == nil {

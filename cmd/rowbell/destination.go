@@ -6,6 +6,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/rowbell/rowbell/pkg/admin/api"
+	"github.com/rowbell/rowbell/pkg/admin/client"
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/store"
 	"github.com/rowbell/rowbell/pkg/workflow"
@@ -27,6 +29,20 @@ its id, or by the URL as rowbell destination list has it.`,
 	}
 }
 
+// destinations is what these commands need.
+type destinations interface {
+	Destinations(ctx context.Context, f store.DestinationFilter) ([]workflow.Destination, error)
+	Destination(ctx context.Context, idOrName string, tenant *string) (d workflow.Destination, waiting int64, err error)
+	EnableDestination(ctx context.Context, idOrName string, tenant *string, actor string) (workflow.Destination, error)
+	DisableDestination(ctx context.Context, idOrName string, tenant *string, actor, reason string) (workflow.Destination, error)
+	RotateSecret(ctx context.Context, idOrName string, tenant *string, keep time.Duration, actor string) ([]api.RotatedSecret, error)
+}
+
+// destinations opens them for the length of f.
+func (c *call) destinations(f func(destinations) error) error {
+	return through(c, func(o *app.Operator) (destinations, error) { return o, nil }, func(s *client.Client) destinations { return s }, f)
+}
+
 var tenantOption = option{"tenant", "ID", "Of this tenant; none for operators' workflows"}
 
 // tenant is what --tenant chooses: nil for any.
@@ -42,8 +58,9 @@ func (c *call) tenant() *string {
 }
 
 var listDestinationsCommand = command{
-	name:  "list",
-	short: "List destinations, those first to which nothing is sent",
+	name:   "list",
+	server: true,
+	short:  "List destinations, those first to which nothing is sent",
 	long: `At most 1000 are listed. closed: deliveries are tried; open: none is, since attempts failed;
 half_open: one is, to see; disabled: none is, and they are cancelled.`,
 	examples: []example{
@@ -64,7 +81,7 @@ half_open: one is, to see; disabled: none is, and they are cancelled.`,
 		default:
 			return usage{fmt.Sprintf("there is no state %q; it is closed, open, half_open or disabled", f.State), "rowbell destination list --help"}
 		}
-		return c.operate(func(o *app.Operator) error {
+		return c.destinations(func(o destinations) error {
 			list, err := o.Destinations(ctx, f)
 			if err != nil {
 				return err
@@ -135,15 +152,16 @@ func show(d workflow.Destination) shownDestination {
 }
 
 var showDestinationCommand = command{
-	name:  "show",
-	args:  "ID|URL",
-	short: "Show how a destination stands, and why",
+	name:   "show",
+	server: true,
+	args:   "ID|URL",
+	short:  "Show how a destination stands, and why",
 	examples: []example{
 		{"rowbell destination show https://example.com/hook", ""},
 	},
 	options: []option{tenantOption, jsonOption},
 	run: func(ctx context.Context, c *call) error {
-		return c.operate(func(o *app.Operator) error {
+		return c.destinations(func(o destinations) error {
 			d, waiting, err := o.Destination(ctx, c.args[0], c.tenant())
 			if err != nil {
 				return err
@@ -200,9 +218,10 @@ func writeDestination(w io.Writer, d workflow.Destination, waiting int64) {
 }
 
 var enableDestinationCommand = command{
-	name:  "enable",
-	args:  "ID|URL",
-	short: "Try deliveries to a destination again, at once",
+	name:   "enable",
+	server: true,
+	args:   "ID|URL",
+	short:  "Try deliveries to a destination again, at once",
 	long: `It closes a breaker too. What was cancelled while the destination was disabled stays so: it can
 be replayed.`,
 	examples: []example{
@@ -210,7 +229,7 @@ be replayed.`,
 	},
 	options: []option{tenantOption, actorOption},
 	run: func(ctx context.Context, c *call) error {
-		return c.operate(func(o *app.Operator) error {
+		return c.destinations(func(o destinations) error {
 			d, err := o.EnableDestination(ctx, c.args[0], c.tenant(), c.actor())
 			if err != nil {
 				return err
@@ -222,9 +241,10 @@ be replayed.`,
 }
 
 var disableDestinationCommand = command{
-	name:  "disable",
-	args:  "ID|URL",
-	short: "Send nothing to a destination: what waits for it is cancelled, and what comes",
+	name:   "disable",
+	server: true,
+	args:   "ID|URL",
+	short:  "Send nothing to a destination: what waits for it is cancelled, and what comes",
 	examples: []example{
 		{"rowbell destination disable https://example.com/hook --reason 'moves house until Monday'", ""},
 	},
@@ -238,7 +258,7 @@ var disableDestinationCommand = command{
 		if len(reason) > most {
 			return usage{fmt.Sprintf("--reason has %d bytes; the most are %d", len(reason), most), "rowbell destination disable --help"}
 		}
-		return c.operate(func(o *app.Operator) error {
+		return c.destinations(func(o destinations) error {
 			d, err := o.DisableDestination(ctx, c.args[0], c.tenant(), c.actor(), reason)
 			if err != nil {
 				return err
@@ -255,9 +275,10 @@ const (
 )
 
 var rotateSecretCommand = command{
-	name:  "rotate-secret",
-	args:  "ID|URL",
-	short: "Make a new signing secret for a destination; the old one signs too for a while",
+	name:   "rotate-secret",
+	server: true,
+	args:   "ID|URL",
+	short:  "Make a new signing secret for a destination; the old one signs too for a while",
 	long: `It prints the new secret, once. Until the time that it says each webhook has a signature by
 either, so that the receiver can move to the new one when it likes. It changes the secret that
 the webhooks name in action_config, and says which workflows that concerns. It needs
@@ -274,7 +295,7 @@ ROWBELL_SECRET_KEY where secrets are sealed.`,
 				return usage{fmt.Sprintf("--keep: %q is not a duration of 0s to 2160h", text), "rowbell destination rotate-secret --help"}
 			}
 		}
-		return c.operate(func(o *app.Operator) error {
+		return c.destinations(func(o destinations) error {
 			// What was changed is shown, whatever failed then: nobody can look it up.
 			list, err := o.RotateSecret(ctx, c.args[0], c.tenant(), keep, c.actor())
 			if c.asData() && len(list) > 0 {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/rowbell/rowbell/pkg/admin/client"
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
@@ -18,11 +19,25 @@ var pauseScope = []option{
 
 const longestPause = 365 * 24 * time.Hour
 
+// pauses is what these commands need.
+type pauses interface {
+	Pauses(ctx context.Context) ([]workflow.Pause, error)
+	Pause(ctx context.Context, p workflow.Pause, long time.Duration, actor string) (workflow.Pause, error)
+	Resume(ctx context.Context, ids []string, of *workflow.Pause, actor string) ([]workflow.Pause, error)
+	ResumeAll(ctx context.Context, actor string) ([]workflow.Pause, error)
+}
+
+// pauses opens them for the length of f.
+func (c *call) pauses(f func(pauses) error) error {
+	return through(c, func(o *app.Operator) (pauses, error) { return o, nil }, func(s *client.Client) pauses { return s }, f)
+}
+
 // pauseCommand lets deliveries wait.
 func pauseCommand() command {
 	return command{
-		name:  "pause",
-		short: "Let deliveries wait: all, or those of a tenant, a workflow or an action kind",
+		name:   "pause",
+		server: true,
+		short:  "Let deliveries wait: all, or those of a tenant, a workflow or an action kind",
 		long: `Within about a second no worker begins an attempt at them; what runs may end. Changes are
 recorded as always, nothing is lost, and no attempt is counted. When the pause ends, by itself
 or by rowbell resume, what has gathered goes in its order. Pausing the same deliveries again
@@ -83,7 +98,7 @@ func pause(ctx context.Context, c *call) error {
 	if len(p.Reason) > most {
 		return usage{fmt.Sprintf("--reason has %d bytes; the most are %d", len(p.Reason), most), help}
 	}
-	return c.operate(func(o *app.Operator) error {
+	return c.pauses(func(o pauses) error {
 		p, err := o.Pause(ctx, p, long, c.actor())
 		if err != nil {
 			return err
@@ -138,14 +153,15 @@ func writePauses(w io.Writer, list []workflow.Pause) {
 }
 
 var listPausesCommand = command{
-	name:  "list",
-	short: "List what is paused, the oldest first",
+	name:   "list",
+	server: true,
+	short:  "List what is paused, the oldest first",
 	examples: []example{
 		{"rowbell pause list", ""},
 	},
 	options: []option{jsonOption},
 	run: func(ctx context.Context, c *call) error {
-		return c.operate(func(o *app.Operator) error {
+		return c.pauses(func(o pauses) error {
 			list, err := o.Pauses(ctx)
 			switch {
 			case err != nil:
@@ -163,9 +179,10 @@ var listPausesCommand = command{
 }
 
 var resumeCommand = command{
-	name:  "resume",
-	args:  "[PAUSE…]",
-	short: "End pauses: those that are named, or all",
+	name:   "resume",
+	server: true,
+	args:   "[PAUSE…]",
+	short:  "End pauses: those that are named, or all",
 	long: `A pause is named by its id, or by what it pauses, in the words of rowbell pause. What is
 covered by another pause too waits on.`,
 	group: groupDeliveries,
@@ -187,7 +204,7 @@ covered by another pause too waits on.`,
 		case !c.has("all") && !some && len(c.args) == 0:
 			return usage{"say what to resume: ids of pauses, --tenant, --workflow or --kind, or --all for every pause", help}
 		}
-		return c.operate(func(o *app.Operator) error {
+		return c.pauses(func(o pauses) error {
 			var ended []workflow.Pause
 			var err error
 			if c.has("all") {
@@ -199,16 +216,13 @@ covered by another pause too waits on.`,
 				}
 				ended, err = o.Resume(ctx, c.args, of, c.actor())
 			}
-			if err != nil {
-				return err
-			}
-			if len(ended) == 0 {
+			if err == nil && len(ended) == 0 {
 				fmt.Fprintln(c.stdout, "Nothing was paused.")
 			}
 			for i := range ended {
 				fmt.Fprintf(c.stdout, "Resumed: %s\n", &ended[i])
 			}
-			return nil
+			return err
 		})
 	},
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rowbell/rowbell/pkg/admin/api"
+	"github.com/rowbell/rowbell/pkg/admin/client"
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/store"
 	"github.com/rowbell/rowbell/pkg/workflow"
@@ -18,9 +20,10 @@ import (
 // replayCommand starts replays, and has the commands about them.
 func replayCommand() command {
 	return command{
-		name:  "replay",
-		short: "Run ended executions again, chosen by workflow, time and outcome",
-		group: groupDeliveries,
+		name:   "replay",
+		server: true,
+		short:  "Run ended executions again, chosen by workflow, time and outcome",
+		group:  groupDeliveries,
 		long: `Each execution is made anew, with an id and idempotency keys of its own: receivers take it
 for something new. To try the same deliveries again, with the keys that they had: rowbell
 delivery retry. What is chosen stands when it is asked for; workers make the executions,
@@ -55,17 +58,31 @@ out what doesn't match any more.`,
 	}
 }
 
+// replays is what these commands need.
+type replays interface {
+	PlanReplay(ctx context.Context, q api.ReplayRequest) (api.ReplayPlan, error)
+	StartReplay(ctx context.Context, q api.ReplayRequest) (store.Replay, error)
+	Replays(ctx context.Context) ([]store.Replay, error)
+	Replay(ctx context.Context, id int32) (store.Replay, error)
+	CancelReplay(ctx context.Context, id int32) (store.Replay, error)
+}
+
+// replays opens them for the length of f.
+func (c *call) replays(f func(replays) error) error {
+	return through(c, func(o *app.Operator) (replays, error) { return o, nil }, func(s *client.Client) replays { return s }, f)
+}
+
 const replayHelp = "rowbell replay --help"
 
-func (c *call) replayRequest() (app.ReplayRequest, error) {
-	q := app.ReplayRequest{By: c.actor()}
+func (c *call) replayRequest() (api.ReplayRequest, error) {
+	q := api.ReplayRequest{By: c.actor()}
 	for id := range strings.SplitSeq(c.own["workflow"], ",") {
 		if id = strings.TrimSpace(id); id != "" {
 			q.Workflows = append(q.Workflows, id)
 		}
 	}
 	q.TenantID, q.Cause = c.chosenTenant(), c.own["cause"]
-	wrong := func(format string, args ...any) (app.ReplayRequest, error) {
+	wrong := func(format string, args ...any) (api.ReplayRequest, error) {
 		return q, usage{fmt.Sprintf(format, args...), replayHelp}
 	}
 	if len(q.Workflows) == 0 && q.TenantID == nil {
@@ -124,7 +141,7 @@ func startReplay(ctx context.Context, c *call) error {
 	if q.Until.IsZero() {
 		q.Until = time.Now()
 	}
-	return c.operate(func(o *app.Operator) error {
+	return c.replays(func(o replays) error {
 		dry := c.has("dry-run")
 		if dry || !c.has(yesOption.name) {
 			p, err := o.PlanReplay(ctx, q)
@@ -182,7 +199,7 @@ func rateText(perSecond float64) string {
 	return strconv.FormatFloat(perSecond, 'g', 6, 64) + "/s"
 }
 
-func writePlan(w io.Writer, p *app.ReplayPlan, q *app.ReplayRequest) {
+func writePlan(w io.Writer, p *api.ReplayPlan, q *api.ReplayRequest) {
 	if p.Total == 0 {
 		_, _ = fmt.Fprintln(w, "No ended execution is as asked for, or each has been replayed since.")
 		return
@@ -209,14 +226,15 @@ func writePlan(w io.Writer, p *app.ReplayPlan, q *app.ReplayRequest) {
 }
 
 var replayListCommand = command{
-	name:  "list",
-	short: "List replays, the newest first",
+	name:   "list",
+	server: true,
+	short:  "List replays, the newest first",
 	examples: []example{
 		{"rowbell replay list", ""},
 	},
 	options: []option{jsonOption},
 	run: func(ctx context.Context, c *call) error {
-		return c.operate(func(o *app.Operator) error {
+		return c.replays(func(o replays) error {
 			list, err := o.Replays(ctx)
 			if err != nil {
 				return err
@@ -263,9 +281,10 @@ func (c *call) replayNumber() (int32, error) {
 }
 
 var replayShowCommand = command{
-	name:  "show",
-	args:  "NUMBER",
-	short: "Show how far a replay has come",
+	name:   "show",
+	server: true,
+	args:   "NUMBER",
+	short:  "Show how far a replay has come",
 	examples: []example{
 		{"rowbell replay show 3", ""},
 		{"rowbell replay show 3 --wait", "until it has ended"},
@@ -276,7 +295,7 @@ var replayShowCommand = command{
 		if err != nil {
 			return err
 		}
-		return c.operate(func(o *app.Operator) error {
+		return c.replays(func(o replays) error {
 			r, err := o.Replay(ctx, id)
 			if err != nil {
 				return err
@@ -296,7 +315,7 @@ const replayEach = 500 * time.Millisecond
 
 // waitFor tells how far a replay has come until it has ended, and shows it. The replay goes
 // on without: workers do it.
-func (c *call) waitFor(ctx context.Context, o *app.Operator, r store.Replay) error {
+func (c *call) waitFor(ctx context.Context, o replays, r store.Replay) error {
 	left := func() error {
 		return fmt.Errorf("replay %d goes on, at %d of %d; see rowbell replay show %[1]d", r.ID, r.Total-r.Left(), r.Total)
 	}
@@ -369,9 +388,10 @@ func (c *call) showReplay(r *store.Replay) error {
 }
 
 var replayCancelCommand = command{
-	name:  "cancel",
-	args:  "NUMBER",
-	short: "End a replay; what it has made goes on",
+	name:   "cancel",
+	server: true,
+	args:   "NUMBER",
+	short:  "End a replay; what it has made goes on",
 	examples: []example{
 		{"rowbell replay cancel 3", ""},
 	},
@@ -381,7 +401,7 @@ var replayCancelCommand = command{
 		if err != nil {
 			return err
 		}
-		return c.operate(func(o *app.Operator) error {
+		return c.replays(func(o replays) error {
 			r, err := o.CancelReplay(ctx, id)
 			if err != nil {
 				return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/rowbell/rowbell/pkg/admin/client"
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/store"
 )
@@ -26,9 +27,22 @@ delivered, and the rest is recorded and held. Other workflows go on.`,
 	}
 }
 
+// storms is what these commands need.
+type storms interface {
+	Storms(ctx context.Context, all bool) ([]store.Storm, error)
+	ReleaseStorm(ctx context.Context, name, actor string) ([]store.Storm, error)
+	DiscardStorm(ctx context.Context, name, actor string) ([]store.Storm, error)
+}
+
+// storms opens them for the length of f.
+func (c *call) storms(f func(storms) error) error {
+	return through(c, func(o *app.Operator) (storms, error) { return o, nil }, func(s *client.Client) storms { return s }, f)
+}
+
 var stormListCommand = command{
-	name:  "list",
-	short: "List what is held, the newest first",
+	name:   "list",
+	server: true,
+	short:  "List what is held, the newest first",
 	examples: []example{
 		{"rowbell storm list --all", ""},
 	},
@@ -37,7 +51,7 @@ var stormListCommand = command{
 		jsonOption,
 	},
 	run: func(ctx context.Context, c *call) error {
-		return c.operate(func(o *app.Operator) error {
+		return c.storms(func(o storms) error {
 			list, err := o.Storms(ctx, c.has("all"))
 			if err != nil {
 				return err
@@ -61,8 +75,8 @@ var stormListCommand = command{
 }
 
 // decide does the same with each storm that is named, and says what it was.
-func (c *call) decide(word string, do func(o *app.Operator, name string) ([]store.Storm, error)) error {
-	return c.operate(func(o *app.Operator) error {
+func (c *call) decide(word string, do func(o storms, name string) ([]store.Storm, error)) error {
+	return c.storms(func(o storms) error {
 		return c.each(func(name string) error {
 			list, err := do(o, name)
 			for i := range list {
@@ -75,23 +89,25 @@ func (c *call) decide(word string, do func(o *app.Operator, name string) ([]stor
 }
 
 var stormReleaseCommand = command{
-	name:  "release",
-	args:  "STORM|WORKFLOW…",
-	short: "Deliver what is held of a storm, or of a workflow",
+	name:   "release",
+	server: true,
+	args:   "STORM|WORKFLOW…",
+	short:  "Deliver what is held of a storm, or of a workflow",
 	examples: []example{
 		{"rowbell storm release restocked", ""},
 	},
 	options: []option{actorOption},
 	run: func(ctx context.Context, c *call) error {
-		return c.decide("released", func(o *app.Operator, name string) ([]store.Storm, error) { return o.ReleaseStorm(ctx, name, c.actor()) })
+		return c.decide("released", func(o storms, name string) ([]store.Storm, error) { return o.ReleaseStorm(ctx, name, c.actor()) })
 	},
 }
 
 var stormDiscardCommand = command{
-	name:  "discard",
-	args:  "STORM|WORKFLOW…",
-	short: "Cancel what is held of a storm, or of a workflow",
-	long:  `Its executions become cancelled. To run them after all: rowbell replay --status cancelled.`,
+	name:   "discard",
+	server: true,
+	args:   "STORM|WORKFLOW…",
+	short:  "Cancel what is held of a storm, or of a workflow",
+	long:   `Its executions become cancelled. To run them after all: rowbell replay --status cancelled.`,
 	examples: []example{
 		{"rowbell storm discard restocked", ""},
 	},
@@ -100,6 +116,6 @@ var stormDiscardCommand = command{
 		if err := c.confirm("cancel all that is held of " + strings.Join(c.args, ", ")); err != nil {
 			return err
 		}
-		return c.decide("discarded", func(o *app.Operator, name string) ([]store.Storm, error) { return o.DiscardStorm(ctx, name, c.actor()) })
+		return c.decide("discarded", func(o storms, name string) ([]store.Storm, error) { return o.DiscardStorm(ctx, name, c.actor()) })
 	},
 }

@@ -9,21 +9,37 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rowbell/rowbell/pkg/admin/client"
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/live"
 	"github.com/rowbell/rowbell/pkg/store"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
+// tails is what the command needs.
+type tails interface {
+	Tail(ctx context.Context, f live.Filter, since time.Duration, tell func(live.Event) error) error
+}
+
+// tails opens it for the length of f.
+func (c *call) tails(f func(tails) error) error {
+	return through(c, func(o *app.Operator) (tails, error) { return o, nil }, func(s *client.Client) tails {
+		s.Note = func(text string) { fmt.Fprintln(c.stderr, "rowbell: "+text) }
+		return s
+	}, f)
+}
+
 const longestTail = 24 * time.Hour
 
 var tailCommand = command{
-	name:  "tail",
-	short: "Show executions as they end, a line each, until it is interrupted",
-	long: `Whichever worker recorded and delivered them: it reads the database, once a second. A line has
-the time, how the execution ended, its workflow, the row that changed, and what was done, or
-why not. An execution that is tried again comes when that is over; --status pending shows them
-as they are recorded. As JSON each is an object in one line, as YAML a document.`,
+	name:   "tail",
+	server: true,
+	short:  "Show executions as they end, a line each, until it is interrupted",
+	long: `Whichever worker recorded and delivered them: it reads the database, once a second, or a
+server's live stream, which it asks for again when that ends. A line has the time, how the
+execution ended, its workflow, the row that changed, and what was done, or why not. An
+execution that is tried again comes when that is over; --status pending shows them as they are
+recorded. As JSON each is an object in one line, as YAML a document.`,
 	group: groupDeliveries,
 	examples: []example{
 		{"rowbell tail --status failure --since 1h", ""},
@@ -87,7 +103,7 @@ func tail(ctx context.Context, c *call) error {
 		_, err := fmt.Fprintln(c.stdout, tailLine(x, s.colour))
 		return err
 	}
-	return c.operate(func(o *app.Operator) error {
+	return c.tails(func(o tails) error {
 		err := o.Tail(ctx, f, since, func(e live.Event) error {
 			if e.Type == live.Missed {
 				_, err := fmt.Fprintln(c.stderr, missedLine(e.Missed))
@@ -152,7 +168,8 @@ func tailWhat(x *store.LiveExecution) string {
 		}
 		did = append(did, text)
 	}
-	if d := x.Only(); d != nil && d.Status == "succeeded" && d.Attempts > 0 {
+	if len(x.Did) == 1 && x.Did[0].Status == "succeeded" && x.Did[0].Attempts > 0 {
+		d := &x.Did[0]
 		if d.Code != 0 {
 			did[0] += fmt.Sprintf(" %d", d.Code)
 		}

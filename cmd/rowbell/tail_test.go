@@ -69,8 +69,14 @@ type process struct {
 
 func watched(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: program(t, env, args...), lines: make(chan string, 1000)}
-	p.cmd.Stderr = os.Stderr
+	cmd := program(t, env, args...)
+	cmd.Stderr = os.Stderr
+	return started(t, cmd)
+}
+
+func started(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{cmd: cmd, lines: make(chan string, 1000)}
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

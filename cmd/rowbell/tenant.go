@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/rowbell/rowbell/pkg/admin/api"
+	"github.com/rowbell/rowbell/pkg/admin/client"
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/store"
 )
@@ -25,15 +27,21 @@ func tenantCommand() command {
 	}
 }
 
+// tenants is what rowbell tenant list needs.
+type tenants interface {
+	Tenants(ctx context.Context) ([]api.TenantListed, error)
+}
+
 var tenantListCommand = command{
-	name:  "list",
-	short: "List tenants with what they have; the log is not counted",
+	name:   "list",
+	server: true,
+	short:  "List tenants with what they have; the log is not counted",
 	examples: []example{
 		{"rowbell tenant list", ""},
 	},
 	options: []option{jsonOption},
 	run: func(ctx context.Context, c *call) error {
-		return c.operate(func(o *app.Operator) error {
+		return through(c, func(o *app.Operator) (tenants, error) { return o, nil }, func(s *client.Client) tenants { return s }, func(o tenants) error {
 			list, err := o.Tenants(ctx)
 			if err != nil {
 				return err
@@ -147,12 +155,12 @@ func (c *call) writeErased(all any, e *store.Erased) error {
 		writeTable(c.stdout, rows)
 	}
 	if e.Cancelled > 0 {
-		fmt.Fprintf(c.stdout, "Cancelled before they were made: %s.\n", deliveries(e.Cancelled))
+		fmt.Fprintf(c.stdout, "Cancelled before they were made: %s.\n", manyDeliveries(e.Cancelled))
 	}
 	return nil
 }
 
-func deliveries(n int64) string {
+func manyDeliveries(n int64) string {
 	if n == 1 {
 		return "1 delivery"
 	}

@@ -94,7 +94,7 @@ func (a *App) servicesOn(source *store.Source, state *store.State) func(*access.
 		}
 		return api.Services{
 			Definitions: definitions, Source: mine.source, State: mine.state, Application: source,
-			Operations: apiOperations{&Operator{app: mine}, &Operator{app: whole}, a}, Access: access.NewService(mine.source), Issuer: a.cfg.OIDCIssuer,
+			Operations: apiOperations{&Operator{app: mine}, &Operator{app: whole}, a}, Access: access.NewService(mine.source), Issuer: a.cfg.OIDCIssuer, Instance: a.cfg.Instance,
 		}
 	}
 }
@@ -117,27 +117,12 @@ type apiOperations struct {
 
 var _ api.Operations = apiOperations{}
 
-func (o apiOperations) PlanReplay(ctx context.Context, r api.ReplayRequest) (api.ReplayPlan, error) {
-	p, err := o.Operator.PlanReplay(ctx, replayRequest(r))
-	return api.ReplayPlan{
-		Total: p.Total, Gone: p.Gone, Full: p.Full, Parts: some(p.Parts), Evaluated: p.Evaluated, Unmatched: p.Unmatched, Undecided: p.Undecided, Problems: some(p.Problems),
-	}, err
-}
-
 // some is a list that isn't null in JSON.
 func some[T any](list []T) []T {
 	if list == nil {
 		return []T{}
 	}
 	return list
-}
-
-func replayRequest(r api.ReplayRequest) ReplayRequest {
-	return ReplayRequest{ReplayFilter: r.ReplayFilter, Current: r.Current, Rate: r.Rate, By: r.By}
-}
-
-func (o apiOperations) StartReplay(ctx context.Context, r api.ReplayRequest) (store.Replay, error) {
-	return o.Operator.StartReplay(ctx, replayRequest(r))
 }
 
 func (o apiOperations) CancelReplay(ctx context.Context, id int32, _ string) (store.Replay, error) {
@@ -166,12 +151,7 @@ func (o apiOperations) RotateSecret(ctx context.Context, lane int64, keep time.D
 	if err != nil {
 		return nil, err
 	}
-	done, err := o.whole.RotateSecret(ctx, workflow.LaneID(lane), &d.TenantID, keep, by)
-	list := make([]api.RotatedSecret, len(done))
-	for i, r := range done {
-		list[i] = api.RotatedSecret{Name: r.Name, Secret: r.Secret, Until: r.Until, Workflows: some(r.Workflows)}
-	}
-	return list, err
+	return o.whole.RotateSecret(ctx, workflow.LaneID(lane), &d.TenantID, keep, by)
 }
 
 // testTable is what a test event seems to be of.

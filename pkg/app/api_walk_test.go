@@ -138,6 +138,7 @@ func calls(t *tenantThings) []call {
 		{"setMember", "PUT", "/members", map[string]any{"issuer": "https://login.example.com", "subject": "another", "roles": []string{"viewer"}}, 0},
 		{"listAudit", "GET", "/audit?limit=2", nil, 0},
 		{"getAudit", "GET", "/audit/" + t.audit, nil, 0},
+		{"listTenants", "GET", "/tenants", nil, 403}, // they concern all
 		{"listPauses", "GET", "/pauses", nil, 0},
 		{"createPause", "POST", "/pauses", map[string]any{"workflow_id": t.spare, "for": "1h", "reason": "a walk"}, 201},
 		{"streamLive", "GET", "/live?workflow_id=" + t.workflow, nil, 0},

@@ -6,10 +6,10 @@ import (
 	"encoding/base64"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/rowbell/rowbell/actions/webhook"
+	"github.com/rowbell/rowbell/pkg/admin/api"
 	"github.com/rowbell/rowbell/pkg/store"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
@@ -38,24 +38,7 @@ func (o *Operator) destination(ctx context.Context, idOrName string, tenant *str
 	if err != nil {
 		return workflow.Destination{}, err
 	}
-	switch len(list) {
-	case 0:
-		return workflow.Destination{}, fmt.Errorf("%w: there is no destination %s; rowbell destination list has all, by id and in full without the query", workflow.ErrNotFound, Redact(idOrName))
-	case 1:
-		return list[0], nil
-	}
-	var lines []string
-	for _, d := range list {
-		lines = append(lines, fmt.Sprintf("%s (tenant %s, %s)", workflow.LaneID(d.Lane), orDash(d.TenantID), d.Kind))
-	}
-	return workflow.Destination{}, said{fmt.Sprintf("there are several destinations of this name; give the id of one, or --tenant: %s", strings.Join(lines, ", ")), workflow.ErrConflict}
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
+	return store.OneDestination(list, Redact(idOrName))
 }
 
 // EnableDestination lets deliveries to a destination be tried again.
@@ -98,19 +81,10 @@ func destinationAct(d *workflow.Destination, actor, action string, state workflo
 	}
 }
 
-// Rotated is a signing secret that was changed.
-type Rotated struct {
-	Name      string    `json:"name"`
-	TenantID  string    `json:"tenant_id"` // "" = operators'
-	Secret    string    `json:"secret"`    // the new one; it is shown once
-	Until     time.Time `json:"until"`     // the old one signs as well until then
-	Workflows []string  `json:"workflows"` // whose webhooks it signs, to whatever destination
-}
-
 // RotateSecret makes a new signing secret for the webhooks of active workflows that go to
 // a destination; the one so far signs as well for so long. Each secret that signs there is
 // changed, and each is signed with by all workflows that name it.
-func (o *Operator) RotateSecret(ctx context.Context, idOrName string, tenant *string, keep time.Duration, actor string) ([]Rotated, error) {
+func (o *Operator) RotateSecret(ctx context.Context, idOrName string, tenant *string, keep time.Duration, actor string) ([]api.RotatedSecret, error) {
 	a := o.app
 	if err := a.prepareJudging(); err != nil {
 		return nil, err
@@ -156,11 +130,11 @@ func (o *Operator) RotateSecret(ctx context.Context, idOrName string, tenant *st
 	case len(wanted) == 0 && unsigned:
 		return nil, said{"the webhooks that go there have no stored secret; write a secret into their action_config first", workflow.ErrConflict}
 	case len(wanted) == 0:
-		return nil, fmt.Errorf("%w: no active workflow has a webhook to %s; rowbell destination list has all destinations, by id and in full without the query", workflow.ErrNotFound, Redact(idOrName))
+		return nil, said{fmt.Sprintf("no active workflow has a webhook to %s; rowbell destination list has all destinations, by id and in full without the query", Redact(idOrName)), workflow.ErrNotFound}
 	case !byLane && slices.ContainsFunc(wanted, func(n named) bool { return n.tenantID != wanted[0].tenantID }):
 		return nil, said{"workflows of several tenants have webhooks that go there; name one with --tenant", workflow.ErrRefused}
 	}
-	var done []Rotated
+	var done []api.RotatedSecret
 	for _, n := range wanted {
 		r, err := a.rotate(ctx, n.tenantID, n.name, keep, actor, users[n])
 		if err != nil {
@@ -172,22 +146,22 @@ func (o *Operator) RotateSecret(ctx context.Context, idOrName string, tenant *st
 }
 
 // rotate changes one stored secret, with which these workflows sign.
-func (a *App) rotate(ctx context.Context, tenantID, name string, keep time.Duration, actor string, workflows []string) (Rotated, error) {
+func (a *App) rotate(ctx context.Context, tenantID, name string, keep time.Duration, actor string, workflows []string) (api.RotatedSecret, error) {
 	row, err := a.source.Secret(ctx, tenantID, name)
 	if err != nil {
-		return Rotated{}, err
+		return api.RotatedSecret{}, err
 	}
 	value, err := newSecrets(a.source, a.key).open(row)
 	if err != nil {
-		return Rotated{}, err
+		return api.RotatedSecret{}, err
 	}
 	random := make([]byte, 32)
 	_, _ = rand.Read(random) // never fails
 	now := time.Now()
-	r := Rotated{Name: name, TenantID: tenantID, Secret: "whsec_" + base64.StdEncoding.EncodeToString(random), Until: now.Add(keep).UTC().Truncate(time.Second), Workflows: workflows}
+	r := api.RotatedSecret{Name: name, TenantID: tenantID, Secret: "whsec_" + base64.StdEncoding.EncodeToString(random), Until: now.Add(keep).UTC().Truncate(time.Second), Workflows: workflows}
 	next, err := webhook.Rotate(value, r.Secret, now, r.Until)
 	if err != nil {
-		return Rotated{}, fmt.Errorf("secret %q: %w", name, err)
+		return api.RotatedSecret{}, fmt.Errorf("secret %q: %w", name, err)
 	}
 	var sealed []byte
 	keyID := ""

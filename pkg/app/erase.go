@@ -9,21 +9,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rowbell/rowbell/pkg/admin/api"
 	"github.com/rowbell/rowbell/pkg/change"
 	"github.com/rowbell/rowbell/pkg/spelling"
 	"github.com/rowbell/rowbell/pkg/store"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
-// TenantListed is a tenant in a list.
-type TenantListed struct {
-	store.TenantCounts
-	Destinations int `json:"destinations"`
-}
-
 // Tenants lists tenants that have workflows, templates, secrets or destinations, the
 // operators first, as "". It doesn't look into the log.
-func (o *Operator) Tenants(ctx context.Context) ([]TenantListed, error) {
+func (o *Operator) Tenants(ctx context.Context) ([]api.TenantListed, error) {
 	counts, err := o.app.source.Tenants(ctx, nil)
 	if err != nil {
 		return nil, err
@@ -32,15 +27,15 @@ func (o *Operator) Tenants(ctx context.Context) ([]TenantListed, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := make([]TenantListed, 0, len(counts))
+	list := make([]api.TenantListed, 0, len(counts))
 	for _, c := range counts {
-		list = append(list, TenantListed{c, destinations[c.TenantID]})
+		list = append(list, api.TenantListed{TenantCounts: c, Destinations: destinations[c.TenantID]})
 		delete(destinations, c.TenantID)
 	}
 	for id, n := range destinations {
-		list = append(list, TenantListed{store.TenantCounts{TenantID: id}, n})
+		list = append(list, api.TenantListed{TenantCounts: store.TenantCounts{TenantID: id}, Destinations: n})
 	}
-	slices.SortFunc(list, func(a, b TenantListed) int { return strings.Compare(a.TenantID, b.TenantID) })
+	slices.SortFunc(list, func(a, b api.TenantListed) int { return strings.Compare(a.TenantID, b.TenantID) })
 	return list, nil
 }
 

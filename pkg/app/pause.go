@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/rowbell/rowbell/pkg/admin"
+	"github.com/rowbell/rowbell/pkg/store"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
@@ -64,40 +64,18 @@ func (o *Operator) Resume(ctx context.Context, ids []string, of *workflow.Pause,
 	if err != nil {
 		return nil, err
 	}
-	for _, id := range ids {
-		if !slices.ContainsFunc(list, func(p workflow.Pause) bool { return p.ID == id }) {
-			return nil, said{fmt.Sprintf("there is no pause %s; rowbell pause list has all", id), workflow.ErrNotFound}
-		}
+	chosen, err := store.ChoosePauses(list, ids, of)
+	if err != nil {
+		return nil, err
 	}
-	same := func(p workflow.Pause) bool {
-		return of != nil && p.TenantID == of.TenantID && p.WorkflowID == of.WorkflowID && p.Kind == of.Kind
-	}
-	if of != nil && !slices.ContainsFunc(list, same) {
-		text := fmt.Sprintf("there is no pause of %s", of)
-		if len(list) > 0 {
-			text += "; paused are: " + strings.Join(pauseNames(list), "; ")
-		}
-		return nil, said{text, workflow.ErrNotFound}
-	}
-	return o.app.source.Resume(ctx, actor, func(p workflow.Pause) bool { return slices.Contains(ids, p.ID) || same(p) })
+	return o.app.source.Resume(ctx, actor, func(p workflow.Pause) bool {
+		return slices.ContainsFunc(chosen, func(c workflow.Pause) bool { return c.ID == p.ID })
+	})
 }
 
 // ResumeAll ends all pauses, and returns those that held.
 func (o *Operator) ResumeAll(ctx context.Context, actor string) ([]workflow.Pause, error) {
 	return o.app.source.Resume(ctx, actor, func(workflow.Pause) bool { return true })
-}
-
-// pauseNames says what is paused, not of very many.
-func pauseNames(list []workflow.Pause) []string {
-	const most = 5
-	var names []string
-	for i := range list[:min(most, len(list))] {
-		names = append(names, list[i].String())
-	}
-	if more := len(list) - most; more > 0 {
-		names = append(names, fmt.Sprintf("%d more", more))
-	}
-	return names
 }
 
 // pausedWords says in one sentence that something is paused; "" if nothing is.
@@ -106,7 +84,7 @@ func pausedWords(list []workflow.Pause) string {
 	case len(list) == 0:
 		return ""
 	case len(list) > 1:
-		return fmt.Sprintf("deliveries wait in %d pauses: %s", len(list), strings.Join(pauseNames(list), "; "))
+		return fmt.Sprintf("deliveries wait in %d pauses: %s", len(list), store.PauseNames(list))
 	}
 	p := &list[0]
 	text := fmt.Sprintf("deliveries wait: %s is paused since %s", p, p.CreatedAt.UTC().Format("2006-01-02 15:04 UTC"))

@@ -14,6 +14,7 @@ import (
 	"github.com/rowbell/rowbell/engine/condition"
 	"github.com/rowbell/rowbell/engine/match"
 	"github.com/rowbell/rowbell/engine/trial"
+	"github.com/rowbell/rowbell/pkg/admin/api"
 	"github.com/rowbell/rowbell/pkg/store"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
@@ -221,35 +222,14 @@ func (a *App) evaluate(ctx context.Context, c *match.Compiled, recorded *workflo
 	return store.ReplayMade, priority, nil
 }
 
-// ReplayRequest says what is to be run again, and how.
-type ReplayRequest struct {
-	store.ReplayFilter
-	Current bool    // with the current version, not the one that applied
-	Rate    float64 // executions per second
-	By      string  // who asks
-}
-
-// ReplayPlan is what a replay would do.
-type ReplayPlan struct {
-	Total int                `json:"total"`
-	Gone  int                `json:"gone,omitempty"` // of them, those whose event is no longer in the log
-	Full  bool               `json:"full,omitempty"` // there may be more than the limit
-	Parts []store.ReplayPart `json:"parts"`
-	// With the current version: of the first so many, what would be left out.
-	Evaluated int `json:"evaluated,omitempty"`
-	Unmatched int `json:"unmatched,omitempty"`
-	Undecided int `json:"undecided,omitempty"`
-	// Problems are why workflows can't be replayed now.
-	Problems []string `json:"problems,omitempty"`
-}
-
 const (
 	defaultReplay    = 100_000 // executions
 	evaluatedAtFirst = 200     // by a dry run
 	fastestReplay    = 10_000  // executions per second
 )
 
-func (q *ReplayRequest) check() error {
+// check judges what is to be run again, and fills in the limit.
+func check(q *api.ReplayRequest) error {
 	switch {
 	case len(q.Workflows) == 0 && q.TenantID == nil:
 		return errors.New("name the workflows to replay, or a tenant")
@@ -271,12 +251,12 @@ func (q *ReplayRequest) check() error {
 }
 
 // PlanReplay says what a replay would do, and does nothing.
-func (o *Operator) PlanReplay(ctx context.Context, q ReplayRequest) (ReplayPlan, error) {
-	var p ReplayPlan
+func (o *Operator) PlanReplay(ctx context.Context, q api.ReplayRequest) (api.ReplayPlan, error) {
+	var p api.ReplayPlan
 	if q.Until.IsZero() {
 		q.Until = time.Now()
 	}
-	if err := q.check(); err != nil {
+	if err := check(&q); err != nil {
 		return p, said{err.Error(), workflow.ErrRefused}
 	}
 	var err error
@@ -307,7 +287,7 @@ func (o *Operator) PlanReplay(ctx context.Context, q ReplayRequest) (ReplayPlan,
 }
 
 // evaluateFirst evaluates the current versions on the first of what is chosen.
-func (o *Operator) evaluateFirst(ctx context.Context, q ReplayRequest, p *ReplayPlan) error {
+func (o *Operator) evaluateFirst(ctx context.Context, q api.ReplayRequest, p *api.ReplayPlan) error {
 	if err := o.app.prepareJudging(); err != nil {
 		return err
 	}
@@ -340,7 +320,7 @@ func (o *Operator) evaluateFirst(ctx context.Context, q ReplayRequest, p *Replay
 
 // StartReplay starts a replay, which workers work off. It refuses what PlanReplay has
 // problems with.
-func (o *Operator) StartReplay(ctx context.Context, q ReplayRequest) (store.Replay, error) {
+func (o *Operator) StartReplay(ctx context.Context, q api.ReplayRequest) (store.Replay, error) {
 	if q.Until.IsZero() {
 		q.Until = time.Now()
 	}
@@ -351,7 +331,7 @@ func (o *Operator) StartReplay(ctx context.Context, q ReplayRequest) (store.Repl
 	if len(p.Problems) > 0 {
 		return store.Replay{}, said{strings.Join(p.Problems, "; "), workflow.ErrConflict}
 	}
-	_ = q.check() // it has filled in the limit; PlanReplay has told what is wrong
+	_ = check(&q) // it has filled in the limit; PlanReplay has told what is wrong
 	r, err := o.app.state.StartReplay(ctx, q.ReplayFilter, q.Current, q.Rate, q.By)
 	if err != nil {
 		return r, err
@@ -382,7 +362,7 @@ func (o *Operator) noteReplay(ctx context.Context, r *store.Replay, action, acto
 
 // Replays lists replays, the newest first.
 func (o *Operator) Replays(ctx context.Context) ([]store.Replay, error) {
-	const most = 100
+	const most = 1000
 	return o.app.state.Replays(ctx, most)
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rowbell/rowbell/pkg/admin/api"
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/pgtest"
 	"github.com/rowbell/rowbell/pkg/store"
@@ -25,8 +26,8 @@ func operator(t *testing.T, db *pgtest.Database, change ...func(*app.Config)) *a
 }
 
 // failures is what most replays are about.
-func failures(id string) app.ReplayRequest {
-	return app.ReplayRequest{
+func failures(id string) api.ReplayRequest {
+	return api.ReplayRequest{
 		ReplayFilter: store.ReplayFilter{Workflows: []string{id}, Statuses: []workflow.ExecutionStatus{workflow.Failure}, Since: time.Now().Add(-time.Hour)},
 		Rate:         1000, By: "ann",
 	}

@@ -17,7 +17,7 @@ import (
 type Audited struct {
 	store.AuditEntry
 	Changes []string `json:"changes"` // from before to after
-	Line    string   `json:"-"`       // the same in one line
+	Line    string   `json:"line" doc:"The same in one line"`
 }
 
 // Audit lists what was done, the newest first, as store.AuditLog has it.

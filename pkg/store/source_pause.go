@@ -3,6 +3,9 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -140,4 +143,38 @@ func (s *Source) OwnsWorkflows(ctx context.Context, tenantID string) (bool, erro
 		return false, sourceError("look for workflows of tenant "+tenantID, err)
 	}
 	return is, nil
+}
+
+// ChoosePauses are the pauses of a list with these ids, and the one of just the same
+// deliveries as of, if that isn't nil. Returns ErrNotFound if one of them isn't there.
+func ChoosePauses(list []workflow.Pause, ids []string, of *workflow.Pause) ([]workflow.Pause, error) {
+	for _, id := range ids {
+		if !slices.ContainsFunc(list, func(p workflow.Pause) bool { return p.ID == id }) {
+			return nil, notFound("there is no pause %s; rowbell pause list has all", id)
+		}
+	}
+	same := func(p workflow.Pause) bool {
+		return of != nil && p.TenantID == of.TenantID && p.WorkflowID == of.WorkflowID && p.Kind == of.Kind
+	}
+	if of != nil && !slices.ContainsFunc(list, same) {
+		text := fmt.Sprintf("there is no pause of %s", of)
+		if len(list) > 0 {
+			text += "; paused are: " + PauseNames(list)
+		}
+		return nil, notFound("%s", text)
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(p workflow.Pause) bool { return !slices.Contains(ids, p.ID) && !same(p) }), nil
+}
+
+// PauseNames says what is paused, not of very many.
+func PauseNames(list []workflow.Pause) string {
+	const most = 5
+	var names []string
+	for i := range list[:min(most, len(list))] {
+		names = append(names, list[i].String())
+	}
+	if more := len(list) - most; more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(names, "; ")
 }

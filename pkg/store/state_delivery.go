@@ -43,6 +43,9 @@ func (l ListedDelivery) place() place {
 	return place{At: l.CommittedAt, ID: l.ExecutionID, Action: l.Action, Recipient: l.Recipient}
 }
 
+// Cursor is that of a page which begins behind a delivery.
+func (l ListedDelivery) Cursor() string { return l.place().cursor() }
+
 // searchedDeliveryColumns are those of scanDelivery.
 var searchedDeliveryColumns = strings.NewReplacer(
 	"d.execution_id", "c.id", "d.reason", "c.error", "d.", "c.",

@@ -379,6 +379,22 @@ func (s *State) DisableDestination(ctx context.Context, lane int64, by, reason s
 	return nil
 }
 
+// OneDestination is the only one of a list, which was found by its name. Returns ErrNotFound,
+// and ErrConflict if there are several.
+func OneDestination(list []workflow.Destination, name string) (workflow.Destination, error) {
+	switch len(list) {
+	case 0:
+		return workflow.Destination{}, notFound("there is no destination %s; rowbell destination list has all, by id and in full without the query", name)
+	case 1:
+		return list[0], nil
+	}
+	var lines []string
+	for _, d := range list {
+		lines = append(lines, fmt.Sprintf("%s (tenant %s, %s)", workflow.LaneID(d.Lane), cmp.Or(d.TenantID, "-"), d.Kind))
+	}
+	return workflow.Destination{}, conflict("there are several destinations of this name; give the id of one, or --tenant: %s", strings.Join(lines, ", "))
+}
+
 // WaitingFor counts the deliveries in the queue that go to a destination.
 func (s *State) WaitingFor(ctx context.Context, lane int64) (int64, error) {
 	var n int64

@@ -56,6 +56,10 @@ type LiveDone struct {
 	Count     int    `json:"count"`
 	Recipient string `json:"recipient,omitempty"` // of a single one
 	Reason    string `json:"reason,omitempty"`    // why one of them gave up or was cancelled
+	// Of the one delivery of an execution that had just one:
+	Attempts   int16 `json:"attempts,omitempty"`
+	Code       int16 `json:"code,omitempty"`        // HTTP status or SMTP code of the last attempt
+	DurationMS int32 `json:"duration_ms,omitempty"` // of the last attempt
 }
 
 // LiveDelivery is a delivery that has ended just now.
@@ -173,7 +177,7 @@ func scanSettled(row pgx.CollectableRow) (LiveExecution, error) {
 	case workflow.Cancelled, workflow.Pending:
 		d.Status = "cancelled"
 	}
-	x.only, x.Did = &d, []LiveDone{{Kind: d.Kind, Status: d.Status, Count: 1, Recipient: d.Recipient, Reason: d.Reason}}
+	x.only, x.Did = &d, []LiveDone{{Kind: d.Kind, Status: d.Status, Count: 1, Recipient: d.Recipient, Reason: d.Reason, Attempts: d.Attempts, Code: d.Code, DurationMS: d.DurationMS}}
 	return x, err
 }
 

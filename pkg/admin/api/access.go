@@ -141,14 +141,14 @@ type createdKey struct {
 	Body CreatedKey
 }
 
-func createKey(ctx context.Context, q *Request, in *struct {
-	Body struct {
-		Grant
-		Name      string     `json:"name" maxLength:"200" doc:"What it is for"`
-		ExpiresAt *time.Time `json:"expires_at,omitempty" nullable:"true" doc:"When it ends to count; null: not by itself, or with the key that makes it"`
-	}
-},
-) (*createdKey, error) {
+// KeyIn is a key to make.
+type KeyIn struct {
+	Grant
+	Name      string     `json:"name" maxLength:"200" doc:"What it is for"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty" nullable:"true" doc:"When it ends to count; null: not by itself, or with the key that makes it"`
+}
+
+func createKey(ctx context.Context, q *Request, in *struct{ Body KeyIn }) (*createdKey, error) {
 	tenant, roles, rights, err := q.given(&in.Body.Grant)
 	if err != nil {
 		return nil, err
@@ -190,19 +190,20 @@ func listLinkKeys(ctx context.Context, q *Request, in *struct {
 // CreatedLinkKey is a link key, with its private half if that was made.
 type CreatedLinkKey struct {
 	store.LinkKey
-	KeyID   string `json:"kid" doc:"What links have as kid in their header"`
-	Private string `json:"private_key,omitempty" doc:"In PEM; shown once"`
+	KeyID    string `json:"kid" doc:"What links have as kid in their header"`
+	Audience string `json:"aud" doc:"And in aud"`
+	Private  string `json:"private_key,omitempty" doc:"In PEM; shown once"`
 }
 
-func createLinkKey(ctx context.Context, q *Request, in *struct {
-	Body struct {
-		Grant
-		Name      string     `json:"name" maxLength:"200" doc:"What it is for"`
-		ExpiresAt *time.Time `json:"expires_at,omitempty" nullable:"true" doc:"When it ends to count; null: not by itself, or with the key that makes it"`
-		PublicKey string     `json:"public_key,omitempty" maxLength:"4000" doc:"In PEM, Ed25519 or ECDSA on P-256; a pair is made if not given"`
-	}
-},
-) (*struct {
+// LinkKeyIn is a link key to add.
+type LinkKeyIn struct {
+	Grant
+	Name      string     `json:"name" maxLength:"200" doc:"What it is for"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty" nullable:"true" doc:"When it ends to count; null: not by itself, or with the key that makes it"`
+	PublicKey string     `json:"public_key,omitempty" maxLength:"4000" doc:"In PEM, Ed25519 or ECDSA on P-256; a pair is made if not given"`
+}
+
+func createLinkKey(ctx context.Context, q *Request, in *struct{ Body LinkKeyIn }) (*struct {
 	Once string `header:"X-Rowbell-Shown-Once"`
 	Body CreatedLinkKey
 }, error,
@@ -230,7 +231,7 @@ func createLinkKey(ctx context.Context, q *Request, in *struct {
 	return &struct {
 		Once string `header:"X-Rowbell-Shown-Once"`
 		Body CreatedLinkKey
-	}{"true", CreatedLinkKey{k, access.LinkKeyID(k.ID), string(private)}}, nil
+	}{"true", CreatedLinkKey{k, access.LinkKeyID(k.ID), q.Instance, string(private)}}, nil
 }
 
 func revokeLinkKey(ctx context.Context, q *Request, in *struct {
@@ -256,16 +257,16 @@ func listMembers(ctx context.Context, q *Request, in *TenantFilter) (*PageOf[sto
 	return page(list, ""), nil
 }
 
-func setMember(ctx context.Context, q *Request, in *struct {
-	Body struct {
-		Grant
-		Issuer  string `json:"issuer,omitempty" maxLength:"500" doc:"Of their tokens; the one of ROWBELL_OIDC_ISSUER if not given"`
-		Subject string `json:"subject" minLength:"1" maxLength:"500" doc:"sub in their tokens"`
-		Name    string `json:"name,omitempty" maxLength:"200"`
-		Email   string `json:"email,omitempty" maxLength:"320"`
-	}
-},
-) (*struct{ Body store.Member }, error) {
+// MemberIn is a member to add, or to change.
+type MemberIn struct {
+	Grant
+	Issuer  string `json:"issuer,omitempty" maxLength:"500" doc:"Of their tokens; the one of ROWBELL_OIDC_ISSUER if not given"`
+	Subject string `json:"subject" minLength:"1" maxLength:"500" doc:"sub in their tokens"`
+	Name    string `json:"name,omitempty" maxLength:"200"`
+	Email   string `json:"email,omitempty" maxLength:"320"`
+}
+
+func setMember(ctx context.Context, q *Request, in *struct{ Body MemberIn }) (*struct{ Body store.Member }, error) {
 	tenant, roles, rights, err := q.given(&in.Body.Grant)
 	if err != nil {
 		return nil, err

@@ -34,7 +34,7 @@ func destinationRoutes(a *API) {
 		Errors:      []int{http.StatusConflict, http.StatusUnprocessableEntity},
 		Summary:     "Change the secrets with which webhooks that go there are signed",
 		Description: "The new ones are shown once. The old ones sign as well for a while, so that the receiver can be changed in between.",
-	}, rotateSecret)
+	}, a.rotateSecret)
 	add(a, Route{
 		Method: http.MethodPost, Path: "/destinations/{id}/test", ID: "testDestination", Tag: destinationTag, Right: access.DestinationWrite, Errors: []int{http.StatusConflict, http.StatusUnprocessableEntity},
 		Summary: "Send a test event there, once, as an active workflow's webhook would", Description: "Its type is rowbell.test.emit. It is no execution, and counts for no breaker.",
@@ -177,9 +177,10 @@ func disableDestination(ctx context.Context, q *Request, in *struct {
 // RotatedOut are the secrets that were changed.
 type RotatedOut struct {
 	Secrets []RotatedSecret `json:"secrets"`
+	Stopped *Problem        `json:"stopped,omitempty" doc:"Why it went no further, where not all were changed"`
 }
 
-func rotateSecret(ctx context.Context, q *Request, in *struct {
+func (a *API) rotateSecret(ctx context.Context, q *Request, in *struct {
 	DestinationPath
 	Body struct {
 		Keep string `json:"keep,omitempty" example:"24h" default:"24h" doc:"For how long the old secrets sign as well"`
@@ -195,17 +196,21 @@ func rotateSecret(ctx context.Context, q *Request, in *struct {
 		return nil, err
 	}
 	keep, err := time.ParseDuration(in.Body.Keep)
-	if err != nil || keep < 0 || keep > 30*24*time.Hour {
-		return nil, unprocessable("/keep", "write a time as 24h, at most 720h", "%q is no such time", in.Body.Keep)
+	if err != nil || keep < 0 || keep > 90*24*time.Hour {
+		return nil, unprocessable("/keep", "write a time as 24h, at most 2160h", "%q is no such time", in.Body.Keep)
 	}
 	done, err := q.Operations.RotateSecret(ctx, d.Lane, keep, q.Actor())
-	if err != nil {
+	out := RotatedOut{Secrets: done}
+	switch {
+	case err != nil && len(done) == 0:
 		return nil, err
+	case err != nil: // what was changed is shown all the same: nobody can look it up
+		out.Stopped = a.problem(ctx, err)
 	}
 	return &struct {
 		Once string `header:"X-Rowbell-Shown-Once"`
 		Body RotatedOut
-	}{"true", RotatedOut{done}}, nil
+	}{"true", out}, nil
 }
 
 func testDestination(ctx context.Context, q *Request, in *DestinationPath) (*struct{ Body TestResult }, error) {

@@ -29,6 +29,11 @@ const mostStreams = 20
 // looked at anew.
 const longestStream = 5 * time.Minute
 
+// longestAgo is how far back a stream may begin.
+const longestAgo = 24 * time.Hour
+
+const lastEventID = "Last-Event-ID"
+
 // liveRights are what one must have to be told an event of a type.
 var liveRights = map[live.Type]access.Right{
 	live.Execution: access.ExecutionRead, live.Delivery: access.ExecutionRead, live.Destination: access.DestinationRead,
@@ -71,6 +76,7 @@ func (a *API) streamLive(ctx context.Context, q *Request, in *struct {
 	Type       []live.Type                `query:"type,explode" maxItems:"5" enum:"execution,delivery,destination,pause,stream" doc:"Only these; none: all"`
 	WorkflowID string                     `query:"workflow_id" maxLength:"64" doc:"Executions and deliveries of this one"`
 	Status     []workflow.ExecutionStatus `query:"status,explode" maxItems:"4" enum:"pending,success,failure,cancelled" doc:"Executions with one of these; none: all that have ended"`
+	Ago        string                     `query:"ago" maxLength:"32" example:"5m" doc:"First what has ended in so long a time before, 24h at most. Last-Event-ID counts before it"`
 },
 ) (*huma.StreamResponse, error) {
 	if a.cfg.Feed == nil {
@@ -93,6 +99,18 @@ func (a *API) streamLive(ctx context.Context, q *Request, in *struct {
 	if len(f.Types) == 0 {
 		return nil, forbidden(liveRights[in.Type[0]])
 	}
+	after := ""
+	if in.Ago != "" {
+		ago, err := time.ParseDuration(in.Ago)
+		if err != nil || ago <= 0 || ago > longestAgo {
+			return nil, unprocessable("query.ago", "write a time as 5m or 2h, at most 24h", "%q is no such time", in.Ago)
+		}
+		at, err := q.State.LiveHorizon(ctx)
+		if err != nil {
+			return nil, err
+		}
+		after = live.IDAt(at.Add(-ago))
+	}
 	if !a.reads(q, 1) {
 		return nil, &Problem{
 			Status: http.StatusTooManyRequests, wait: 10, Detail: fmt.Sprintf("%s reads %d live streams already", q.Principal.ID, mostStreams), Mend: "end one of them, or wait until it has ended",
@@ -101,6 +119,9 @@ func (a *API) streamLive(ctx context.Context, q *Request, in *struct {
 	return &huma.StreamResponse{Body: func(h huma.Context) {
 		defer a.reads(q, -1)
 		r, w := humago.Unwrap(h)
+		if after != "" && r.Header.Get(lastEventID) == "" {
+			r.Header.Set(lastEventID, after)
+		}
 		until := time.Now().Add(longestStream)
 		if e := q.Principal.Expires; !e.IsZero() && e.Before(until) {
 			until = e

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rowbell/rowbell/pkg/access"
@@ -167,6 +168,7 @@ func listDeliveries(ctx context.Context, q *Request, in *struct {
 	RowKey      string   `query:"row_key" maxLength:"1000" doc:"Key of the changed row; with table"`
 	ExecutionID string   `query:"execution_id" maxLength:"100"`
 	Cause       string   `query:"cause" maxLength:"200" doc:"A part of the reason"`
+	Before      string   `query:"before" maxLength:"700" doc:"Id of a delivery: what comes behind it. A cursor counts before it"`
 },
 ) (*struct {
 	Body LogPage[store.ListedDelivery]
@@ -182,6 +184,17 @@ func listDeliveries(ctx context.Context, q *Request, in *struct {
 	}
 	for _, s := range in.Status {
 		f.Statuses = append(f.Statuses, store.DeliveryStatus(s))
+	}
+	if in.Before != "" && in.Cursor == "" {
+		d, err := q.delivery(ctx, in.Before)
+		var p *Problem
+		if isNotFound(err) || errors.As(err, &p) {
+			return nil, unprocessable("query.before", "give the id of a delivery in the list", "%s", err.Error())
+		}
+		if err != nil {
+			return nil, err
+		}
+		f.Cursor = d.Cursor()
 	}
 	return logPage(q.State.SearchDeliveries(ctx, f))
 }
@@ -476,7 +489,7 @@ func startReplay(ctx context.Context, q *Request, in *struct{ Body ReplayIn }) (
 		return nil, err
 	}
 	if len(p.Problems) > 0 {
-		problem := &Problem{Status: http.StatusConflict, Detail: "the replay is not started"}
+		problem := &Problem{Status: http.StatusConflict, Detail: strings.Join(p.Problems, "; ")}
 		for _, why := range p.Problems {
 			problem.Errors = append(problem.Errors, FieldError{Detail: why})
 		}
@@ -541,7 +554,7 @@ func cancelReplay(ctx context.Context, q *Request, in *ReplayPath) (*struct{ Bod
 
 // StormPath names a storm.
 type StormPath struct {
-	ID string `path:"id" maxLength:"64" doc:"Id of the storm"`
+	ID string `path:"id" maxLength:"64" doc:"Id of the storm, or of a workflow for all that is held of it"`
 }
 
 func (q *Request) storms(ctx context.Context, all bool) ([]store.Storm, error) {
@@ -561,16 +574,24 @@ func listStorms(ctx context.Context, q *Request, in *struct {
 }
 
 func decideStorm(ctx context.Context, q *Request, in *StormPath, to workflow.BigStatus) (*PageOf[store.Storm], error) {
-	list, err := q.storms(ctx, true)
+	list, err := q.storms(ctx, false)
 	if err != nil {
 		return nil, err
 	}
-	if !slices.ContainsFunc(list, func(s store.Storm) bool { return s.ID == in.ID }) {
-		return nil, notFound("there is no storm %s", in.ID)
+	var decided []store.Storm
+	for _, s := range slices.Backward(list) { // the oldest first
+		if s.ID != in.ID && s.WorkflowID != in.ID {
+			continue
+		}
+		// By its own id: the workflow's may have been another tenant's.
+		one, err := q.Operations.DecideStorm(ctx, s.ID, to, q.Actor())
+		if err != nil && !isNotFound(err) { // somebody else has decided meanwhile
+			return nil, err
+		}
+		decided = append(decided, one...)
 	}
-	decided, err := q.Operations.DecideStorm(ctx, in.ID, to, q.Actor())
-	if err != nil {
-		return nil, err
+	if len(decided) == 0 {
+		return nil, notFound("nothing is held under %q; give the id of a storm, or a workflow's: rowbell storm list has what is held, with --all what was decided too", in.ID)
 	}
 	return page(decided, ""), nil
 }

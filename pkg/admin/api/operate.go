@@ -23,6 +23,10 @@ func operateRoutes(a *API) {
 		Summary: "One act, with what was before and after",
 	}, getAudit)
 	add(a, Route{
+		Method: http.MethodGet, Path: "/tenants", ID: "listTenants", Tag: "Tenants", Right: access.WorkflowRead,
+		Summary: "Tenants with what they have, the operators first", Description: "The log is not counted. Needs a principal for all tenants.",
+	}, listTenants)
+	add(a, Route{
 		Method: http.MethodGet, Path: "/pauses", ID: "listPauses", Tag: pauseTag, Right: access.StreamRead,
 		Summary: "Whose deliveries wait, the oldest pause first",
 	}, listPauses)
@@ -86,6 +90,17 @@ func getAudit(ctx context.Context, q *Request, in *struct {
 		return nil, err
 	}
 	return &struct{ Body definition.Audited }{e}, nil
+}
+
+func listTenants(ctx context.Context, q *Request, _ *struct{}) (*PageOf[TenantListed], error) {
+	if !q.Principal.All {
+		return nil, &Problem{Status: http.StatusForbidden, Detail: "which tenants there are concerns all of them", Mend: "use a principal for all tenants"}
+	}
+	list, err := q.Operations.Tenants(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return page(list, ""), nil
 }
 
 // PauseOut is a pause.

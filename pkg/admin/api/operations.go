@@ -47,6 +47,9 @@ type Operations interface {
 	Pause(ctx context.Context, p workflow.Pause, long time.Duration, by string) (workflow.Pause, error)
 	EndPause(ctx context.Context, id, by string) error
 
+	// Tenants lists tenants that have anything, the operators first, as "".
+	Tenants(ctx context.Context) ([]TenantListed, error)
+
 	// Health is what /readyz says.
 	Health(ctx context.Context) StreamHealth
 }
@@ -56,7 +59,7 @@ type ReplayRequest struct {
 	store.ReplayFilter
 	Current bool    // with the current version, not the one that applied
 	Rate    float64 // executions per second
-	By      string
+	By      string  // who asks
 }
 
 // ReplayPlan is what a replay would do.
@@ -74,9 +77,10 @@ type ReplayPlan struct {
 // RotatedSecret is a signing secret that was changed.
 type RotatedSecret struct {
 	Name      string    `json:"name"`
+	TenantID  string    `json:"tenant_id" doc:"Whose it is; empty: the operators'"`
 	Secret    string    `json:"secret" doc:"The new one; it is shown once"`
 	Until     time.Time `json:"until" doc:"The old one signs as well until then"`
-	Workflows []string  `json:"workflows" doc:"Whose webhooks it signs"`
+	Workflows []string  `json:"workflows" doc:"Whose webhooks it signs, wherever they go"`
 }
 
 // TestResult is what one attempt came to.
@@ -102,6 +106,12 @@ type MissingPerson struct {
 	Name      string   `json:"name,omitempty"`
 	Address   string   `json:"address" doc:"What is missing: email or phone"`
 	Workflows []string `json:"workflows" doc:"Which can't reach them"`
+}
+
+// TenantListed is a tenant with what it has; the log is not counted.
+type TenantListed struct {
+	store.TenantCounts
+	Destinations int `json:"destinations"`
 }
 
 // StreamHealth is how the worker that answers does.

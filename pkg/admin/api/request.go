@@ -22,6 +22,7 @@ type Services struct {
 	Operations  Operations
 	Access      *access.Service
 	Issuer      string // of members' tokens, if they name none; "" none
+	Instance    string // which links are for
 	State       *store.State
 	Source      *store.Source
 	// Application reads the application's tables and what the database says of them, as

@@ -38,6 +38,8 @@ type Config struct {
 
 // Client asks one server. Its methods may be called from any goroutine.
 type Client struct {
+	// Note, if there is one, is told what somebody who waits may want to know.
+	Note   func(text string)
 	cfg    Config
 	http   *http.Client
 	tenant string // in which it acts; "" as the key says
