@@ -23,9 +23,8 @@ import (
 
 // How reads are measured.
 const (
-	firstPages  = 400 // of each read and round
-	deepWalks   = 10  // of these go on from page to page,
-	deepPages   = 20  // so far
+	deepWalks   = 10 // of these go on from page to page,
+	deepPages   = 20 // so far
 	pageRows    = 50
 	recordEach  = 5 * time.Millisecond // a change, while a worker records
 	readGoal    = 50                   // ms
@@ -57,7 +56,7 @@ func reads(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer pool.Close()
-	m := &readBench{seed: o.Seed}
+	m := &readBench{seed: o.Seed, pages: o.Pages}
 	if err := m.sample(ctx, pool); err != nil {
 		return fmt.Errorf("look for arguments, in a database that rowbell-bench fill has filled: %w", err)
 	}
@@ -207,6 +206,7 @@ func (r *reader) cpu() (time.Duration, bool) {
 type readBench struct {
 	readers []*reader
 	seed    uint64
+	pages   int // first ones, of each read and round
 
 	rows, workflows int
 	executions      []sampledExecution
@@ -511,7 +511,7 @@ func (m *readBench) measure(ctx context.Context, what read, round uint64) (t rea
 	for n, reader := range m.readers {
 		g.Go(func() error {
 			r := rand.New(rand.NewPCG(m.seed+round, uint64(n)))
-			for i := range firstPages / len(m.readers) {
+			for i := range m.pages / len(m.readers) {
 				page := what.open(reader, r)
 				cpu, known := reader.cpu()
 				begun := time.Now()

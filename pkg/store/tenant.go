@@ -29,7 +29,7 @@ var errManyTenants = errors.New("this is done for all tenants at once, not for o
 // work for all tenants, as those of the recorder and the queue do, refuse. Returns
 // ErrPrivilege from every method if the role is missing, or may not be taken on.
 func (s *State) As(t Tenant) *State {
-	return &State{pool: s.pool, db: tenantDB{s.pool, t}, tenant: &t}
+	return &State{pool: s.pool, db: tenantDB{s.pool, t}, tenant: &t, reach: s.reach}
 }
 
 // As gives the same source for one tenant, as State.As does.
