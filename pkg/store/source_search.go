@@ -53,7 +53,7 @@ const mostNamesLooked = 4000
 
 // fewTriggers is up to how many triggers on a table its workflows are looked up by them,
 // and not the table by each workflow.
-const fewTriggers = 800
+const fewTriggers = 3000
 
 // SearchWorkflows reads a page of definitions. Of a search by a part of the name, which no
 // index knows, a page looks for so long and no longer: it may have fewer than were asked

@@ -211,8 +211,8 @@ type logSearch struct {
 // How many rows one page looks at, at first and at most, where it can't know how many of
 // them are asked for.
 const (
-	firstLook = 500
-	mostLooks = 3500
+	firstLook = 300
+	mostLooks = 2100
 	// The same of events, each of which is looked up in several tables.
 	firstEvents = 100
 	mostEvents  = 300
@@ -236,12 +236,12 @@ const mostVersions = 5000
 // What a search costs the server, about, on the machine of docs/benchmarks.md: enough to
 // choose by.
 const (
-	probeCost  = 4 * time.Microsecond   // looking a version up in one partition
+	probeCost  = 2500 * time.Nanosecond // looking a version up in one partition
 	rowCost    = 600 * time.Nanosecond  // coming across a row along ids,
 	policyCost = 2500 * time.Nanosecond // of which row-level security asks whose it is
 	awayCost   = 2 * time.Microsecond   // coming across it where each is on another page
 	wholeCost  = 24 * time.Hour         // coming across all there is
-	steady     = 2_400_000              // rows of a day, if the server hasn't counted any
+	steady     = 1_000_000              // rows of a day, if the server hasn't counted any
 )
 
 // drive is what a search goes along.
@@ -523,8 +523,11 @@ where t.tenant_id = $1 and t.hour < $2 order by t.hour desc limit %d`, mostHours
 			var h hourCount
 			var success, failure, cancelled float64
 			_, err := pgx.ForEachRow(rows, []any{&h.hour, &h.end, &success, &failure, &cancelled}, func() error {
-				if h.n = failure + cancelled; !p.unwell() {
-					h.n += success
+				h.n = 0
+				for status, n := range map[string]float64{"success": success, "failure": failure, "cancelled": cancelled} {
+					if p.wants(status) {
+						h.n += n
+					}
 				}
 				if end := h.hour.Add(time.Hour); h.end.After(end) {
 					h.end = end
@@ -631,6 +634,13 @@ func (p *pager) unwell() bool {
 	return ended
 }
 
+// wants says that executions with a status are asked for, or deliveries of which there is
+// one.
+func (p *pager) wants(status string) bool {
+	own, ok := p.sources[0].has(p.statuses)
+	return ok && (own == nil || slices.Contains(own, status))
+}
+
 // hasEnded says that something is asked for that has ended.
 func (p *pager) hasEnded() bool {
 	return slices.ContainsFunc(p.sources, func(s logSource) bool {
@@ -690,11 +700,7 @@ func (p *pager) setWindow() {
 	p.from = time.Time{}
 	switch i := min(p.first+p.step, len(windows)-1); {
 	case len(p.hours) > 0:
-		need := float64(p.limit)*1.2 + 10
-		if p.residual {
-			need = float64(p.look) * 1.1
-		}
-		p.from = p.sinceCount(top, need*math.Pow(4, float64(p.step)))
+		p.from = p.sinceCount(top, p.need())
 	case windows[i] > 0:
 		p.from = top.Add(-windows[i])
 	}
@@ -702,6 +708,15 @@ func (p *pager) setWindow() {
 		p.from = p.from.Truncate(time.Millisecond) // as ids have it
 	}
 	p.along(top)
+}
+
+// need is how many candidates the window should have.
+func (p *pager) need() float64 {
+	n := float64(p.limit)*1.2 + 10
+	if p.residual {
+		n = float64(p.look) * 1.1
+	}
+	return n * math.Pow(4, float64(p.step))
 }
 
 // sinceCount is the time since which so many executions settled; zero: there are fewer.
@@ -754,7 +769,10 @@ func (p *pager) along(top time.Time) {
 		if daily == 0 {
 			daily = steady
 		}
-		rows, each := daily*top.Sub(p.from).Hours()/24*1.5, rowCost // at a busy time
+		rows, each := daily*top.Sub(p.from).Hours()/24, rowCost
+		if sum, span := p.countedIn(); sum > 0 { // whatever time of the day it is
+			rows = daily * p.need() / sum * span.Hours() / 24
+		}
 		if among == alongStatus {
 			rows, each = rows*unwellShare, awayCost
 		}
@@ -764,12 +782,26 @@ func (p *pager) along(top time.Time) {
 		whole = time.Duration(rows * float64(each))
 	}
 	n := len(p.refs)
+	if p.deliveries { // which are in two tables
+		days, whole = 2*days, 2*whole
+	}
 	if p.ofTenant { // or more
 		n = 4 * manyVersions
 	}
 	if p.drive = alongVersions; time.Duration(n*days)*probeCost > whole {
 		p.drive = among
 	}
+}
+
+// countedIn is what hours count together, and from when to when.
+func (p *pager) countedIn() (sum float64, span time.Duration) {
+	for i, h := range p.hours {
+		sum += h.n
+		if i == len(p.hours)-1 {
+			span = p.hours[0].end.Sub(h.hour)
+		}
+	}
+	return sum, span
 }
 
 // unwellShare is how much of the log has not succeeded, for what a search costs.
