@@ -54,6 +54,9 @@ func run(ctx context.Context, args []string) error {
 	flags.Uint64Var(&o.Seed, "seed", 0, "seed of the order of runs; 0: a random one")
 	flags.StringVar(&o.Report, "report", "", "file to write the table to, as Markdown")
 	flags.StringVar(&o.Only, "only", "", "measure only workloads whose name starts so: single, thousand, full, all, hundredth, big, queue, webhook, fair, live, drain100k, match; or reads, which is not among all, and of which reads: executions of a tenant is a part")
+	flags.IntVar(&o.Readers, "readers", 4, "reads: how many read at once")
+	flags.IntVar(&o.Pages, "pages", 400, "reads: first pages of each read and round")
+	flags.BoolVar(&o.Idle, "idle", false, "reads: measure only while no worker records")
 	fillFlags(flags, &o.Fill)
 	if err := flags.Parse(args); err != nil {
 		return err

@@ -2,13 +2,19 @@
 -- What people look for in the log, and the counts that pages show.
 --
 -- Lists are read newest first and page by page, each from an index that has what is asked
--- for in that order. Of these only event_row_key grows with each match, by a commit time. An
--- index of event by tenant was tried: it costs 200 bytes of WAL a match, since what comes in
--- between splits its pages, and what a tenant has is found by its workflows' versions.
+-- for in that order. Of these only event_row_key grows with each match, by a commit time, the
+-- table and the tenant: 45 bytes of WAL, of which the tenant is 30. Others were tried: of the
+-- queue by workflow version, 70 bytes; of event by tenant, 200 bytes, since what comes in
+-- between splits its pages. What a tenant has is found by its workflows' versions.
 
--- Of a row that changes often only the last changes are read.
+-- Of a row that changes often only the last changes are read, and of a key that rows of many
+-- tables or tenants have only those that are asked for: index entries are passed over, not
+-- rows, each of which is on a page of its own.
 drop index rowbell.event_row_key;
-create index event_row_key on rowbell.event (row_key, committed_at);
+create index event_row_key on rowbell.event (row_key, table_ref, committed_at, tenant_id);
+-- All versions of a tenant are looked up without a visit to their rows.
+drop index rowbell.surrogate_tenant;
+create index surrogate_tenant on rowbell.surrogate (tenant_id, kind) include (ref);
 -- What didn't succeed is little, and is what is looked for most.
 create index execution_unwell on rowbell.execution (version_ref, committed_at) where status <> 'success';
 create index execution_recipient on rowbell.execution (recipient, committed_at) where recipient <> '';

@@ -30,7 +30,13 @@ type Options struct {
 	Module string      // the module's folder, for its Go benchmarks. Defaults to "."
 	Only   string      // measure only workloads whose name starts so. Defaults to all but reads
 	Fill   FillOptions // of reads: what is read
-	Log    io.Writer
+	// Readers is how many read at once. Defaults to 4
+	Readers int
+	// Pages is how many first pages a round of each read has. Defaults to 400
+	Pages int
+	// Idle says that reads are measured only while no worker records.
+	Idle bool
+	Log  io.Writer
 }
 
 // figure is one row of the report.
@@ -71,6 +77,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	o.Scale = cmp.Or(o.Scale, 1)
 	o.Seed = cmp.Or(o.Seed, rand.Uint64())
 	o.Module = cmp.Or(o.Module, ".")
+	o.Readers, o.Pages = cmp.Or(o.Readers, 4), cmp.Or(o.Pages, 400)
 	fmt.Fprintf(o.Log, "order of runs: seed %d\n", o.Seed)
 	if o.Only == "reads" || strings.HasPrefix(o.Only, "reads: ") {
 		return reads(ctx, o)

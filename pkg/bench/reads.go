@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,10 +23,8 @@ import (
 
 // How reads are measured.
 const (
-	readers     = 4
-	firstPages  = 400 // of each read and round
-	deepWalks   = 10  // of these go on from page to page,
-	deepPages   = 20  // so far
+	deepWalks   = 10 // of these go on from page to page,
+	deepPages   = 20 // so far
 	pageRows    = 50
 	recordEach  = 5 * time.Millisecond // a change, while a worker records
 	readGoal    = 50                   // ms
@@ -32,7 +32,8 @@ const (
 )
 
 // reads measures what the admin API reads, on a filled database: first pages and deep ones
-// with arguments that the log has, by four readers, without and with a worker that records.
+// with arguments that the log has, by several readers at once, without and with a worker
+// that records. What is of a tenant is read for it, under row-level security.
 func reads(ctx context.Context, o Options) (err error) {
 	url := o.Fill.URL
 	if url == "" {
@@ -50,30 +51,35 @@ func reads(ctx context.Context, o Options) (err error) {
 		}
 		url = o.Fill.URL
 	}
-	cfg, err := pgxpool.ParseConfig(url)
-	if err != nil {
-		return err
-	}
-	cfg.MaxConns = readers
-	cfg.ConnConfig.RuntimeParams["jit"] = "off"
-	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	pool, err := openPool(ctx, url)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	m := &readBench{state: store.OpenState(pool), source: store.OpenSource(pool), seed: o.Seed}
+	m := &readBench{seed: o.Seed, pages: o.Pages}
 	if err := m.sample(ctx, pool); err != nil {
 		return fmt.Errorf("look for arguments, in a database that rowbell-bench fill has filled: %w", err)
 	}
-	fmt.Fprintf(o.Log, "reads: %d executions, about, of %d workflows\n", m.rows, m.workflows)
+	for range o.Readers {
+		r, err := openReader(ctx, url)
+		if err != nil {
+			return err
+		}
+		defer r.pool.Close()
+		m.readers = append(m.readers, r)
+	}
+	fmt.Fprintf(o.Log, "reads: %d executions, about, of %d workflows; readers: %d; load average: %s\n", m.rows, m.workflows, o.Readers, loadAverage())
 	list := m.list()
 	var figures []*figure
 	for _, recording := range []bool{false, true} {
 		what := "nothing else runs"
+		if recording && o.Idle {
+			break
+		}
 		if recording {
 			what = "a worker records 200 changes/s"
 		}
-		fmt.Fprintf(o.Log, "%s\n%-52s %8s %8s %8s | %8s %8s\n", what, "ms", "p50", "p99", "longest", "deep p50", "deep p99")
+		fmt.Fprintf(o.Log, "%s\n%-58s %8s %8s %8s | %8s %8s | %8s %8s %8s\n", what, "ms", "p50", "p99", "longest", "deep p50", "deep p99", "cpu p50", "cpu p99", "longest")
 		stop := func() error { return nil }
 		if recording {
 			if stop, err = m.record(ctx, pool, url); err != nil {
@@ -85,24 +91,33 @@ func reads(ctx context.Context, o Options) (err error) {
 				continue
 			}
 			f := &figure{name: "reads, " + what + ": " + r.name + ", p99", unit: "ms", floor: readGoal, goal: readGoal, less: true}
-			var p50s, deeps figure
+			var p50s, deeps, cpus figure
 			for round := range o.Runs {
-				first, deep, err := m.measure(ctx, r, uint64(round))
+				t, err := m.measure(ctx, r, uint64(round))
 				if err != nil {
 					return errors.Join(fmt.Errorf("%s: %w", r.name, err), stop())
 				}
-				fmt.Fprintf(o.Log, "%-52s %8.2f %8.2f %8.2f |", r.name, share(first, 0.5), share(first, 0.99), share(first, 1))
-				if len(deep) > 0 {
-					fmt.Fprintf(o.Log, " %8.2f %8.2f", share(deep, 0.5), share(deep, 0.99))
-					deeps.values = append(deeps.values, share(deep, 0.99))
+				fmt.Fprintf(o.Log, "%-58s %8.2f %8.2f %8.2f |", r.name, share(t.first, 0.5), share(t.first, 0.99), share(t.first, 1))
+				if len(t.deep) > 0 {
+					fmt.Fprintf(o.Log, " %8.2f %8.2f |", share(t.deep, 0.5), share(t.deep, 0.99))
+					deeps.values = append(deeps.values, share(t.deep, 0.99))
+				} else {
+					fmt.Fprintf(o.Log, " %8s %8s |", "", "")
+				}
+				if len(t.cpu) > 0 {
+					fmt.Fprintf(o.Log, " %8.2f %8.2f %8.2f", share(t.cpu, 0.5), share(t.cpu, 0.99), share(t.cpu, 1))
+					cpus.values = append(cpus.values, share(t.cpu, 0.99))
 				}
 				fmt.Fprintln(o.Log)
-				f.values = append(f.values, share(first, 0.99))
-				p50s.values = append(p50s.values, share(first, 0.5))
+				f.values = append(f.values, share(t.first, 0.99))
+				p50s.values = append(p50s.values, share(t.first, 0.5))
 			}
 			f.note = fmt.Sprintf("p50 %.2g ms", p50s.median())
 			if len(deeps.values) > 0 {
 				f.note += fmt.Sprintf("; p99 of pages 2 to %d: %.3g ms", deepPages, deeps.median())
+			}
+			if len(cpus.values) > 0 {
+				f.note += fmt.Sprintf("; the server's CPU for a first page, p99: %.3g ms", cpus.median())
 			}
 			figures = append(figures, f)
 		}
@@ -122,11 +137,76 @@ func share(list []time.Duration, of float64) float64 {
 	return float64(list[min(len(list)-1, int(of*float64(len(list))))].Microseconds()) / 1000
 }
 
-// readBench has what reads are asked for.
-type readBench struct {
+// loadAverage is the system's, of the last minute; "unknown" where it isn't told so.
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	return first
+}
+
+// A reader reads by one connection, as the API does: what is of a tenant for that tenant,
+// under row-level security.
+type reader struct {
+	pool   *pgxpool.Pool
 	state  *store.State
 	source *store.Source
-	seed   uint64
+	pid    uint32 // of the server's process
+}
+
+func openReader(ctx context.Context, url string) (*reader, error) {
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	cfg.MaxConns, cfg.MaxConnLifetime, cfg.MaxConnIdleTime = 1, 24*time.Hour, 24*time.Hour
+	cfg.ConnConfig.RuntimeParams["jit"] = "off"
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{pool: pool, state: store.OpenState(pool), source: store.OpenSource(pool)}
+	err = pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
+		r.pid = c.Conn().PgConn().PID()
+		return nil
+	})
+	return r, err
+}
+
+// stateOf is the log as a tenant sees it; nil or "": as operators do.
+func (r *reader) stateOf(tenant *string) *store.State {
+	if tenant == nil || *tenant == "" {
+		return r.state
+	}
+	return r.state.As(store.Tenant{ID: *tenant, Actor: "bench"})
+}
+
+func (r *reader) sourceOf(tenant *string) *store.Source {
+	if tenant == nil || *tenant == "" {
+		return r.source
+	}
+	return r.source.As(store.Tenant{ID: *tenant, Actor: "bench"})
+}
+
+// cpu is how long the server's process has run so far, if it is on this machine and Linux
+// says so.
+func (r *reader) cpu() (time.Duration, bool) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", r.pid))
+	if err != nil {
+		return 0, false
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	ns, err := strconv.ParseInt(first, 10, 64)
+	return time.Duration(ns), err == nil
+}
+
+// readBench has what reads are asked for.
+type readBench struct {
+	readers []*reader
+	seed    uint64
+	pages   int // first ones, of each read and round
 
 	rows, workflows int
 	executions      []sampledExecution
@@ -189,7 +269,7 @@ from rowbell.event e tablesample bernoulli ($1) repeatable (1) join rowbell.surr
 // behind a cursor.
 type read struct {
 	name string
-	open func(r *rand.Rand) func(ctx context.Context, cursor string) (next string, err error)
+	open func(s *reader, r *rand.Rand) func(ctx context.Context, cursor string) (next string, err error)
 }
 
 func oneOf[T any](list []T, r *rand.Rand) T { return list[r.IntN(len(list))] }
@@ -230,45 +310,45 @@ func (m *readBench) within(r *rand.Rand) (since, until time.Time) {
 func (m *readBench) list() []read {
 	unwell := []workflow.ExecutionStatus{workflow.Failure, workflow.Cancelled}
 	executions := func(name string, filter func(r *rand.Rand) store.ExecutionFilter) read {
-		return read{"executions " + name, func(r *rand.Rand) func(context.Context, string) (string, error) {
+		return read{"executions " + name, func(s *reader, r *rand.Rand) func(context.Context, string) (string, error) {
 			f := filter(r)
 			f.Limit = pageRows
 			return func(ctx context.Context, cursor string) (string, error) {
 				f.Cursor = cursor
-				page, err := m.state.SearchExecutions(ctx, f)
+				page, err := s.stateOf(f.TenantID).SearchExecutions(ctx, f)
 				return page.Next, err
 			}
 		}}
 	}
 	deliveries := func(name string, filter func(r *rand.Rand) store.DeliverySearch) read {
-		return read{"deliveries " + name, func(r *rand.Rand) func(context.Context, string) (string, error) {
+		return read{"deliveries " + name, func(s *reader, r *rand.Rand) func(context.Context, string) (string, error) {
 			f := filter(r)
 			f.Limit = pageRows
 			return func(ctx context.Context, cursor string) (string, error) {
 				f.Cursor = cursor
-				page, err := m.state.SearchDeliveries(ctx, f)
+				page, err := s.stateOf(f.TenantID).SearchDeliveries(ctx, f)
 				return page.Next, err
 			}
 		}}
 	}
 	events := func(name string, filter func(r *rand.Rand) store.EventFilter) read {
-		return read{name, func(r *rand.Rand) func(context.Context, string) (string, error) {
+		return read{name, func(s *reader, r *rand.Rand) func(context.Context, string) (string, error) {
 			f := filter(r)
 			f.Limit = pageRows
 			return func(ctx context.Context, cursor string) (string, error) {
 				f.Cursor = cursor
-				page, err := m.state.SearchEvents(ctx, f)
+				page, err := s.stateOf(f.TenantID).SearchEvents(ctx, f)
 				return page.Next, err
 			}
 		}}
 	}
 	workflows := func(name string, filter func(r *rand.Rand) store.WorkflowSearch) read {
-		return read{"workflows " + name, func(r *rand.Rand) func(context.Context, string) (string, error) {
+		return read{"workflows " + name, func(s *reader, r *rand.Rand) func(context.Context, string) (string, error) {
 			f := filter(r)
 			f.Limit = pageRows
 			return func(ctx context.Context, cursor string) (string, error) {
 				f.Cursor = cursor
-				page, err := m.source.SearchWorkflows(ctx, f)
+				page, err := s.sourceOf(f.TenantID).SearchWorkflows(ctx, f)
 				if err != nil {
 					return "", err
 				}
@@ -276,21 +356,21 @@ func (m *readBench) list() []read {
 				for i, w := range page.Items {
 					ids[i] = w.ID
 				}
-				_, err = m.state.LastExecutions(ctx, ids)
+				_, err = s.stateOf(f.TenantID).LastExecutions(ctx, ids)
 				return page.Next, err
 			}
 		}}
 	}
-	once := func(name string, do func(ctx context.Context, r *rand.Rand) error) read {
-		return read{name, func(r *rand.Rand) func(context.Context, string) (string, error) {
-			return func(ctx context.Context, _ string) (string, error) { return "", do(ctx, r) }
+	once := func(name string, do func(ctx context.Context, s *reader, r *rand.Rand) error) read {
+		return read{name, func(s *reader, r *rand.Rand) func(context.Context, string) (string, error) {
+			return func(ctx context.Context, _ string) (string, error) { return "", do(ctx, s, r) }
 		}}
 	}
 	statistics := func(name string, days int, filter func(r *rand.Rand) store.StatisticFilter) read {
-		return once(name, func(ctx context.Context, r *rand.Rand) error {
+		return once(name, func(ctx context.Context, s *reader, r *rand.Rand) error {
 			f := filter(r)
 			f.Since, f.Days = time.Now().AddDate(0, 0, -days), days > 1
-			_, err := m.state.Statistics(ctx, f)
+			_, err := s.stateOf(f.TenantID).Statistics(ctx, f)
 			return err
 		})
 	}
@@ -344,8 +424,9 @@ func (m *readBench) list() []read {
 			x := m.person(r)
 			return store.ExecutionFilter{Recipient: x.Recipient, TenantID: &x.TenantID}
 		}),
-		once("an execution with all that belongs to it", func(ctx context.Context, r *rand.Rand) error {
-			_, err := m.state.Execution(ctx, m.execution(r).ID, nil)
+		once("an execution with all that belongs to it", func(ctx context.Context, s *reader, r *rand.Rand) error {
+			x := m.execution(r)
+			_, err := s.stateOf(&x.TenantID).Execution(ctx, x.ID, &x.TenantID)
 			return err
 		}),
 		deliveries("of a tenant", func(r *rand.Rand) store.DeliverySearch { return store.DeliverySearch{TenantID: m.tenant(r)} }),
@@ -375,12 +456,13 @@ func (m *readBench) list() []read {
 			e := oneOf(m.events, r)
 			return store.EventFilter{Table: e.Table, RowKey: e.RowKey, TenantID: &e.TenantID, Executions: true, Data: true}
 		}),
-		once("causes of failures of a tenant", func(ctx context.Context, r *rand.Rand) error {
-			_, err := m.state.FailureCauses(ctx, store.CauseFilter{TenantID: m.tenant(r)})
+		once("causes of failures of a tenant", func(ctx context.Context, s *reader, r *rand.Rand) error {
+			tenant := m.tenant(r)
+			_, err := s.stateOf(tenant).FailureCauses(ctx, store.CauseFilter{TenantID: tenant})
 			return err
 		}),
-		once("causes of failures of all tenants", func(ctx context.Context, _ *rand.Rand) error {
-			_, err := m.state.FailureCauses(ctx, store.CauseFilter{})
+		once("causes of failures of all tenants", func(ctx context.Context, s *reader, _ *rand.Rand) error {
+			_, err := s.state.FailureCauses(ctx, store.CauseFilter{})
 			return err
 		}),
 		workflows("of a tenant by name, with their last executions", func(r *rand.Rand) store.WorkflowSearch { return store.WorkflowSearch{TenantID: m.tenant(r)} }),
@@ -398,39 +480,50 @@ func (m *readBench) list() []read {
 		statistics("statistics of a tenant, 24 hours", 1, ofTenant),
 		statistics("statistics of a tenant, 30 days", 30, ofTenant),
 		statistics("statistics of all tenants, 30 days", 30, func(*rand.Rand) store.StatisticFilter { return store.StatisticFilter{} }),
-		{"inbox", func(r *rand.Rand) func(context.Context, string) (string, error) {
+		{"inbox", func(s *reader, r *rand.Rand) func(context.Context, string) (string, error) {
 			x := m.person(r)
 			return func(ctx context.Context, before string) (string, error) {
-				list, err := m.state.Inbox(ctx, store.InboxQuery{RecipientID: x.Recipient, TenantID: &x.TenantID, Before: before, Limit: pageRows})
+				list, err := s.stateOf(&x.TenantID).Inbox(ctx, store.InboxQuery{RecipientID: x.Recipient, TenantID: &x.TenantID, Before: before, Limit: pageRows})
 				if len(list) < pageRows {
 					return "", err
 				}
 				return list[len(list)-1].ID, err
 			}
 		}},
-		once("count of an inbox", func(ctx context.Context, r *rand.Rand) error {
+		once("count of an inbox", func(ctx context.Context, s *reader, r *rand.Rand) error {
 			x := m.person(r)
-			_, err := m.state.CountInbox(ctx, x.Recipient, &x.TenantID)
+			_, err := s.stateOf(&x.TenantID).CountInbox(ctx, x.Recipient, &x.TenantID)
 			return err
 		}),
 	}
 }
 
-// measure reads with several readers at once, and returns how long first pages and later
-// ones took, sorted.
-func (m *readBench) measure(ctx context.Context, what read, round uint64) (first, deep []time.Duration, err error) {
+// readTimes are how long pages took, sorted.
+type readTimes struct {
+	first, deep []time.Duration // first pages, and those behind
+	cpu         []time.Duration // of the server, for first pages; none if nobody knows
+}
+
+// measure reads with several readers at once.
+func (m *readBench) measure(ctx context.Context, what read, round uint64) (t readTimes, err error) {
 	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
-	for reader := range readers {
+	for n, reader := range m.readers {
 		g.Go(func() error {
-			r := rand.New(rand.NewPCG(m.seed+round, uint64(reader)))
-			for i := range firstPages / readers {
-				page := what.open(r)
+			r := rand.New(rand.NewPCG(m.seed+round, uint64(n)))
+			for i := range m.pages / len(m.readers) {
+				page := what.open(reader, r)
+				cpu, known := reader.cpu()
 				begun := time.Now()
 				next, err := page(ctx, "")
 				took := time.Since(begun)
 				if err != nil {
 					return err
+				}
+				if known {
+					var now time.Duration
+					now, known = reader.cpu()
+					cpu = now - cpu
 				}
 				var later []time.Duration
 				for n := 1; n < deepPages && next != "" && i%deepWalks == 0; n++ {
@@ -441,16 +534,20 @@ func (m *readBench) measure(ctx context.Context, what read, round uint64) (first
 					later = append(later, time.Since(begun))
 				}
 				mu.Lock()
-				first, deep = append(first, took), append(deep, later...)
+				t.first, t.deep = append(t.first, took), append(t.deep, later...)
+				if known {
+					t.cpu = append(t.cpu, cpu)
+				}
 				mu.Unlock()
 			}
 			return nil
 		})
 	}
 	err = g.Wait()
-	slices.Sort(first)
-	slices.Sort(deep)
-	return first, deep, err
+	slices.Sort(t.first)
+	slices.Sort(t.deep)
+	slices.Sort(t.cpu)
+	return t, err
 }
 
 // record starts a worker, a receiver that all goes to, and changes that match a few

@@ -49,11 +49,11 @@ func (f *WorkflowSearch) place() (p workflowPlace, err error) {
 
 // mostNamesLooked is how many workflows one step of a page looks at for a part of the name,
 // or for those on a table that very many are on.
-const mostNamesLooked = 4000
+const mostNamesLooked = 2000
 
 // fewTriggers is up to how many triggers on a table its workflows are looked up by them,
 // and not the table by each workflow.
-const fewTriggers = 800
+const fewTriggers = 3000
 
 // SearchWorkflows reads a page of definitions. Of a search by a part of the name, which no
 // index knows, a page looks for so long and no longer: it may have fewer than were asked
@@ -182,7 +182,9 @@ func (q *workflowQuery) namesSQL(most int, args *parameters) string {
 		where = append(where, "d.created_by = "+args.add(q.CreatedBy))
 	}
 	if q.tables != nil && q.few {
-		where = append(where, "d.id in (select workflow_id from rowbell.workflow_trigger where entity_type = any ("+args.add(q.tables)+"))")
+		// An array, since the server would go along the names otherwise: they often begin with
+		// the table's, and it takes them for evenly spread.
+		where = append(where, "d.id = any (array(select workflow_id from rowbell.workflow_trigger where entity_type = any ("+args.add(q.tables)+")))")
 	}
 	if q.at != nil {
 		if q.Updated {

@@ -22,10 +22,11 @@ type State struct {
 	db     database
 	pool   *pgxpool.Pool // for what needs a connection to itself: acquire
 	tenant *Tenant       // nil = all
+	reach  *logReach     // shared by those for tenants
 }
 
 // OpenState works through pool, which the caller closes.
-func OpenState(pool *pgxpool.Pool) *State { return &State{db: pool, pool: pool} }
+func OpenState(pool *pgxpool.Pool) *State { return &State{db: pool, pool: pool, reach: &logReach{}} }
 
 // Installation says which source a state belongs to.
 type Installation struct {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
 // CauseFilter chooses failures that are counted by their causes.
@@ -48,48 +50,60 @@ func (s *State) FailureCauses(ctx context.Context, f CauseFilter) (Causes, error
 	if f.Since.IsZero() {
 		f.Since = time.Now().Add(-24 * time.Hour)
 	}
-	var args parameters
-	const failed = "select x.id, x.version_ref, x.committed_at, x.error from rowbell.execution x where x.status <> 'success' and x.committed_at >= "
-	// The status as a variable, so that the index of failures by their end isn't taken.
-	const each = "select x.* from unnest('{failure}'::text[]) s (status) cross join lateral (%s$1 and x.status = s.status order by x.committed_at desc limit %d) x"
-	args.add(f.Since)
-	sql := fmt.Sprintf(each, failed, mostCounted+1)
-	if f.WorkflowID != "" || f.TenantID != nil {
-		versions := "select ref from rowbell.surrogate where kind = 'workflow'"
-		if f.WorkflowID != "" {
-			versions += " and id = " + args.add(f.WorkflowID)
-		}
-		if f.TenantID != nil {
-			versions += " and " + tenantIs("tenant_id", *f.TenantID, &args)
-		}
-		sql = fmt.Sprintf("select x.* from (%s) w cross join lateral (%s$1 and x.version_ref = w.ref and x.status = 'failure' order by x.committed_at desc limit %[3]d) x order by x.committed_at desc limit %[3]d",
-			versions, failed, mostCounted+1)
+	q := logSearch{sources: executionSources, tenantID: f.TenantID, statuses: []string{string(workflow.Failure)}, since: f.Since, limit: mostCounted}
+	if f.WorkflowID != "" {
+		q.workflowIDs = []string{f.WorkflowID}
 	}
-	limit := listLimit(f.Limit)
-	rows, err := s.db.Query(ctx, fmt.Sprintf(`with f as materialized (%s), g as (
-	select v.id, v.name, v.tenant_id, coalesce(regexp_replace(f.error, '[0-9]+', '#', 'g'), 'unknown') as cause, f.id as execution_id, f.error, f.committed_at
-	from f join rowbell.surrogate v on v.ref = f.version_ref
-)
-select (select count(*) from f), (select min(committed_at) from f), id, max(name), coalesce(tenant_id, ''), cause, count(*)::int4, min(committed_at), max(committed_at),
-	(array_agg(execution_id order by committed_at desc))[1], coalesce((array_agg(error order by committed_at desc))[1], '')
-from g group by id, tenant_id, cause order by count(*) desc, max(committed_at) desc, id, cause limit %d`, sql, limit), planned(args)...)
-	if err != nil {
+	p := &pager{logSearch: q, begun: time.Now()}
+	if err := p.choose(ctx, s); err != nil {
 		return Causes{}, stateError(what, err)
 	}
-	c := Causes{Causes: []Cause{}, All: true, From: f.Since.UTC()}
-	var n int
-	var oldest time.Time
+	if p.nothing {
+		return Causes{Causes: []Cause{}, All: true, From: f.Since.UTC()}, nil
+	}
+	for {
+		c, err := s.failureCauses(ctx, p, listLimit(f.Limit))
+		if err != nil {
+			return Causes{}, stateError(what, err)
+		}
+		if c.Counted > mostCounted || p.from.IsZero() || !p.from.After(p.since) {
+			if c.All = c.Counted <= mostCounted; c.All {
+				c.From = f.Since.UTC()
+			}
+			return c, nil
+		}
+		// The window was too short for so many.
+		p.step++
+		p.setWindow()
+	}
+}
+
+// failureCauses counts those of the search's window.
+func (s *State) failureCauses(ctx context.Context, p *pager, limit int) (Causes, error) {
+	var args parameters
+	p.look = mostCounted + 1
+	with := p.with(&args)
+	mine := "true"
+	if p.tenantID != nil {
+		mine = tenantIs("v.tenant_id", *p.tenantID, &args)
+	}
+	rows, err := s.db.Query(ctx, fmt.Sprintf(`%s, g as (
+	select v.id, v.name, v.tenant_id, coalesce(regexp_replace(c.error, '[0-9]+', '#', 'g'), 'unknown') as cause, c.id as execution_id, c.error, c.committed_at
+	from c join rowbell.surrogate v on v.ref = c.version_ref and %s
+)
+select (select count(*) from c), (select min(committed_at) from c), id, max(name), coalesce(tenant_id, ''), cause, count(*)::int4, min(committed_at), max(committed_at),
+	(array_agg(execution_id order by committed_at desc))[1], coalesce((array_agg(error order by committed_at desc))[1], '')
+from g group by id, tenant_id, cause order by count(*) desc, max(committed_at) desc, id, cause limit %d`, with, mine, limit), planned(args)...)
+	if err != nil {
+		return Causes{}, err
+	}
+	c := Causes{}
 	c.Causes, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Cause, error) {
 		var g Cause
-		err := row.Scan(&n, &oldest, &g.WorkflowID, &g.WorkflowName, &g.TenantID, &g.Cause, &g.Count, &g.FirstSeen, &g.LastSeen, &g.ExampleID, &g.ExampleError)
+		err := row.Scan(&c.Counted, &c.From, &g.WorkflowID, &g.WorkflowName, &g.TenantID, &g.Cause, &g.Count, &g.FirstSeen, &g.LastSeen, &g.ExampleID, &g.ExampleError)
 		g.FirstSeen, g.LastSeen = g.FirstSeen.UTC(), g.LastSeen.UTC()
 		return g, err
 	})
-	if err != nil {
-		return Causes{}, stateError(what, err)
-	}
-	if c.Counted = n; n > mostCounted {
-		c.All, c.From = false, oldest.UTC()
-	}
-	return c, nil
+	c.From = c.From.UTC()
+	return c, err
 }

@@ -64,12 +64,18 @@ func (s *State) SearchEvents(ctx context.Context, f EventFilter) (Page[ListedEve
 	if err := p.chooseTable(ctx, s); err != nil {
 		return page, stateError(what, err)
 	}
+	if p.top, err = s.logTop(ctx); err != nil {
+		return page, stateError(what, err)
+	}
 	if p.nothing {
 		return page, nil
 	}
 	look := limit + 1
-	if p.tables != nil || p.domain != "" || f.RowKey != "" && f.TenantID != nil {
+	if p.drive == alongEvents && (p.tables != nil || p.domain != "") {
 		look = mostOfTables
+	}
+	if f.RowKey != "" {
+		p.rowTenant = f.TenantID
 	}
 	var args parameters
 	sql, order := f.sql(p, look, limit+1, &args)
@@ -184,10 +190,10 @@ func (f *EventFilter) sql(p *pager, look, most int, args *parameters) (sql, orde
 	return fmt.Sprintf(`%s
 select %s
 from ev cross join lateral (
-	select * from rowbell.event e where e.event_id = ev.event_id and e.committed_at = ev.committed_at offset 0
+	select * from rowbell.event e where e.event_id = ev.event_id and e.committed_at = ev.committed_at and %s offset 0
 ) e
 left join rowbell.surrogate t on t.ref = e.table_ref
-where %s order by %s limit %d`, sql, f.columns(), where, qualified, most), order
+where %s order by %s limit %d`, sql, f.columns(), p.within("e.committed_at", args), where, qualified, most), order
 }
 
 // mostOfEvent is how many executions of one event come with it.
@@ -207,7 +213,7 @@ func (s *State) addExecutions(ctx context.Context, tenantID *string, events []Li
 	for i := range executionSources {
 		src := &executionSources[i]
 		parts = append(parts, fmt.Sprintf(`(select %s as id, x.committed_at, x.version_ref, %s as status, %s as error, %s from %s x
-where %s and %[1]s >= w.id || '-' and %[1]s < w.id || '.' and x.committed_at = w.at)`, src.id, src.status, src.error, src.columns, src.table, src.where))
+where %s and %[1]s >= w.id || '-' and %[1]s < w.id || '.' and x.committed_at = w.at and %[7]s)`, src.id, src.status, src.error, src.columns, src.table, src.where, betweenTimes("x.committed_at", ats, &args)))
 	}
 	where := "true"
 	list := fmt.Sprintf("unnest(%s::text[], %s::timestamptz[]) w (id, at)", args.add(ids), args.add(ats))
@@ -218,8 +224,9 @@ where %s and %[1]s >= w.id || '-' and %[1]s < w.id || '.' and x.committed_at = w
 	select c.* from (%s) c join rowbell.surrogate v on v.ref = c.version_ref where %s order by c.id desc limit %d
 ) c
 join rowbell.surrogate v on v.ref = c.version_ref
-`+eventJoin+`
-left join rowbell.surrogate t on t.ref = e.table_ref order by c.id desc`, executionColumns, list, strings.Join(parts, "\nunion all\n"), where, mostOfEvent), planned(args)...)
+%s
+left join rowbell.surrogate t on t.ref = e.table_ref order by c.id desc`, executionColumns, list, strings.Join(parts, "\nunion all\n"), where, mostOfEvent,
+		eventJoin(betweenTimes("e.committed_at", ats, &args))), planned(args)...)
 	if err != nil {
 		return err
 	}

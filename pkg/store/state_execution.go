@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -152,18 +153,25 @@ func (f *ExecutionFilter) wants(x *ListedExecution) bool {
 // executionsByIDSQL reads executions by id and commit time, in the order that is given.
 func executionsByIDSQL(ids []string, ats []time.Time, args *parameters) string {
 	sql := ""
+	within := func(column string) string { return betweenTimes(column, ats, args) }
 	for i := range executionSources {
 		src := &executionSources[i]
 		if i > 0 {
 			sql += "\nunion all\n"
 		}
-		sql += fmt.Sprintf(`select %s as id, x.committed_at, x.version_ref, %s as status, %s as error, %s from %s x where %s and %[1]s = w.id and x.committed_at = w.at`,
-			src.id, src.status, src.error, src.columns, src.table, src.where)
+		sql += fmt.Sprintf(`select %s as id, x.committed_at, x.version_ref, %s as status, %s as error, %s from %s x where %s and %[1]s = w.id and x.committed_at = w.at and %[7]s`,
+			src.id, src.status, src.error, src.columns, src.table, src.where, within("x.committed_at"))
 	}
 	return fmt.Sprintf(`select %s from unnest(%s::text[], %s::timestamptz[]) with ordinality w (id, at, n) cross join lateral (%s) c
 join rowbell.surrogate v on v.ref = c.version_ref
-`+eventJoin+`
-left join rowbell.surrogate t on t.ref = e.table_ref order by w.n`, executionColumns, args.add(ids), args.add(ats), sql)
+%s
+left join rowbell.surrogate t on t.ref = e.table_ref order by w.n`, executionColumns, args.add(ids), args.add(ats), sql, eventJoin(within("e.committed_at")))
+}
+
+// betweenTimes is the condition that a column is one of these times, or between them: with
+// values that the server knows when it plans, so that it plans few partitions.
+func betweenTimes(column string, ats []time.Time, args *parameters) string {
+	return column + " between " + args.add(slices.MinFunc(ats, time.Time.Compare)) + " and " + args.add(slices.MaxFunc(ats, time.Time.Compare))
 }
 
 // ShownExecution is all that is known of one execution.

@@ -597,3 +597,127 @@ func TestSearchUsesIndexes(t *testing.T) {
 		}
 	}
 }
+
+// batchListener hears what is sent for a tenant.
+type batchListener struct{ listener }
+
+func (l *batchListener) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+	return ctx
+}
+
+func (l *batchListener) TraceBatchQuery(_ context.Context, _ *pgx.Conn, d pgx.TraceBatchQueryData) {
+	l.sent = append(l.sent, sent{d.SQL, d.Args})
+}
+
+func (l *batchListener) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
+
+// TestSearchPlansForTenant looks at the plans of what is read for a tenant: the first page of
+// what happens much is of a window of time, on all tables, and no partition is read or
+// locked beside it; and row-level security asks no subquery of rows of a page that a
+// cheaper condition leaves out.
+func TestSearchPlansForTenant(t *testing.T) {
+	t.Parallel()
+	db, state := alone(t)
+	fillLog(t, db, 40_000)
+	if _, err := state.CountHours(t.Context(), 30, 90); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := pgxpool.ParseConfig(db.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &batchListener{}
+	cfg.ConnConfig.Tracer = l
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	whole := store.OpenState(pool)
+	since := time.Now().Add(-20 * time.Hour) // the days before yesterday have no partitions here
+	failed := []workflow.ExecutionStatus{workflow.Failure}
+	partition := regexp.MustCompile(`\bon ((event|execution|delivery_ended)_([0-9]{8}|default))`)
+	for name, c := range map[string]struct {
+		tenant string
+		read   func(*store.State) error
+		days   int // at most, of each table
+	}{
+		"executions": {"big", func(s *store.State) error {
+			_, err := s.SearchExecutions(t.Context(), store.ExecutionFilter{TenantID: str("big"), Limit: 50})
+			return err
+		}, 2},
+		"executions, failed": {"big", func(s *store.State) error {
+			_, err := s.SearchExecutions(t.Context(), store.ExecutionFilter{TenantID: str("big"), Limit: 50, Statuses: failed})
+			return err
+		}, 2},
+		"executions of a table": {"big", func(s *store.State) error {
+			_, err := s.SearchExecutions(t.Context(), store.ExecutionFilter{TenantID: str("big"), Limit: 50, Table: "orders"})
+			return err
+		}, 3},
+		"deliveries of a kind": {"acme", func(s *store.State) error {
+			_, err := s.SearchDeliveries(t.Context(), store.DeliverySearch{TenantID: str("acme"), Limit: 20, Kind: "email"})
+			return err
+		}, 3},
+		"executions of a row": {"acme", func(s *store.State) error {
+			_, err := s.SearchExecutions(t.Context(), store.ExecutionFilter{TenantID: str("acme"), Limit: 50, Table: "orders", RowKey: "7"})
+			return err
+		}, 7},
+		"causes": {"acme", func(s *store.State) error {
+			_, err := s.FailureCauses(t.Context(), store.CauseFilter{TenantID: str("acme"), Since: since})
+			return err
+		}, 2},
+		"last executions": {"acme", func(s *store.State) error {
+			_, err := s.LastExecutions(t.Context(), []string{"acme-0", "acme-1"})
+			return err
+		}, 7},
+	} {
+		l.sent = nil
+		if err := c.read(whole.As(store.Tenant{ID: c.tenant})); err != nil {
+			t.Fatal(name, err)
+		}
+		conn := db.Conn(t)
+		plans := 0
+		for _, s := range l.sent {
+			if strings.Contains(s.sql, "set_config") || !strings.Contains(s.sql, "rowbell.execution x") {
+				continue
+			}
+			plans++
+			tx, err := conn.Begin(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := tx.Exec(t.Context(), `select set_config('rowbell.tenant', $1, true), set_config('role', 'rowbell_api', true)`, c.tenant); err != nil {
+				t.Fatal(err)
+			}
+			plan := explain(t, conn, s.sql, s.args...)
+			if err := tx.Rollback(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			days := make(map[string]map[string]bool)
+			for _, m := range partition.FindAllStringSubmatch(plan, -1) {
+				if days[m[2]] == nil {
+					days[m[2]] = make(map[string]bool)
+				}
+				days[m[2]][m[3]] = true
+				ahead := time.Now().UTC().Add(25 * time.Hour).Format("20060102")
+				if m[3] != "default" && m[3] > ahead || m[3] == "default" && c.days < 5 {
+					t.Errorf("%s: partition %s is in\n%s\n%s", name, m[1], s.sql, plan)
+				}
+			}
+			for table, list := range days {
+				if len(list) > c.days {
+					t.Errorf("%s: %d partitions of %s, want at most %d, are in\n%s\n%s", name, len(list), table, c.days, s.sql, plan)
+				}
+			}
+			if strings.Contains(plan, "Seq Scan on event_") || regexp.MustCompile(`Seq Scan on execution_[0-9]`).MatchString(plan) {
+				t.Errorf("%s: a partition is read from end to end in\n%s\n%s", name, s.sql, plan)
+			}
+			if c.days == 7 && name == "executions of a row" && !strings.Contains(plan, "tenant_id_idx") {
+				t.Errorf("%s: the index by the row's key isn't used in\n%s\n%s", name, s.sql, plan)
+			}
+		}
+		if plans == 0 {
+			t.Errorf("%s: no statement was heard: %q", name, l.sent)
+		}
+	}
+}

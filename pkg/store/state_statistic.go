@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -464,16 +465,39 @@ type LastExecution struct {
 // workflow. One that has none is missing.
 func (s *State) LastExecutions(ctx context.Context, workflowIDs []string) (map[string]LastExecution, error) {
 	const what = "read the last executions of workflows"
+	list := make(map[string]LastExecution)
+	top, bottom, err := s.logEnds(ctx)
+	if err != nil {
+		return nil, stateError(what, err)
+	}
+	// The days that have partitions are read from the newest on, each workflow down to the first
+	// day that has one. Where the DEFAULT partition is among them the server reads all.
+	err = s.lastExecutions(ctx, list, workflowIDs, "x.committed_at >= $2 and x.committed_at < $3", bottom, cmp.Or(top, bottom))
+	rest := slices.DeleteFunc(slices.Clone(workflowIDs), func(id string) bool { return list[id].ID != "" && !top.IsZero() })
+	if err == nil && len(rest) > 0 {
+		if top.IsZero() {
+			err = s.lastExecutions(ctx, list, rest, "true")
+		} else {
+			err = s.lastExecutions(ctx, list, rest, "x.committed_at < $2", bottom)
+		}
+	}
+	if err != nil {
+		return nil, stateError(what, err)
+	}
+	return list, nil
+}
+
+// lastExecutions adds the newest ones of which a condition is true.
+func (s *State) lastExecutions(ctx context.Context, list map[string]LastExecution, workflowIDs []string, within string, args ...any) error {
 	rows, err := s.db.Query(ctx, `select distinct on (v.id) v.id, x.id, x.status, x.committed_at
 from unnest($1::text[]) w (id)
 join rowbell.surrogate v on v.id = w.id and v.kind = 'workflow'
 cross join lateral (
-	select x.id, x.status, x.committed_at from rowbell.execution x where x.version_ref = v.ref order by x.committed_at desc limit 1
-) x order by v.id, x.committed_at desc`, workflowIDs)
+	select x.id, x.status, x.committed_at from rowbell.execution x where x.version_ref = v.ref and `+within+` order by x.committed_at desc limit 1
+) x order by v.id, x.committed_at desc`, planned(append([]any{workflowIDs}, args...))...)
 	if err != nil {
-		return nil, stateError(what, err)
+		return err
 	}
-	list := make(map[string]LastExecution)
 	var id string
 	var last LastExecution
 	_, err = pgx.ForEachRow(rows, []any{&id, &last.ID, &last.Status, &last.CommittedAt}, func() error {
@@ -481,8 +505,5 @@ cross join lateral (
 		list[id] = last
 		return nil
 	})
-	if err != nil {
-		return nil, stateError(what, err)
-	}
-	return list, nil
+	return err
 }

@@ -45,7 +45,7 @@ var errWorkerOnly = errors.New("this is the worker's alone, and not done in the 
 // of anybody's rights, refuse. Returns
 // ErrPrivilege from every method if the role is missing, or may not be taken on.
 func (s *State) As(t Tenant) *State {
-	return &State{pool: s.pool, db: tenantDB{s.pool, t}, tenant: &t}
+	return &State{pool: s.pool, db: tenantDB{s.pool, t}, tenant: &t, reach: s.reach}
 }
 
 // As gives the same source, as State.As does.
