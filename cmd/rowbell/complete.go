@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rowbell/rowbell/pkg/app"
+	"github.com/rowbell/rowbell/pkg/store"
 )
 
 // completeWord is the command by which a shell's script asks what could stand where the
@@ -208,7 +209,7 @@ func (c command) optionOffer(p *parsed, begun string) offer {
 		return o
 	}
 	for _, s := range app.Settings() {
-		if !slices.ContainsFunc(c.options, func(o option) bool { return o.name == s.Flag }) {
+		if s.IsOption() && !slices.ContainsFunc(c.options, func(o option) bool { return o.name == s.Flag }) {
 			add(p.settings, s.Flag, s.Help)
 		}
 	}
@@ -272,29 +273,20 @@ func (c command) wordOffer(ctx context.Context, p *parsed, name, placeholder, be
 	return o
 }
 
-// namesOffer are names that stand in the database. None if it can't be reached, or nobody
+// namesOffer are names that stand in the database, or at the server. None if it can't be reached, or nobody
 // knows what is meant.
 func (c command) namesOffer(ctx context.Context, p *parsed, name, placeholder, begun string) []word {
 	what, ok := c.named(name, placeholder)
 	if !ok || c.noSettings {
 		return nil
 	}
-	cfg, err := app.Load(p.settings, os.LookupEnv)
-	if err != nil {
-		return nil
-	}
-	o, err := app.NewOperator(cfg, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return nil
-	}
-	defer o.Close()
 	before := "" // of several names with commas between, the last one is begun
 	if strings.HasSuffix(placeholder, ",…") {
 		if i := strings.LastIndexByte(begun, ','); i >= 0 {
 			before, begun = begun[:i+1], begun[i+1:]
 		}
 	}
-	list, err := o.Names(ctx, what, begun)
+	list, err := c.names(ctx, p, what, begun)
 	if err != nil {
 		return nil
 	}
@@ -303,6 +295,30 @@ func (c command) namesOffer(ctx context.Context, p *parsed, name, placeholder, b
 		words[i] = word{before + n.Name, n.Says}
 	}
 	return words
+}
+
+// names asks the server, if the settings name one and the command works by it, or else the
+// databases.
+func (c command) names(ctx context.Context, p *parsed, of app.NamesOf, begun string) ([]store.Named, error) {
+	s, err := app.LoadServer(p.settings, os.LookupEnv)
+	switch {
+	case c.server && err != nil:
+		return nil, err
+	case c.server && s != nil:
+		cl := clientOf(s)
+		defer cl.Close()
+		return cl.Names(ctx, string(of), begun)
+	}
+	cfg, err := app.Load(p.settings, os.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	o, err := app.NewOperator(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	defer o.Close()
+	return o.Names(ctx, of, begun)
 }
 
 // named says which names an option or an argument of a command takes.

@@ -94,6 +94,9 @@ func writeSettingsTopic(b *strings.Builder) {
 	b.WriteString("Settings, as an option of any command, in the environment (ROWBELL_SOURCE_URL), or in the YAML\nfile that --config or ROWBELL_CONFIG names (source_url); the first that has one counts:\n")
 	for _, s := range app.Settings() {
 		name := "--" + s.Flag
+		if !s.IsOption() {
+			name = s.Env()
+		}
 		if s.Placeholder != "" {
 			name += " " + s.Placeholder
 		}
@@ -201,7 +204,13 @@ func (c command) writeHelp(w io.Writer) {
 			writeEntry(&b, strings.TrimSpace("--"+o.name+" "+o.placeholder), o.help)
 		}
 	}
-	if !c.noSettings {
+	switch {
+	case c.noSettings:
+	case c.server:
+		b.WriteString("\nWorks on the databases, or by a server: --server URL, or ROWBELL_SERVER. All settings count\nhere too; see rowbell help settings.\n")
+	case c.sub == nil || c.run != nil:
+		b.WriteString("\nWorks on the databases themselves, not by a server. All settings count here too; see rowbell\nhelp settings.\n")
+	default:
 		b.WriteString("\nAll settings count here too; see rowbell help settings.\n")
 	}
 	_, _ = io.WriteString(w, b.String())

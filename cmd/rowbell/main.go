@@ -35,6 +35,7 @@ type command struct {
 	options    []option
 	values     map[string][]string // what an option or an argument may be, by its name, for completion; those of fixed words only
 	noSettings bool                // works without a database of the user's
+	server     bool                // works by a server too
 	run        func(ctx context.Context, c *call) error
 	sub        []command // its own commands, as in rowbell workflow list; a word that is none of them is run's, if there is one
 }
@@ -56,6 +57,9 @@ type call struct {
 // config reads the settings. What is wrong with them is an error in how rowbell was
 // called.
 func (c *call) config() (app.Config, error) {
+	if err := c.onDatabase(); err != nil {
+		return app.Config{}, err
+	}
 	cfg, err := app.Load(c.settings, os.LookupEnv)
 	if err != nil {
 		return cfg, usage{app.Message(err), "rowbell help settings"}

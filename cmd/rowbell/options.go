@@ -109,6 +109,9 @@ func (c command) parse(words []string) (parsed, error) {
 			return bad("unknown option %s. Options are written with two dashes", word)
 		}
 		into, o, known := c.lookup(name, &p)
+		if !known && name == "key" {
+			return bad("a key on a command line is seen by everyone on the machine. Give it in ROWBELL_KEY, or by --key-file FILE")
+		}
 		if !known {
 			message := "unknown option --" + name + "."
 			if near := app.Nearest(name, c.optionNames()); near != "" {
@@ -208,7 +211,7 @@ func (c command) lookup(name string, p *parsed) (into map[string]string, o optio
 
 func settingNamed(name string) (app.Setting, bool) {
 	for _, s := range app.Settings() {
-		if s.Flag == name {
+		if s.Flag == name && s.IsOption() {
 			return s, true
 		}
 	}
@@ -222,7 +225,9 @@ func (c command) optionNames() []string {
 	}
 	if !c.noSettings {
 		for _, s := range app.Settings() {
-			names = append(names, s.Flag)
+			if s.IsOption() {
+				names = append(names, s.Flag)
+			}
 		}
 	}
 	return names

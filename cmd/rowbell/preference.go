@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rowbell/rowbell/pkg/admin/client"
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/preference"
 	"github.com/rowbell/rowbell/pkg/store"
@@ -29,13 +30,28 @@ People are named by their id in the application, and by --tenant.`,
 	}
 }
 
+// preferences is what these commands need.
+type preferences interface {
+	ListPreferences(ctx context.Context, f store.PreferenceFilter) ([]store.StoredPreference, error)
+	Wanted(ctx context.Context, who workflow.PersonKey) ([]workflow.Preference, error)
+	SetPreference(ctx context.Context, who workflow.PersonKey, p workflow.Preference, wanted *bool, actor string) error
+	AddQuietHours(ctx context.Context, who workflow.PersonKey, q workflow.QuietHours, actor string) error
+	ClearQuietHours(ctx context.Context, who workflow.PersonKey, actor string) (int, error)
+}
+
+// preferences opens them for the length of f.
+func (c *call) preferences(f func(preferences) error) error {
+	return through(c, func(o *app.Operator) (preferences, error) { return o, nil }, func(s *client.Client) preferences { return s }, f)
+}
+
 var peopleOption = option{"tenant", "ID", "Whose people they are; without it those of no tenant"}
 
 const mostListed = 1000 // of each
 
 var listPreferencesCommand = command{
-	name:  "list",
-	short: "List preferences and quiet hours",
+	name:   "list",
+	server: true,
+	short:  "List preferences and quiet hours",
 	long: `Of somebody's preferences the most specific one counts: workflow and channel, else
 workflow, else channel, else all. At most 1000 of each are listed.`,
 	examples: []example{
@@ -57,8 +73,8 @@ workflow, else channel, else all. At most 1000 of each are listed.`,
 		if id, given := c.own["recipient"]; given {
 			f.RecipientID = &id
 		}
-		return c.operate(func(o *app.Operator) error {
-			list, err := o.Preferences().ListPreferences(ctx, f)
+		return c.preferences(func(o preferences) error {
+			list, err := o.ListPreferences(ctx, f)
 			if err != nil {
 				return err
 			}
@@ -148,9 +164,10 @@ func hours(q workflow.QuietHours) string {
 }
 
 var setPreferenceCommand = command{
-	name:  "set",
-	args:  "RECIPIENT on|off|default",
-	short: "Say in somebody's name whether they want something",
+	name:   "set",
+	server: true,
+	args:   "RECIPIENT on|off|default",
+	short:  "Say in somebody's name whether they want something",
 	long: `Without --workflow and --channel it is about all. default takes back what was said. Critical
 workflows reach people all the same.`,
 	examples: []example{
@@ -176,21 +193,16 @@ workflows reach people all the same.`,
 		}
 		p := workflow.Preference{WorkflowID: c.own["workflow"], Channel: c.own["channel"]}
 		who := workflow.PersonKey{TenantID: c.own["tenant"], ID: c.args[0]}
-		return c.operate(func(o *app.Operator) error {
-			if p.Channel != "" && wanted != nil { // what is there can be taken back
-				if err := o.CheckChannel(p.Channel); err != nil {
-					return err
-				}
-			}
+		return c.preferences(func(o preferences) error {
 			if err := o.SetPreference(ctx, who, p, wanted, c.actor()); err != nil {
 				return err
 			}
-			list, err := o.Preferences().Preferences(ctx, []workflow.PersonKey{who})
+			list, err := o.Wanted(ctx, who)
 			if err != nil {
 				return err
 			}
 			says := "wants"
-			if is, _ := preference.Wanted(list[0].Wanted, p.WorkflowID, p.Channel); !is {
+			if is, _ := preference.Wanted(list, p.WorkflowID, p.Channel); !is {
 				says = "doesn't want"
 			}
 			fmt.Fprintf(c.stdout, "%s %s: %s.\n", who.ID, says, about(p))
@@ -200,9 +212,10 @@ workflows reach people all the same.`,
 }
 
 var quietCommand = command{
-	name:  "quiet",
-	args:  "RECIPIENT FROM-TO|none",
-	short: "Add quiet hours, or take all of them away",
+	name:   "quiet",
+	server: true,
+	args:   "RECIPIENT FROM-TO|none",
+	short:  "Add quiet hours, or take all of them away",
 	long: `What comes in quiet hours waits for their end. They end the next day if TO isn't later than
 FROM: rowbell preference quiet ann 22:00-07:00. A whole day is 00:00-24:00.`,
 	examples: []example{
@@ -218,7 +231,7 @@ FROM: rowbell preference quiet ann 22:00-07:00. A whole day is 00:00-24:00.`,
 	run: func(ctx context.Context, c *call) error {
 		who := workflow.PersonKey{TenantID: c.own["tenant"], ID: c.args[0]}
 		if c.args[1] == "none" {
-			return c.operate(func(o *app.Operator) error {
+			return c.preferences(func(o preferences) error {
 				n, err := o.ClearQuietHours(ctx, who, c.actor())
 				if err == nil {
 					fmt.Fprintf(c.stdout, "%s has no quiet hours any more; there were %d.\n", who.ID, n)
@@ -230,7 +243,7 @@ FROM: rowbell preference quiet ann 22:00-07:00. A whole day is 00:00-24:00.`,
 		if err != nil {
 			return usage{err.Error(), "rowbell preference quiet --help"}
 		}
-		return c.operate(func(o *app.Operator) error {
+		return c.preferences(func(o preferences) error {
 			if err := o.AddQuietHours(ctx, who, q, c.actor()); err != nil {
 				return err
 			}

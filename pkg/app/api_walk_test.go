@@ -94,6 +94,7 @@ func calls(t *tenantThings) []call {
 		{"countInbox", "GET", "/people/ann/inbox/counts", nil, 0},
 		{"markInbox", "POST", "/people/ann/inbox/mark", map[string]any{"mark": "read"}, 0},
 		{"listPreferences", "GET", "/people/ann/preferences", nil, 0},
+		{"searchPreferences", "GET", "/preferences?recipient_id=ann", nil, 0},
 		{"setPreference", "PUT", "/people/ann/preferences", map[string]any{"workflow_id": t.spare, "channel": "email", "wanted": false}, 0},
 		{"addQuietHours", "POST", "/people/ann/quiet-hours", map[string]any{"from": "22:00", "to": "07:00", "zone": "Europe/Vienna"}, 204},
 		{"clearQuietHours", "DELETE", "/people/ann/quiet-hours", nil, 204},

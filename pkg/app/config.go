@@ -32,6 +32,13 @@ type Config struct {
 	SourceURL string
 	// StateURL reaches the database with log, queue and checkpoint. Defaults to SourceURL.
 	StateURL string
+	// Server is a Rowbell server's URL, by whose API commands work in place of the databases;
+	// Key is shown to it, or what KeyFile holds. PlainHTTP lets the key go there by http. A
+	// worker needs none of them: see LoadServer. They default to none.
+	Server    string
+	Key       Secret
+	KeyFile   string
+	PlainHTTP bool
 	// Slot is the replication slot's name. Defaults to "rowbell".
 	Slot string
 	// Publication is the name of the publication for all operations; the one for

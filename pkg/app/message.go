@@ -60,12 +60,18 @@ func explain(err error) (text, mend string) {
 	var connect *pgconn.ConnectError
 	var pg *pgconn.PgError
 	var busy *cdc.BusyError
+	var has interface {
+		error
+		Mend() string
+	}
 	switch {
 	case errors.As(err, &connect):
 		// What was attempted stays; pgconn's own account of it gives way to ours.
 		before, _, _ := strings.Cut(text, connect.Error())
 		text, mend = connectReason(connect)
 		text = before + text
+	case errors.As(err, &has):
+		mend = has.Mend()
 	case errors.As(err, &busy) && busy.Ours:
 		mend = "Stop the workers of this instance first, then try again"
 	case errors.As(err, &pg):

@@ -129,9 +129,9 @@ func checkAlertee(to string) error {
 	return fmt.Errorf("%s", mend)
 }
 
-// CheckChannel says what is wrong with a channel of preferences that is no kind of action
+// checkChannel says what is wrong with a channel of preferences that is no kind of action
 // with recipients: nothing would ever come by it.
-func (o *Operator) CheckChannel(channel string) error {
+func (o *Operator) checkChannel(channel string) error {
 	if err := o.app.prepareJudging(); err != nil {
 		return err
 	}
@@ -147,13 +147,28 @@ func (o *Operator) CheckChannel(channel string) error {
 	return fmt.Errorf("nothing reaches people by %q; there are: %s", channel, strings.Join(names, ", "))
 }
 
-// Preferences is where what people want is kept. What is written there by these methods of
-// the operator's is in audit_log too.
-func (o *Operator) Preferences() *store.State { return o.app.state }
+// ListPreferences reads preferences and quiet hours.
+func (o *Operator) ListPreferences(ctx context.Context, f store.PreferenceFilter) ([]store.StoredPreference, error) {
+	return o.app.state.ListPreferences(ctx, f)
+}
+
+// Wanted is what somebody has said of what they want.
+func (o *Operator) Wanted(ctx context.Context, who workflow.PersonKey) ([]workflow.Preference, error) {
+	list, err := o.app.state.Preferences(ctx, []workflow.PersonKey{who})
+	if err != nil {
+		return nil, err
+	}
+	return list[0].Wanted, nil
+}
 
 // SetPreference says in somebody's name whether they want something; nil takes back what
 // was said of it.
 func (o *Operator) SetPreference(ctx context.Context, who workflow.PersonKey, p workflow.Preference, wanted *bool, actor string) error {
+	if p.Channel != "" && wanted != nil { // what is there can be taken back
+		if err := o.checkChannel(p.Channel); err != nil {
+			return err
+		}
+	}
 	if err := o.app.state.SetPreference(ctx, who, p, wanted, actor); err != nil {
 		return err
 	}

@@ -32,6 +32,12 @@ type Setting struct {
 	Secret      bool   // its value is never printed
 }
 
+// keySetting is no option: a command line is seen by everyone on the machine.
+const keySetting = "key"
+
+// IsOption says that the setting may stand on a command line.
+func (s Setting) IsOption() bool { return s.Flag != keySetting }
+
 // Env is the environment variable: ROWBELL_SOURCE_URL.
 func (s Setting) Env() string { return "ROWBELL_" + strings.ToUpper(s.Key()) }
 
@@ -54,7 +60,7 @@ func (s Setting) Values() []string {
 		return []string{"debug", "info", "warn", "error"}
 	case "log-format":
 		return []string{string(LogAuto), string(LogText), string(LogJSON)}
-	case "no-migrate":
+	case "no-migrate", "plain-http":
 		return []string{"true", "false"}
 	}
 	return nil
@@ -68,6 +74,10 @@ var settings = []struct {
 }{
 	{Setting{"source-url", "URL", "", "Database of the application; the server itself, not a pooler (required)", true}, text(func(c *Config) *string { return &c.SourceURL })},
 	{Setting{"state-url", "URL", "", "Database of log, queue and checkpoint; the source if not given", true}, text(func(c *Config) *string { return &c.StateURL })},
+	{Setting{"server", "URL", "", "Rowbell server by whose API commands work, in place of the databases: https://bell.example.com", false}, text(func(c *Config) *string { return &c.Server })},
+	{Setting{keySetting, "KEY", "", "API key that is shown to it", true}, setKey},
+	{Setting{"key-file", "FILE", "", "File that holds the API key", false}, text(func(c *Config) *string { return &c.KeyFile })},
+	{Setting{"plain-http", "", "false", "Let the API key go to another machine by http, where everyone in between can read it", false}, boolean(func(c *Config) *bool { return &c.PlainHTTP })},
 	{Setting{"slot", "NAME", "rowbell", "Replication slot", false}, text(func(c *Config) *string { return &c.Slot })},
 	{Setting{"publication", "NAME", "rowbell", "Publication; a second one is called the same with _insert", false}, text(func(c *Config) *string { return &c.Publication })},
 	{Setting{"instance", "NAME", "rowbell", "Name of this installation; a copy of the database needs rowbell adopt", false}, text(func(c *Config) *string { return &c.Instance })},
@@ -145,33 +155,17 @@ func named(flag string) string {
 func Load(flags map[string]string, env func(string) (string, bool)) (Config, error) {
 	var problems []error
 	var c Config
-
-	path := flags[configFile.Flag]
-	if path == "" {
-		path, _ = env(configFile.Env())
+	in, err := findSettings(flags, env)
+	if err != nil {
+		return c, err
 	}
-	var file map[string]fileValue
-	if path != "" {
-		var err error
-		if file, err = readFile(path); err != nil {
-			return c, err
-		}
-	}
-
 	for _, s := range settings {
-		value, where, ok := "", "", false
-		if value, ok = flags[s.Flag]; ok {
-			where = "--" + s.Flag
-		} else if value, ok = env(s.Env()); ok && value != "" {
-			// An empty variable is what a deployment leaves that has no value for it.
-			where = s.Env()
-		} else if v, found := file[s.Key()]; found {
-			value, ok, where = v.text, true, fmt.Sprintf("%s line %d, %s", path, v.line, s.Key())
-		} else {
+		v, found := in.value(s.Setting)
+		if !found {
 			continue
 		}
-		if err := s.set(&c, value); err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", where, err))
+		if err := s.set(&c, v.text); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", v.where, err))
 		}
 	}
 	c = c.WithDefaults()
@@ -181,21 +175,66 @@ func Load(flags map[string]string, env func(string) (string, bool)) (Config, err
 	return c, c.Validate()
 }
 
+// rank orders the places of settings: the highest that has one counts.
+type rank int
+
+const (
+	nowhere rank = iota
+	inFile
+	inEnvironment
+	onCommandLine
+)
+
+// placed is a setting's value, and where it stands.
+type placed struct {
+	text, where string
+	rank        rank
+}
+
+// places are where settings stand.
+type places struct {
+	flags map[string]string
+	env   func(string) (string, bool)
+	path  string // of the file; "" there is none
+	file  map[string]fileValue
+}
+
+// findSettings reads the file, if one is named.
+func findSettings(flags map[string]string, env func(string) (string, bool)) (places, error) {
+	in := places{flags: flags, env: env, path: flags[configFile.Flag]}
+	if in.path == "" {
+		in.path, _ = env(configFile.Env())
+	}
+	var err error
+	if in.path != "" {
+		in.file, err = readFile(in.path)
+	}
+	return in, err
+}
+
+// value finds a setting in the first place that has it.
+func (in places) value(s Setting) (placed, bool) {
+	if value, ok := in.flags[s.Flag]; ok {
+		return placed{value, "--" + s.Flag, onCommandLine}, true
+	}
+	// An empty variable is what a deployment leaves that has no value for it.
+	if value, ok := in.env(s.Env()); ok && value != "" {
+		return placed{value, s.Env(), inEnvironment}, true
+	}
+	if v, ok := in.file[s.Key()]; ok {
+		return placed{v.text, fmt.Sprintf("%s line %d, %s", in.path, v.line, s.Key()), inFile}, true
+	}
+	return placed{}, false
+}
+
 // HasSource says whether the settings name a database, for what can do without one. The
 // error is that of a file of settings that can't be read.
 func HasSource(flags map[string]string, env func(string) (string, bool)) (bool, error) {
-	c, _ := Load(flags, env) // what else is wrong is told when they are used
-	if c.SourceURL != "" {
-		return true, nil
+	in, err := findSettings(flags, env)
+	source, _ := in.value(Setting{Flag: "source-url"})
+	if source.text != "" {
+		return true, nil // what else is wrong is told when they are used
 	}
-	path := flags[configFile.Flag]
-	if path == "" {
-		path, _ = env(configFile.Env())
-	}
-	if path == "" {
-		return false, nil
-	}
-	_, err := readFile(path)
 	return false, err
 }
 

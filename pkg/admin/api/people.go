@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/rowbell/rowbell/pkg/access"
@@ -35,6 +37,10 @@ func peopleRoutes(a *API) {
 		Method: http.MethodPost, Path: "/people/{id}/inbox/mark", ID: "markInbox", Tag: "Inbox", Right: Anyone, Errors: []int{http.StatusUnprocessableEntity},
 		Summary: "Mark notifications as seen, read, unread, archived or back in the inbox", Description: "One's own needs no right; another's needs inbox.write.",
 	}, markInbox)
+	add(a, Route{
+		Method: http.MethodGet, Path: "/preferences", ID: "searchPreferences", Tag: "Preferences", Right: access.PreferenceRead,
+		Summary: "What people want to be told, and their quiet hours, by tenant and person", Description: "At most 1000 of each.",
+	}, searchPreferences)
 	add(a, Route{
 		Method: http.MethodGet, Path: "/people/{id}/preferences", ID: "listPreferences", Tag: "Preferences", Right: Anyone,
 		Summary: "What somebody wants to be told, and their quiet hours", Description: "One's own needs no right; another's needs preference.read.",
@@ -275,6 +281,48 @@ func (q *Request) preferences(ctx context.Context, who workflow.PersonKey) (*str
 	return &struct{ Body PreferencesOut }{out}, nil
 }
 
+// ListedPreference is one thing that somebody wants or doesn't, or quiet hours.
+type ListedPreference struct {
+	TenantID    string    `json:"tenant_id" doc:"Empty: a person of no tenant"`
+	RecipientID string    `json:"recipient_id"`
+	WorkflowID  string    `json:"workflow_id,omitempty" doc:"Missing: all workflows"`
+	Channel     string    `json:"channel,omitempty" doc:"Missing: all channels"`
+	Wanted      *bool     `json:"wanted,omitempty" doc:"Missing: it is quiet hours"`
+	Quiet       *QuietOut `json:"quiet_hours,omitempty"`
+	UpdatedAt   time.Time `json:"updated_at"`
+	UpdatedBy   string    `json:"updated_by"`
+}
+
+func searchPreferences(ctx context.Context, q *Request, in *struct {
+	TenantFilter
+	Recipient string `query:"recipient_id" maxLength:"500" doc:"Only this person's"`
+},
+) (*PageOf[ListedPreference], error) {
+	tenant, ok := q.Filter(in.Tenant)
+	if !ok {
+		return page([]ListedPreference{}, ""), nil
+	}
+	f := store.PreferenceFilter{TenantID: tenant, Limit: mostPreferences}
+	if in.Recipient != "" {
+		f.RecipientID = &in.Recipient
+	}
+	found, err := q.State.ListPreferences(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]ListedPreference, len(found))
+	for i, p := range found {
+		list[i] = ListedPreference{TenantID: p.TenantID, RecipientID: p.RecipientID, UpdatedAt: p.UpdatedAt.UTC(), UpdatedBy: p.UpdatedBy}
+		if p.Preference != nil {
+			list[i].WorkflowID, list[i].Channel, list[i].Wanted = p.Preference.WorkflowID, p.Preference.Channel, &p.Preference.Wanted
+		}
+		if p.Quiet != nil {
+			list[i].Quiet = &QuietOut{clock(p.Quiet.From), clock(p.Quiet.To), p.Quiet.Days.Names(), p.Quiet.Zone}
+		}
+	}
+	return page(list, ""), nil
+}
+
 func clock(d time.Duration) string {
 	return fmt.Sprintf("%02d:%02d", int(d.Hours()), int(d.Minutes())%60)
 }
@@ -300,13 +348,15 @@ func setPreference(ctx context.Context, q *Request, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	if c := in.Body.Channel; c != "" {
-		known := false
+	if c := in.Body.Channel; c != "" && in.Body.Wanted != nil { // what is there can be taken back
+		var names []string
 		for _, k := range q.Definitions.Registry.Kinds() {
-			known = known || k.Recipients && k.Name == c
+			if k.Recipients {
+				names = append(names, k.Name)
+			}
 		}
-		if !known {
-			return nil, unprocessable("/channel", "GET "+Prefix+"/action-kinds lists the kinds that have recipients", "nothing reaches people by %q", c)
+		if !slices.Contains(names, c) {
+			return nil, unprocessable("/channel", "", "nothing reaches people by %q; there are: %s", c, strings.Join(names, ", "))
 		}
 	}
 	if err := q.Operations.SetPreference(ctx, who, workflow.Preference{WorkflowID: in.Body.WorkflowID, Channel: in.Body.Channel}, in.Body.Wanted, q.Actor()); err != nil {
