@@ -30,27 +30,44 @@ type asset struct {
 
 func newAssets(base string) *assets {
 	a := &assets{base: base, all: make(map[string]asset)}
-	entries, err := fs.ReadDir(files, "assets")
-	if err != nil {
-		panic(err)
-	}
-	for _, e := range entries {
-		raw, err := fs.ReadFile(files, "assets/"+e.Name())
+	read := func(pattern string) (names []string) {
+		names, err := fs.Glob(files, pattern)
 		if err != nil {
 			panic(err)
 		}
-		sum := sha256.Sum256(raw)
-		one := asset{hash: hex.EncodeToString(sum[:8]), kind: mime.TypeByExtension(path.Ext(e.Name())), raw: raw}
-		var b bytes.Buffer
-		z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // the level is right
-		_, _ = z.Write(raw)                                    // never fails
-		_ = z.Close()
-		if b.Len() < len(raw) {
-			one.gzip = b.Bytes()
-		}
-		a.all[e.Name()] = one
+		return names
 	}
+	for _, name := range read("assets/*.*") {
+		a.add(path.Base(name), mustRead(name))
+	}
+	// One style sheet of all, in the order of their names.
+	var styles []byte
+	for _, name := range read("assets/css/*.css") {
+		styles = append(styles, mustRead(name)...)
+	}
+	a.add("rowbell.css", styles)
 	return a
+}
+
+func mustRead(name string) []byte {
+	raw, err := fs.ReadFile(files, name)
+	if err != nil {
+		panic(err)
+	}
+	return raw
+}
+
+func (a *assets) add(name string, raw []byte) {
+	sum := sha256.Sum256(raw)
+	one := asset{hash: hex.EncodeToString(sum[:8]), kind: mime.TypeByExtension(path.Ext(name)), raw: raw}
+	var b bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // the level is right
+	_, _ = z.Write(raw)                                   // never fails
+	_ = z.Close()
+	if b.Len() < len(raw) {
+		one.gzip = b.Bytes()
+	}
+	a.all[name] = one
 }
 
 // url is where an asset is; a name that there is not is a mistake in a template.

@@ -147,4 +147,3 @@ func cancelDelivery(v *visit) (*page, error) {
 	}
 	return redirect(back(v), "cancelled"), nil
 }
-

@@ -31,7 +31,8 @@ func (v *visit) form(name string) string { return v.r.PostFormValue(name) }
 type page struct {
 	template string // the name of a file below templates, without .html
 	title    string
-	nav      string // which entry of the navigation it belongs to
+	scripts  []string // modules that it needs beside rowbell.js
+	nav      string   // which entry of the navigation it belongs to
 	data     any
 	status   int    // 0: 200
 	to       string // in place of all that: another page, below the base
@@ -60,6 +61,7 @@ type layout struct {
 	CanPick bool   // the visitor may choose the tenant
 	Done    string // what has just been done
 	Embeds  bool   // another application's page shows this one
+	Scripts []string
 	Problem *api.Problem
 	Data    any
 	v       *visit
@@ -138,7 +140,7 @@ func (u *UI) write(w http.ResponseWriter, v *visit, p *page) {
 	}
 	l := &layout{
 		Title: p.title, Nav: p.nav, Path: r.URL.RequestURI(), Me: &v.me, Tenant: v.tenant, Done: doneTexts[v.query("done")], Embeds: embedded(r),
-		Problem: p.problem, Data: p.data, v: v,
+		Scripts: p.scripts, Problem: p.problem, Data: p.data, v: v,
 	}
 	if v.me.Tenant != nil {
 		l.Tenant = *v.me.Tenant
@@ -196,4 +198,3 @@ var doneTexts = map[string]string{
 	"cancelled":   "Cancelled.",
 	"signedout":   "You are signed out.",
 }
-
