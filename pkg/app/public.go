@@ -37,7 +37,7 @@ func (a *App) openPublic(version string) error {
 	}
 	pages := ui.New(ui.Config{
 		Version: version, API: a.api, Base: below, Secure: strings.HasPrefix(a.cfg.PublicURL, "https:"), TrustedProxies: a.cfg.TrustedProxies,
-		HasProvider: a.cfg.OIDCIssuer != "", Logger: a.log,
+		Frames: a.cfg.FrameOrigins, Provider: a.signInProvider(), Logger: a.log,
 	})
 	routes["/"] = pages
 	if below != "" {

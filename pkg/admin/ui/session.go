@@ -135,7 +135,7 @@ func (u *UI) showSignIn(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	u.render(w, r, "signin", "bare", 0, &layout{
 		Title: "Sign in", Embeds: embedded(r), Done: doneTexts[q.Get("done")],
-		Data: signInData{Next: local(q.Get("next")), HasProvider: u.cfg.HasProvider, Ended: q.Get("ended") != ""},
+		Data: signInData{Next: local(q.Get("next")), HasProvider: u.provider != nil, Ended: q.Get("ended") != ""},
 	})
 }
 
@@ -145,7 +145,7 @@ func (u *UI) signIn(w http.ResponseWriter, r *http.Request) {
 	key, next := strings.TrimSpace(r.PostFormValue("key")), local(r.PostFormValue("next"))
 	if p := u.show(w, r, key); p != nil {
 		u.render(w, r, "signin", "bare", p.Status, &layout{
-			Title: "Sign in", Problem: p, Embeds: embedded(r), Data: signInData{Next: next, HasProvider: u.cfg.HasProvider},
+			Title: "Sign in", Problem: p, Embeds: embedded(r), Data: signInData{Next: next, HasProvider: u.provider != nil},
 		})
 		return
 	}
@@ -163,7 +163,11 @@ func (u *UI) show(w http.ResponseWriter, r *http.Request, token string) *api.Pro
 	}
 	var me api.Me
 	if err := (&caller{api: u.cfg.API, r: r, token: token}).get("/me", nil, &me); err != nil {
-		return problemOf(err)
+		p := problemOf(err)
+		if p.Mend = ""; p.Status == http.StatusUnauthorized { // which is for programs
+			p.Detail, _, _ = strings.Cut(p.Detail, ". Send ")
+		}
+		return p
 	}
 	long := longestSession
 	if me.Expires != nil {
@@ -193,7 +197,7 @@ func (u *UI) enter(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, mostForm)
 	if p := u.show(w, r, strings.TrimSpace(r.PostFormValue("token"))); p != nil {
 		p.Detail = "the link that you came by doesn't count: " + p.Detail
-		u.render(w, r, "signin", "bare", p.Status, &layout{Title: "Sign in", Problem: p, Embeds: embedded(r), Data: signInData{Next: "/", HasProvider: u.cfg.HasProvider}})
+		u.render(w, r, "signin", "bare", p.Status, &layout{Title: "Sign in", Problem: p, Embeds: embedded(r), Data: signInData{Next: "/", HasProvider: u.provider != nil}})
 		return
 	}
 	u.setCookie(w, r, tenantCookie, "", 0)

@@ -26,9 +26,9 @@ type Config struct {
 	Secure bool
 	// TrustedProxies are whose X-Forwarded-Proto is believed.
 	TrustedProxies []netip.Prefix
-	// HasProvider says that tokens of an OpenID Connect provider are taken.
-	HasProvider bool
-	Logger      *slog.Logger
+	// Provider is where people of the company sign in; nil: nowhere.
+	Provider *Provider
+	Logger   *slog.Logger
 }
 
 // UI serves the pages. It is an http.Handler for all paths but the API's.
@@ -38,6 +38,7 @@ type UI struct {
 	templates templates
 	assets    *assets
 	policy    string // Content-Security-Policy
+	provider  *provider
 }
 
 // New makes the pages. Templates that can't be read are a mistake in the program: it panics.
@@ -46,6 +47,9 @@ func New(cfg Config) *UI {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	u := &UI{cfg: cfg, assets: newAssets(cfg.Base)}
+	if cfg.Provider != nil {
+		u.provider = &provider{cfg: *cfg.Provider}
+	}
 	u.templates = parseTemplates(u)
 	u.policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors " +
 		cmp.Or(strings.Join(cfg.Frames, " "), "'none'")
@@ -58,7 +62,11 @@ func New(cfg Config) *UI {
 	mux.HandleFunc("GET /enter", u.showEnter)
 	mux.HandleFunc("POST /enter", u.enter)
 	mux.HandleFunc("POST /tenant", u.chooseTenant)
+	mux.HandleFunc("GET /signin/provider", u.toProvider)
+	mux.HandleFunc("GET /signin/back", u.fromProvider)
 	mux.HandleFunc("GET /live", u.live)
+	mux.HandleFunc("GET /inbox/unread", u.countStream)
+	mux.HandleFunc("GET /rowbell-inbox.js", u.element)
 	for _, r := range routes {
 		mux.Handle(r.pattern, u.visited(r))
 	}
@@ -75,7 +83,7 @@ type route struct {
 }
 
 // routes are all pages, by what they are about.
-var routes = concat(homeRoutes, workflowRoutes, runRoutes)
+var routes = concat(homeRoutes, workflowRoutes, runRoutes, inboxRoutes)
 
 func concat(lists ...[]route) []route {
 	var all []route

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -105,7 +106,7 @@ var browsers = sync.OnceValues(func() (context.Context, error) {
 		return nil, fmt.Errorf("there is no Chromium, in which pages are tried; install it: apt-get install chromium")
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-dev-shm-usage", true))
+		chromedp.Flag("disable-quic", true), chromedp.IgnoreCertErrors, chromedp.Flag("disable-dev-shm-usage", true))
 	allocator, _ := chromedp.NewExecAllocator(context.Background(), options...) //nolint:govet // it ends with the process
 	ctx, _ := chromedp.NewContext(allocator)                                    //nolint:govet // the same
 	return ctx, chromedp.Do(ctx)
@@ -297,4 +298,33 @@ func (b *tab) shot(name string) {
 	if err := os.WriteFile(filepath.Join(dir, noName.ReplaceAllString(name, "-")+".png"), png, 0o644); err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+// fill writes into a field.
+func (b *tab) fill(selector, text string) {
+	b.t.Helper()
+	b.run(chromedp.WaitVisible(chromedp.CSS(selector)), chromedp.SendKeys(chromedp.CSS(selector), text))
+}
+
+// visit goes to a page of somebody else's.
+func (b *tab) visit(url string) {
+	b.t.Helper()
+	b.run(chromedp.Navigate(url), chromedp.WaitReady(chromedp.CSS("body")))
+}
+
+// until waits for something.
+func (b *tab) until(what string, so func() bool) {
+	b.t.Helper()
+	for deadline := time.Now().Add(patience); !so(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("not within %s: %s", patience, what)
+		}
+	}
+}
+
+// troublesExpected forgets what the browser has complained of with this text in it.
+func (b *tab) troublesExpected(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.troubles = slices.DeleteFunc(b.troubles, func(s string) bool { return strings.Contains(s, text) })
 }

@@ -83,6 +83,9 @@ each(document, "form[data-enter]", (form) => {
   form.submit();
 });
 
+// In another page's frame: it may know how to sign in anew.
+if (document.querySelector("form[data-ended]") && window.parent !== window) window.parent.postMessage({ rowbell: "ended" }, "*");
+
 // Parts that follow what happens: the stream says what, and htmx fetches the part anew.
 let stream = null;
 function follow() {
