@@ -73,7 +73,7 @@ func TestBehindAProxy(t *testing.T) {
 	home := f.URL + below
 	var script string
 	host := newHost(t, func() string {
-		return `<!doctype html><html lang="en"><title>Shop</title><link rel="icon" href="data:,"><body><h1>Shop</h1>` + script
+		return `<!doctype html><html lang="en"><title>Shop</title><link rel="icon" href="data:,"><body><main><h1>Shop</h1>` + script + `</main>`
 	})
 
 	// The provider, as a library has it, with one person in its directory.

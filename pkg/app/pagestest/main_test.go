@@ -96,19 +96,25 @@ func (w *world) key(tenant string, role access.Role) string {
 // browsers is one browser for all tests, each of which has a context of its own there.
 var browsers = sync.OnceValues(func() (context.Context, error) {
 	path := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+	for _, name := range []string{"chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"} {
 		if p, err := exec.LookPath(name); err == nil {
 			path = p
 			break
 		}
 	}
 	if path == "" {
-		return nil, fmt.Errorf("there is no Chromium, in which pages are tried; install it: apt-get install chromium")
+		return nil, fmt.Errorf("there is no Chromium, in which pages are tried; install it: apt-get install chromium-headless-shell")
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true), chromedp.IgnoreCertErrors, chromedp.Flag("disable-dev-shm-usage", true))
-	allocator, _ := chromedp.NewExecAllocator(context.Background(), options...) //nolint:govet // it ends with the process
-	ctx, _ := chromedp.NewContext(allocator)                                    //nolint:govet // the same
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, closeTab := chromedp.NewContext(allocator)
+	pgtest.AtEnd(func() error {
+		err := chromedp.Cancel(ctx)
+		closeTab()
+		stop()
+		return err
+	})
 	return ctx, chromedp.Do(ctx)
 })
 
