@@ -14,7 +14,7 @@ func (c Config) validateOIDC(bad func(setting, format string, args ...any)) {
 	if c.OIDCIssuer == "" {
 		for setting, given := range map[string]bool{
 			"oidc-audience": c.OIDCAudience != "", "oidc-tenant-claim": c.OIDCTenantClaim != "",
-			"oidc-roles-claim": c.OIDCRolesClaim != "", "oidc-roles": len(c.OIDCRoles) > 0,
+			"oidc-roles-claim": c.OIDCRolesClaim != "", "oidc-roles": len(c.OIDCRoles) > 0, "oidc-client-secret": len(c.OIDCClientSecret) > 0,
 		} {
 			if given {
 				bad(setting, "there is no provider that it is for. Give its URL in %s", named("oidc-issuer"))

@@ -112,7 +112,7 @@ func New(cfg Config, log *slog.Logger, version, revision string) (*App, error) {
 	}
 	if a.cfg.Listen != ListenOff {
 		if err = a.openAPI(version); err == nil {
-			err = a.openPublic()
+			err = a.openPublic(version)
 		}
 		if err != nil {
 			return nil, errors.Join(err, a.Close())

@@ -137,6 +137,12 @@ type Config struct {
 	// They default to none: nothing but what rowbell.member gives.
 	OIDCTenantClaim, OIDCRolesClaim string
 	OIDCRoles                       map[string]access.Role
+	// OIDCClientSecret is that of OIDCAudience as a client of the provider, where people sign in
+	// to the pages. Defaults to none: a public client.
+	OIDCClientSecret Secret
+	// FrameOrigins are the origins whose pages may show Rowbell's in a frame, as
+	// https://shop.example.com. They default to none.
+	FrameOrigins []string
 	// TrustedProxies are whose X-Forwarded-For says where requests come from. Nil defaults to
 	// this machine; empty is nobody.
 	TrustedProxies []netip.Prefix
@@ -390,6 +396,7 @@ func (c Config) Validate() error {
 		bad("drain-timeout", "%v is out of range. Use 1s to 10m, and less than what your supervisor waits before it kills", c.DrainTimeout)
 	}
 	c.validateOIDC(bad)
+	c.validateFrames(bad)
 	c.validatePeople(bad)
 	if c.RetentionDays < 1 {
 		bad("retention-days", "%d is too few. Keep at least 1 day", c.RetentionDays)

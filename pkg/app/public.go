@@ -10,6 +10,7 @@ import (
 	"github.com/rowbell/rowbell/actions"
 	"github.com/rowbell/rowbell/pkg/admin"
 	"github.com/rowbell/rowbell/pkg/admin/api"
+	"github.com/rowbell/rowbell/pkg/admin/ui"
 	"github.com/rowbell/rowbell/pkg/preference"
 )
 
@@ -24,7 +25,7 @@ func (a *App) prepareSigner() error {
 }
 
 // openPublic binds the listener for the API and for people.
-func (a *App) openPublic() error {
+func (a *App) openPublic(version string) error {
 	// A proxy may leave the path of the public URL as it is, or take it off.
 	below := ""
 	if u, err := url.Parse(a.cfg.PublicURL); err == nil {
@@ -33,6 +34,14 @@ func (a *App) openPublic() error {
 	routes := map[string]http.Handler{api.Prefix + "/": a.api}
 	if below != "" {
 		routes[below+api.Prefix+"/"] = http.StripPrefix(below, a.api)
+	}
+	pages := ui.New(ui.Config{
+		Version: version, API: a.api, Base: below, Secure: strings.HasPrefix(a.cfg.PublicURL, "https:"), TrustedProxies: a.cfg.TrustedProxies,
+		Frames: a.cfg.FrameOrigins, Provider: a.signInProvider(), Logger: a.log,
+	})
+	routes["/"] = pages
+	if below != "" {
+		routes[below+"/"] = http.StripPrefix(below, pages)
 	}
 	if a.signer != nil {
 		page := admin.NewUnsubscribe(a.signer, a.state, a.log)

@@ -117,6 +117,8 @@ var settings = []struct {
 	{Setting{"oidc-tenant-claim", "CLAIM", "", "Claim with the tenant of a person, or several; without it their roles count for all tenants", false}, text(func(c *Config) *string { return &c.OIDCTenantClaim })},
 	{Setting{"oidc-roles-claim", "CLAIM", "", "Claim with what oidc-roles makes roles of: groups, realm_access.roles", false}, text(func(c *Config) *string { return &c.OIDCRolesClaim })},
 	{Setting{"oidc-roles", "LIST", "", "Role for each value of that claim, comma-separated: bell-admins=admin,support=operator", false}, setOIDCRoles},
+	{Setting{"oidc-client-secret", "SECRET", "", "Secret with which the provider knows this program as a client, where people sign in to the pages; without it the client is a public one", true}, setClientSecret},
+	{Setting{"frame-origins", "LIST", "", "Origins whose pages may show Rowbell's in a frame, comma-separated: https://shop.example.com", false}, setFrameOrigins},
 	{Setting{"trusted-proxies", "CIDRS", "127.0.0.0/8,::1/128", "Proxies whose X-Forwarded-For says where requests come from, comma-separated", false}, prefixes(func(c *Config) *[]netip.Prefix { return &c.TrustedProxies })},
 	{Setting{"read-coalescing", "MODE", "auto", "Fewer, bigger reads of a backlog: auto (when the source is on this machine), on, off", false}, text(func(c *Config) *CoalesceMode { return &c.ReadCoalescing })},
 	{Setting{"heartbeat-interval", "DURATION", "10s", "How often a message goes round through the slot", false}, duration(func(c *Config) *time.Duration { return &c.HeartbeatInterval })},

@@ -1,0 +1,109 @@
+// What pages do beside their HTML. All of them work without, but for what says so.
+
+const each = (root, selector, f) => { if (root.matches?.(selector)) f(root); root.querySelectorAll(selector).forEach(f); };
+
+// Times: in the browser's zone and language.
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+function times(root) {
+  each(root, "time[datetime]", (t) => { t.title = exact.format(new Date(t.dateTime)); });
+}
+
+// Copy buttons: of a text, or of a path of these pages.
+document.addEventListener("click", async (e) => {
+  const button = e.target.closest("[data-copy]");
+  if (!button) return;
+  const text = button.dataset.copy.startsWith("/") ? location.origin + location.pathname : button.dataset.copy;
+  try {
+    await navigator.clipboard.writeText(text);
+    const before = button.innerHTML;
+    button.textContent = "Copied";
+    setTimeout(() => { button.innerHTML = before; }, 1500);
+  } catch { window.prompt("Copy this", text); }
+});
+
+// A form that does what can't be undone asks first.
+document.addEventListener("submit", (e) => {
+  const form = e.target, ask = form.dataset.confirm;
+  if (!ask || form.dataset.sure) return;
+  e.preventDefault();
+  const dialog = document.createElement("dialog");
+  const inner = document.createElement("form");
+  inner.method = "dialog";
+  const text = document.createElement("p");
+  text.id = "ask"; text.textContent = ask;
+  dialog.setAttribute("aria-labelledby", "ask");
+  const row = document.createElement("div");
+  row.className = "actions";
+  const action = form.querySelector("button:not([type=button])");
+  for (const [value, label, kind] of [["no", "Not now", ""], ["yes", action?.textContent ?? "Yes", "first"]]) {
+    const b = document.createElement("button");
+    b.value = value; b.textContent = label; b.className = kind;
+    row.append(b);
+  }
+  inner.append(text, row); dialog.append(inner); document.body.append(dialog);
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    if (dialog.returnValue === "yes") { form.dataset.sure = "yes"; form.requestSubmit(); }
+  });
+  dialog.showModal();
+});
+
+// The theme: as the system has it, light, or dark.
+const themes = ["system", "light", "dark"];
+each(document, "[data-theme-next]", (button) => {
+  const name = button.querySelector("[data-theme-name]");
+  const now = () => document.documentElement.dataset.theme ?? "system";
+  const show = () => { name.textContent = now(); };
+  button.hidden = false;
+  show();
+  button.addEventListener("click", () => {
+    const next = themes[(themes.indexOf(now()) + 1) % themes.length];
+    if (next === "system") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = next;
+    try { localStorage.setItem("rowbell-theme", next); } catch { /* it counts for this page */ }
+    show();
+  });
+});
+
+// A menu that was opened closes with Escape, and when something else is clicked.
+document.addEventListener("keydown", (e) => {
+  if (e.key !== "Escape") return;
+  each(document, ".whoami details[open]", (d) => { d.open = false; d.querySelector("summary").focus(); });
+});
+document.addEventListener("click", (e) => {
+  each(document, ".whoami details[open]", (d) => { if (!d.contains(e.target)) d.open = false; });
+});
+
+// A link that a host application has signed stands behind #, where no server sees it.
+each(document, "form[data-enter]", (form) => {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  history.replaceState(null, "", location.pathname + location.search);
+  if (!token) { document.getElementById("entering").textContent = "There is no link to come in by: open this page from your application."; return; }
+  form.elements.token.value = token;
+  form.submit();
+});
+
+// In another page's frame: it may know how to sign in anew.
+if (document.querySelector("form[data-ended]") && window.parent !== window) window.parent.postMessage({ rowbell: "ended" }, "*");
+
+// Parts that follow what happens: the stream says what, and htmx fetches the part anew.
+let stream = null;
+function follow() {
+  const wanted = new Set();
+  each(document, "[data-live]", (el) => { el.dataset.live.split(" ").forEach((t) => wanted.add(t)); });
+  if (wanted.size === 0 || stream) return;
+  const base = document.querySelector(".rail .brand")?.getAttribute("href") ?? "/";
+  const query = new URLSearchParams([...wanted].map((t) => ["type", t]));
+  stream = new EventSource(base + "live?" + query);
+  for (const type of wanted) {
+    stream.addEventListener(type, () => {
+      if (document.hidden) return;
+      each(document, `[data-live~="${type}"]`, (el) => { el.dispatchEvent(new CustomEvent("live")); });
+    });
+  }
+}
+document.addEventListener("htmx:afterSwap", (e) => { times(e.detail.elt); });
+times(document);
+follow();
+window.addEventListener("pagehide", () => { stream?.close(); stream = null; });
+window.addEventListener("pageshow", follow);

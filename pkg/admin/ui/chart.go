@@ -1,0 +1,97 @@
+package ui
+
+import (
+	"fmt"
+	"html/template"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/rowbell/rowbell/pkg/store"
+)
+
+// Sizes of a chart, in units of its viewBox.
+const (
+	chartWidth, chartHeight = 720, 160
+	chartLeft, chartBottom  = 44, 22 // for the labels of its axes
+)
+
+// chart draws how executions ended as bars, one for each bucket: failures above cancelled ones
+// above those that are done. Colours come from the style sheet, by class, so that they follow
+// the theme. The table beside it says the same to who doesn't see it.
+func chart(buckets []store.Bucket, day bool) template.HTML {
+	most := int64(1)
+	for _, b := range buckets {
+		most = max(most, b.Success+b.Failure+b.Cancelled)
+	}
+	top := niceTop(most)
+	width := float64(chartWidth-chartLeft) / float64(max(len(buckets), 1))
+	high := float64(chartHeight - chartBottom)
+	var s strings.Builder
+	fmt.Fprintf(&s, `<svg class="chart" viewBox="0 0 %d %d" role="img" aria-label="Executions over time; the table below has the numbers">`, chartWidth, chartHeight)
+	for i := range 3 {
+		y := high * float64(i) / 2
+		fmt.Fprintf(&s, `<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/>`, chartLeft, chartWidth, y+0.5, y+0.5)
+		fmt.Fprintf(&s, `<text class="tick" x="%d" y="%.1f" text-anchor="end">%s</text>`, chartLeft-6, min(max(y+4, 10), high), compact(top*int64(2-i)/2))
+	}
+	every := max(1, (len(buckets)+7)/8)
+	for i, b := range buckets {
+		x := chartLeft + float64(i)*width
+		fmt.Fprintf(&s, `<g><title>%s</title><rect class="hit" x="%.1f" y="0" width="%.1f" height="%.1f"/>`, template.HTMLEscapeString(bucketText(b, day)), x, width, high)
+		y := high
+		for _, part := range []struct {
+			class string
+			n     int64
+		}{{"done", b.Success}, {"cancelled", b.Cancelled}, {"failed", b.Failure}} {
+			if part.n == 0 {
+				continue
+			}
+			h := math.Max(float64(part.n)/float64(top)*high, 1.5)
+			y -= h
+			fmt.Fprintf(&s, `<rect class="bar %s" x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="1"/>`, part.class, x+width*0.15, math.Max(y, 0), width*0.7, h)
+		}
+		s.WriteString(`</g>`)
+		if i%every == 0 {
+			fmt.Fprintf(&s, `<text class="tick" x="%.1f" y="%d">%s</text>`, x+width*0.15, chartHeight-6, tick(b.From, day))
+		}
+	}
+	s.WriteString(`</svg>`)
+	return template.HTML(s.String()) //nolint:gosec // numbers, and texts that are escaped
+}
+
+// niceTop is the next of 1, 2, 5, 10, 20, 50, … that is not below n, and even.
+func niceTop(n int64) int64 {
+	for step := int64(1); ; step *= 10 {
+		for _, f := range []int64{2, 4, 10} {
+			if f*step >= n {
+				return f * step
+			}
+		}
+	}
+}
+
+// compact is a number in little space: 1.2k, 3M.
+func compact(n int64) string {
+	switch {
+	case n >= 1_000_000:
+		return strings.TrimSuffix(fmt.Sprintf("%.1f", float64(n)/1e6), ".0") + "M"
+	case n >= 1000:
+		return strings.TrimSuffix(fmt.Sprintf("%.1f", float64(n)/1e3), ".0") + "k"
+	}
+	return fmt.Sprint(n)
+}
+
+func tick(t time.Time, day bool) string {
+	if day {
+		return t.UTC().Format("2 Jan")
+	}
+	return t.UTC().Format("15:04")
+}
+
+func bucketText(b store.Bucket, day bool) string {
+	at := b.From.UTC().Format("2 Jan 15:04")
+	if day {
+		at = b.From.UTC().Format("2 Jan")
+	}
+	return fmt.Sprintf("%s: %s done, %s failed, %s cancelled", at, number(b.Success), number(b.Failure), number(b.Cancelled))
+}

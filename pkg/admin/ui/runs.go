@@ -1,0 +1,149 @@
+package ui
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rowbell/rowbell/pkg/access"
+	"github.com/rowbell/rowbell/pkg/admin/api"
+	"github.com/rowbell/rowbell/pkg/store"
+)
+
+var runRoutes = []route{
+	{"GET /runs", access.ExecutionRead, listRuns},
+	{"GET /runs/{id}", access.ExecutionRead, showRun},
+	{"POST /deliveries/{id}/retry", access.DeliveryWrite, retryDelivery},
+	{"POST /deliveries/{id}/cancel", access.DeliveryWrite, cancelDelivery},
+}
+
+// runsData is a page of executions, as they were filtered.
+type runsData struct {
+	WorkflowID, Status, Table, RowKey, Recipient, Error, Within string
+	Filtered                                                    bool
+	Items                                                       []store.ListedExecution
+	SearchedTo                                                  *time.Time
+	More                                                        string
+}
+
+// withins are the times that one chooses from.
+var withins = map[string]time.Duration{"hour": time.Hour, "day": 24 * time.Hour, "week": 7 * 24 * time.Hour}
+
+func listRuns(v *visit) (*page, error) {
+	d := &runsData{
+		WorkflowID: v.query("workflow_id"), Status: v.query("status"), Table: v.query("table"), RowKey: v.query("row_key"), Recipient: v.query("recipient"),
+		Error: v.query("error"), Within: v.query("within"),
+	}
+	q := v.pass("workflow_id", "status", "table", "row_key", "recipient", "error", "cursor")
+	if long, ok := withins[d.Within]; ok {
+		q.Set("since", now().Add(-long).UTC().Format(time.RFC3339))
+	}
+	d.Filtered = len(v.pass("workflow_id", "status", "table", "row_key", "recipient", "error", "within")) > 0
+	q.Set("limit", "50")
+	var list api.LogPage[store.ListedExecution]
+	if err := v.get("/executions", q, &list); err != nil {
+		return nil, err
+	}
+	d.Items, d.SearchedTo, d.More = list.Items, list.SearchedTo, v.more(list.Next)
+	return &page{template: "runs", title: "Runs", nav: "runs", data: d}, nil
+}
+
+// runData is one execution, as people read it.
+type runData struct {
+	store.ShownExecution
+	Sentence string
+	Changes  []change
+}
+
+// change is a column before and after.
+type change struct {
+	Column, Old, New string
+	HasOld, HasNew   bool
+	Changed          bool
+}
+
+func showRun(v *visit) (*page, error) {
+	d := &runData{}
+	if err := v.get(at("/executions/%s", v.r.PathValue("id")), nil, &d.ShownExecution); err != nil {
+		return nil, err
+	}
+	d.Changes = changesOf(d.Data)
+	if v.can(access.WorkflowRead) {
+		var of api.VersionOut
+		if err := v.get(at("/workflows/%s/versions/%s", d.WorkflowID, fmt.Sprint(d.Version)), nil, &of); err == nil && of.Document != nil {
+			d.Sentence = of.Document.Sentence
+		}
+	}
+	return &page{template: "run", title: "Run of " + d.WorkflowName, nav: "runs", data: d}, nil
+}
+
+// changesOf says what an event changed: what differs first, both in the order of the names.
+func changesOf(data json.RawMessage) []change {
+	var of struct {
+		New, Old map[string]json.RawMessage
+		Changed  []string
+	}
+	if json.Unmarshal(data, &of) != nil {
+		return nil
+	}
+	var names []string
+	for name := range of.New {
+		names = append(names, name)
+	}
+	for name := range of.Old {
+		if _, ok := of.New[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	var first, rest []change
+	for _, name := range names {
+		c := change{Column: name}
+		if raw, ok := of.New[name]; ok {
+			c.New, c.HasNew = plain(raw), true
+		}
+		if raw, ok := of.Old[name]; ok {
+			c.Old, c.HasOld = plain(raw), true
+		}
+		if c.Changed = slices.Contains(of.Changed, name); c.Changed {
+			first = append(first, c)
+		} else {
+			rest = append(rest, c)
+		}
+	}
+	return append(first, rest...)
+}
+
+// plain is a value as people write it.
+func plain(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	if string(raw) == "null" {
+		return ""
+	}
+	return strings.TrimSpace(string(raw))
+}
+
+// back is where a form about a delivery came from.
+func back(v *visit) string {
+	execution, _, _ := strings.Cut(v.r.PathValue("id"), "_")
+	return at("/runs/%s", execution)
+}
+
+func retryDelivery(v *visit) (*page, error) {
+	if err := v.call("POST", at("/deliveries/%s/retry", v.r.PathValue("id")), nil, nil, nil); err != nil {
+		return nil, err
+	}
+	return redirect(back(v), "retried"), nil
+}
+
+func cancelDelivery(v *visit) (*page, error) {
+	if err := v.call("POST", at("/deliveries/%s/cancel", v.r.PathValue("id")), nil, nil, nil); err != nil {
+		return nil, err
+	}
+	return redirect(back(v), "cancelled"), nil
+}

@@ -1,0 +1,200 @@
+package ui
+
+import (
+	"bytes"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/rowbell/rowbell/pkg/access"
+	"github.com/rowbell/rowbell/pkg/admin/api"
+)
+
+// visit is one request of somebody who has signed in.
+type visit struct {
+	*caller
+	ui *UI
+	me api.Me
+}
+
+// can says whether the visitor has a right.
+func (v *visit) can(right access.Right) bool { return slices.Contains(v.me.Rights, right) }
+
+// query is a parameter of the page's address.
+func (v *visit) query(name string) string { return v.r.URL.Query().Get(name) }
+
+// form is a field of a form that was sent.
+func (v *visit) form(name string) string { return v.r.PostFormValue(name) }
+
+// page is what a handler has to show.
+type page struct {
+	template string // the name of a file below templates, without .html
+	title    string
+	scripts  []string // modules that it needs beside rowbell.js
+	nav      string   // which entry of the navigation it belongs to
+	data     any
+	status   int    // 0: 200
+	to       string // in place of all that: another page, below the base
+	problem  *api.Problem
+}
+
+// redirect goes to another page, which is below the base; done is a key of doneTexts, or "".
+func redirect(path, done string) *page {
+	if done != "" {
+		sep := "?"
+		if strings.Contains(path, "?") {
+			sep = "&"
+		}
+		path += sep + "done=" + url.QueryEscape(done)
+	}
+	return &page{to: path}
+}
+
+// layout is what templates get: what all pages have, and Data of the page.
+type layout struct {
+	Title   string
+	Nav     string
+	Path    string // of this page, with its query
+	Me      *api.Me
+	Tenant  string // the one that is acted in; "" all
+	CanPick bool   // the visitor may choose the tenant
+	Done    string // what has just been done
+	Embeds  bool   // another application's page shows this one
+	Scripts []string
+	Problem *api.Problem
+	Data    any
+	v       *visit
+}
+
+// Can says whether the visitor has a right.
+func (l *layout) Can(right string) bool { return l.v != nil && l.v.can(access.Right(right)) }
+
+// mostForm bounds what a form sends, in bytes.
+const mostForm = 2 << 20
+
+// visited serves a route to who has signed in, and sends others to do so.
+func (u *UI) visited(r route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		token := credential(req)
+		if token == "" {
+			u.toSignIn(w, req, "")
+			return
+		}
+		req.Body = http.MaxBytesReader(w, req.Body, mostForm)
+		v := &visit{ui: u, caller: &caller{api: u.cfg.API, r: req, token: token, tenant: chosenTenant(req)}}
+		err := v.get("/me", nil, &v.me)
+		if p := problemOf(err); err != nil && p.Status == http.StatusForbidden && v.tenant != "" {
+			v.tenant = "" // it is chosen no more, or not this visitor's
+			err = v.get("/me", nil, &v.me)
+		}
+		var shown *page
+		switch {
+		case err != nil && problemOf(err).Status == http.StatusUnauthorized:
+			u.toSignIn(w, req, problemOf(err).Detail)
+			return
+		case err != nil:
+		case r.right != "" && !v.can(r.right):
+			err = &api.Problem{Status: http.StatusForbidden, Detail: "you lack the right " + string(r.right) + ": to " + r.right.Text(), Mend: "ask an administrator for it"}
+		default:
+			shown, err = r.show(v)
+		}
+		if err != nil {
+			p := problemOf(err)
+			if p.Status >= 500 {
+				u.cfg.Logger.ErrorContext(req.Context(), "a page can't be shown", "path", req.URL.Path, "err", err)
+			}
+			shown = &page{template: "problem", title: problemTitle(p), problem: p, status: p.Status}
+		}
+		u.write(w, v, shown)
+	})
+}
+
+func problemTitle(p *api.Problem) string {
+	switch p.Status {
+	case http.StatusNotFound:
+		return "Not found"
+	case http.StatusForbidden:
+		return "Not allowed"
+	case http.StatusTooManyRequests:
+		return "Too much at once"
+	case http.StatusServiceUnavailable:
+		return "Not reachable"
+	}
+	return "This didn't work"
+}
+
+// write sends a page, or the part of it that htmx asks for.
+func (u *UI) write(w http.ResponseWriter, v *visit, p *page) {
+	r := v.r
+	part := r.Header.Get("HX-Request") == "true" && r.Header.Get("HX-Boosted") != "true"
+	w.Header().Add("Vary", "HX-Request")
+	if p.to != "" {
+		if part {
+			w.Header().Set("HX-Redirect", u.url(p.to))
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		http.Redirect(w, r, u.url(p.to), http.StatusSeeOther)
+		return
+	}
+	l := &layout{
+		Title: p.title, Nav: p.nav, Path: r.URL.RequestURI(), Me: &v.me, Tenant: v.tenant, Done: doneTexts[v.query("done")], Embeds: embedded(r),
+		Scripts: p.scripts, Problem: p.problem, Data: p.data, v: v,
+	}
+	if v.me.Tenant != nil {
+		l.Tenant = *v.me.Tenant
+	}
+	l.CanPick = v.me.ID != "" && (v.me.Tenant == nil || v.tenant != "")
+	name := "layout"
+	if target := r.Header.Get("HX-Target"); part && u.templates.has(p.template, target) {
+		name = target
+	} else if part && p.problem != nil {
+		name = "trouble"
+	}
+	u.render(w, r, p.template, name, p.status, l)
+}
+
+// render writes one template of a page's.
+func (u *UI) render(w http.ResponseWriter, r *http.Request, file, name string, status int, l *layout) {
+	var b bytes.Buffer
+	if err := u.templates.execute(&b, file, name, l); err != nil {
+		u.cfg.Logger.ErrorContext(r.Context(), "a page can't be made", "template", file, "err", err)
+		http.Error(w, "this page can't be made; the log of rowbell has more", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if status != 0 {
+		w.WriteHeader(status)
+	}
+	_, _ = w.Write(b.Bytes()) // the visitor has gone away: nobody to tell
+}
+
+// live passes the API's live stream on, for scripts: a browser's EventSource has no headers.
+func (u *UI) live(w http.ResponseWriter, r *http.Request) {
+	token := credential(r)
+	if token == "" {
+		http.Error(w, "sign in first", http.StatusUnauthorized)
+		return
+	}
+	c := &caller{api: u.cfg.API, r: r, token: token, tenant: chosenTenant(r)}
+	req, err := c.request(http.MethodGet, "/live", r.URL.Query(), nil)
+	if err != nil {
+		http.Error(w, "that can't be asked for", http.StatusBadRequest)
+		return
+	}
+	u.cfg.API.ServeHTTP(w, req)
+}
+
+// doneTexts say what a form has done, on the page that follows.
+var doneTexts = map[string]string{
+	"activated":   "Turned on.",
+	"deactivated": "Turned off. What was waiting is cancelled.",
+	"deleted":     "Deleted.",
+	"duplicated":  "Duplicated: this is the copy, and it is a draft.",
+	"discarded":   "The draft is discarded.",
+	"saved":       "Saved.",
+	"retried":     "It is tried again.",
+	"cancelled":   "Cancelled.",
+	"signedout":   "You are signed out.",
+}

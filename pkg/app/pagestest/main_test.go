@@ -1,0 +1,336 @@
+// Package pagestest tries the web pages in a real browser, served by a whole worker.
+package pagestest
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/rowbell/rowbell/pkg/access"
+	"github.com/rowbell/rowbell/pkg/app"
+	"github.com/rowbell/rowbell/pkg/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+//go:embed testdata/axe.min.js
+var axe string
+
+// shop is the application.
+const shop = `create table orders (id bigint generated always as identity primary key, tenant_id text not null, status text not null default 'new',
+	total numeric not null default 0, customer text, assignee text);
+create table invoices (id bigint generated always as identity primary key, tenant_id text not null, status text not null default 'open', amount numeric not null, due_date date, owner text)`
+
+// world is a worker whose pages are served.
+type world struct {
+	t    *testing.T
+	db   *pgtest.Database
+	base string
+	o    *app.Operator
+}
+
+func newWorld(t *testing.T, change ...func(*app.Config)) *world {
+	t.Helper()
+	db := pgtest.DB(t)
+	db.Exec(t, shop)
+	cfg := app.Config{
+		SourceURL: db.URL, Slot: db.Name, Publication: "rowbell", Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", HeartbeatInterval: time.Second,
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	a, err := app.New(cfg, log, "test", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the worker ended with %v", err)
+		}
+	})
+	w := &world{t: t, db: db, base: "http://" + a.PublicAddr().String()}
+	conn := db.Conn(t)
+	pgtest.Eventually(t, 20*time.Second, "the worker to hold the slot", func() bool {
+		var held bool // false too while there are no tables yet
+		return conn.QueryRow(t.Context(), `select exists (select from rowbell.holder where leader_until > clock_timestamp())`).Scan(&held) == nil && held
+	})
+	if w.o, err = app.NewOperator(cfg, log); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.o.Close)
+	return w
+}
+
+// key makes a key with a role for a tenant; "" is all.
+func (w *world) key(tenant string, role access.Role) string {
+	w.t.Helper()
+	n := access.NewKey{Name: strings.TrimSpace(tenant + " " + string(role)), Roles: []access.Role{role}}
+	if tenant != "" {
+		n.TenantID = &tenant
+	}
+	_, text, err := w.o.Access().CreateKey(w.t.Context(), n, "test")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return text
+}
+
+// browsers is one browser for all tests, each of which has a context of its own there.
+var browsers = sync.OnceValues(func() (context.Context, error) {
+	path := ""
+	for _, name := range []string{"chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"} {
+		if p, err := exec.LookPath(name); err == nil {
+			path = p
+			break
+		}
+	}
+	if path == "" {
+		return nil, fmt.Errorf("there is no Chromium, in which pages are tried; install it: apt-get install chromium-headless-shell")
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true), chromedp.IgnoreCertErrors, chromedp.Flag("disable-dev-shm-usage", true))
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, closeTab := chromedp.NewContext(allocator)
+	pgtest.AtEnd(func() error {
+		err := chromedp.Cancel(ctx)
+		closeTab()
+		stop()
+		return err
+	})
+	return ctx, chromedp.Do(ctx)
+})
+
+// tab is a visitor's browser.
+type tab struct {
+	w   *world
+	t   *testing.T
+	ctx context.Context
+
+	mu       sync.Mutex
+	troubles []string // what the console said, and what was blocked
+}
+
+// open gives a visitor a browser that knows nothing yet, of a width in pixels.
+func (w *world) open(t *testing.T, width int64) *tab {
+	t.Helper()
+	browser, err := browsers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
+	t.Cleanup(cancel)
+	ctx, stop := context.WithTimeout(ctx, 2*time.Minute)
+	t.Cleanup(stop)
+	b := &tab{w: w, t: t, ctx: ctx}
+	b.run(chromedp.EmulateViewport(width, 900))
+	said := chromedp.Console(ctx)
+	go func() {
+		for m, err := range said {
+			if err != nil {
+				return // the tab is closed
+			}
+			if m.Type == "error" || m.Type == "warning" || m.Type == chromedp.ConsoleException {
+				b.mu.Lock()
+				b.troubles = append(b.troubles, m.Text)
+				b.mu.Unlock()
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, what := range b.troubles {
+			t.Errorf("the browser complains: %s", what)
+		}
+		if t.Failed() {
+			if at, err := chromedp.Run(ctx, chromedp.Location()); err == nil {
+				t.Logf("the browser is at %s", at)
+				b.shot("failed-" + strings.NewReplacer("/", "-", " ", "_").Replace(t.Name()))
+			}
+		}
+	})
+	return b
+}
+
+// run does something in the browser.
+func (b *tab) run(steps ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	if err := chromedp.Do(b.ctx, steps...); err != nil {
+		b.t.Fatalf("the browser: %v", err)
+	}
+}
+
+// signIn shows a key.
+func (b *tab) signIn(key string) {
+	b.t.Helper()
+	b.to("/signin")
+	b.run(chromedp.SendKeys(chromedp.CSS(`input[name=key]`), key))
+	b.press("Sign in")
+	deadline := time.Now().Add(patience)
+	for eval[string](b, `document.title`) == "Sign in · Rowbell" {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("the key is not taken:\n%s", b.text())
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// to goes to a page, and waits until it is there.
+func (b *tab) to(path string) {
+	b.t.Helper()
+	b.run(chromedp.Navigate(b.w.base+path), chromedp.WaitReady(chromedp.CSS("body")))
+}
+
+// text is what can be seen of the page.
+func (b *tab) text() string {
+	b.t.Helper()
+	return eval[string](b, `document.body.innerText`)
+}
+
+// eval evaluates an expression of JavaScript.
+func eval[T any](b *tab, expression string) T {
+	b.t.Helper()
+	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		b.t.Fatalf("the browser: %v", err)
+	}
+	return v
+}
+
+// patience is how long something on a page may take.
+const patience = 15 * time.Second
+
+// sees waits until a text can be seen.
+func (b *tab) sees(text string) {
+	b.t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		s, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.body?.innerText ?? ""`)) // between two pages there may be none
+		if err == nil && strings.Contains(s, text) {
+			return
+		}
+		if time.Now().After(deadline) {
+			b.t.Fatalf("%q is not to be seen (%v) in:\n%s", text, err, s)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// press clicks what a person would: the first visible link or button with just this text.
+func (b *tab) press(text string) {
+	b.t.Helper()
+	quoted, _ := json.Marshal(text) // never fails
+	script := fmt.Sprintf(`(() => {
+		const wanted = %s;
+		const own = (e) => (e.getAttribute("aria-label") ?? e.innerText ?? "").trim().replace(/\s+/g, " ");
+		const open = document.querySelector("dialog[open]");
+		const all = [...(open ?? document).querySelectorAll("a, button, summary, label, [role=button], [role=tab], option")];
+		const found = all.find((e) => own(e) === wanted && e.checkVisibility());
+		if (!found) return "no";
+		found.scrollIntoView({block: "center"});
+		found.click();
+		return "yes";
+	})()`, quoted)
+	deadline := time.Now().Add(patience)
+	for {
+		got, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](script))
+		if err == nil && got == "yes" {
+			return
+		}
+		if time.Now().After(deadline) {
+			b.t.Fatalf("there is nothing to press called %q (%v) in:\n%s", text, err, b.text())
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// axeWait is how long the checker may take.
+const axeWait = 30 * time.Second
+
+// accessible judges the page by WCAG 2.2 AA, as far as axe-core can tell.
+func (b *tab) accessible() {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, axeWait)
+	defer cancel()
+	if err := chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](axe)); err != nil {
+		b.t.Fatalf("axe: %v", err)
+	}
+	found, err := chromedp.Run(ctx, chromedp.Evaluate[string](`axe.run({runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}).then((r) =>
+		r.violations.map((v) => v.id + ": " + v.help + "\n" + v.nodes.map((n) => "    " + n.target + "  " + n.failureSummary.replaceAll("\n", " ")).join("\n")).join("\n"))`, chromedp.EvalAwaitPromise))
+	if err != nil {
+		b.t.Fatalf("axe: %v", err)
+	}
+	if found != "" {
+		b.t.Errorf("%s is not accessible:\n%s", eval[string](b, `location.pathname + location.search`), found)
+	}
+}
+
+// noName is what file names don't have.
+var noName = regexp.MustCompile(`[^a-zA-Z0-9-]+`)
+
+// shot keeps a picture of the whole page in the folder ROWBELL_SHOTS, if that is set.
+func (b *tab) shot(name string) {
+	b.t.Helper()
+	dir := os.Getenv("ROWBELL_SHOTS")
+	if dir == "" {
+		return
+	}
+	png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		b.t.Errorf("take a picture: %v", err)
+		return
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, noName.ReplaceAllString(name, "-")+".png"), png, 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// fill writes into a field.
+func (b *tab) fill(selector, text string) {
+	b.t.Helper()
+	b.run(chromedp.WaitVisible(chromedp.CSS(selector)), chromedp.SendKeys(chromedp.CSS(selector), text))
+}
+
+// visit goes to a page of somebody else's.
+func (b *tab) visit(url string) {
+	b.t.Helper()
+	b.run(chromedp.Navigate(url), chromedp.WaitReady(chromedp.CSS("body")))
+}
+
+// until waits for something.
+func (b *tab) until(what string, so func() bool) {
+	b.t.Helper()
+	for deadline := time.Now().Add(patience); !so(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("not within %s: %s", patience, what)
+		}
+	}
+}
+
+// troublesExpected forgets what the browser has complained of with this text in it.
+func (b *tab) troublesExpected(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.troubles = slices.DeleteFunc(b.troubles, func(s string) bool { return strings.Contains(s, text) })
+}
