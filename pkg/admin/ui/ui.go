@@ -75,7 +75,11 @@ type route struct {
 }
 
 // routes are all pages, by what they are about.
-var routes = concat(homeRoutes, workflowRoutes, runRoutes)
+var routes = concat(
+	homeRoutes, workflowRoutes, runRoutes,
+	failureRoutes, replayRoutes, whyRoutes, destinationRoutes, versionRoutes, transferRoutes, templateRoutes,
+	recipientRoutes, activityRoutes, accessRoutes, streamRoutes,
+)
 
 func concat(lists ...[]route) []route {
 	var all []route
