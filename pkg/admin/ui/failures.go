@@ -116,7 +116,7 @@ func adviceOn(text, workflowID string) advice {
 		return advice{"The receiver doesn't want what it was sent. Compare it with what the receiver asks for, then run these again with the current version.", "Open the workflow", flow, true}
 	case says("no answer", "timeout", "timed out", "deadline", "connection refused", "no such host", "connection reset", "unreachable", "network", "dial tcp", "certificate", "tls"):
 		return advice{"The receiver can't be reached. Check that it runs, and that its address is right; then run these again.", "See the destination", "/destinations", false}
-	case says("no e-mail address", "no email", "no phone", "no address", "has no recipient", "no recipients", "nobody"):
+	case says("no e-mail address", "no email", "no phone", "no address", "has no recipient", "no recipients", "there is nobody"):
 		return advice{"Somebody has no address, or there is nobody to tell. Complete the people's addresses, then run these again.", "Who has no address", "/recipients", false}
 	case says("secret"):
 		return advice{"A secret is missing, or isn't right. Store it under the name that the workflow uses, then run these again.", "Open the workflow", flow, false}

@@ -73,7 +73,7 @@ func (v *visit) replayOf(q url.Values) (*replayAsked, *api.ReplayIn, error) {
 		Cause: q.Get("cause"), Since: q.Get("since"), Until: q.Get("until"), Current: q.Get("version") == "current", Rate: 10,
 	}
 	if a.Until == "" {
-		a.Until = now().UTC().Format(time.RFC3339)
+		a.Until = now().UTC().Truncate(time.Second).Add(time.Second).Format(time.RFC3339) // with this second's
 	}
 	if long, ok := withins[q.Get("within")]; ok && a.Since == "" {
 		a.Since = now().Add(-long).UTC().Format(time.RFC3339)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -29,7 +30,7 @@ type whyData struct {
 	Event         string // the one that is explained
 	Explained     *definition.Explanation
 	Accounts      []account
-	AllAccounts   bool
+	Others        []account // those that could have had nothing to do with it
 	// Now is what would happen if the row changed just as it is: where no change of it is
 	// recorded.
 	Now     []account
@@ -65,7 +66,7 @@ var answerTexts = map[trial.Answer]choice{
 const mostTried = 12
 
 func why(v *visit) (*page, error) {
-	d := &whyData{Table: v.query("table"), RowKey: strings.TrimSpace(v.query("row_key")), Event: v.query("event"), AllAccounts: v.query("all") != ""}
+	d := &whyData{Table: v.query("table"), RowKey: strings.TrimSpace(v.query("row_key")), Event: v.query("event")}
 	p := &page{template: "why", title: "Why not?", nav: "why", data: d}
 	if v.can(access.CatalogueRead) {
 		var tables api.LogPage[api.TableOut]
@@ -106,10 +107,16 @@ func why(v *visit) (*page, error) {
 	for i := range d.Explained.Workflows {
 		a := &d.Explained.Workflows[i]
 		words := outcomeTexts[a.Outcome]
-		d.Accounts = append(d.Accounts, account{
+		one := account{
 			WorkflowID: a.WorkflowID, Name: cmp.Or(a.Name, a.WorkflowID), Version: a.Version, Outcome: cmp.Or(words.Text, string(a.Outcome)), Class: words.Value,
 			Reason: a.Reason, Stopped: stopped(a.Triggers), ExecutionID: a.ExecutionID, Triggers: evaluated(a.Triggers),
-		})
+		}
+		switch a.Outcome {
+		case trial.OtherTenant, trial.CreatedLater, trial.WasDeleted, trial.NoTrigger:
+			d.Others = append(d.Others, one)
+		default:
+			d.Accounts = append(d.Accounts, one)
+		}
 	}
 	return p, nil
 }
@@ -162,17 +169,29 @@ func stopped(list []trial.Trigger) string {
 			continue
 		}
 		if c := firstStop(t.Clauses); c != nil {
-			text := clauseText(*c)
-			if values := clauseValues(*c); values != "" {
-				text += " – " + values
-			}
-			if c.Error != "" {
-				text += " – " + c.Error
-			}
-			return text
+			return withValues(*c)
 		}
 	}
 	return ""
+}
+
+// withValues is a clause with what it was judged by.
+func withValues(c condition.Clause) string {
+	text := clauseText(c)
+	if len(c.Children) > 0 {
+		var parts []string
+		for _, child := range flat(c.Children) {
+			parts = append(parts, withValues(child))
+		}
+		text += " " + strings.Join(parts, "; ")
+	}
+	if values := clauseValues(c); values != "" {
+		text += " – " + values
+	}
+	if c.Error != "" {
+		text += " – " + c.Error
+	}
+	return text
 }
 
 func firstStop(list []condition.Clause) *condition.Clause {
@@ -189,6 +208,19 @@ func firstStop(list []condition.Clause) *condition.Clause {
 		return c
 	}
 	return nil
+}
+
+// flat takes away what only holds clauses together that all must hold: a list says so too.
+func flat(list []condition.Clause) []condition.Clause {
+	var out []condition.Clause
+	for _, c := range list {
+		if c.Kind == condition.All && len(c.Children) > 0 {
+			out = append(out, flat(c.Children)...)
+			continue
+		}
+		out = append(out, c)
+	}
+	return out
 }
 
 // operatorTexts are words for operators of conditions, as they stand in a clause's text.
@@ -214,8 +246,11 @@ func clauseText(c condition.Clause) string {
 			return "Not this:"
 		}
 	}
-	return operatorTexts.Replace(c.Text)
+	return operatorTexts.Replace(changedCall.ReplaceAllString(c.Text, "$1 changed"))
 }
+
+// changedCall is how an expression asks whether a column has changed.
+var changedCall = regexp.MustCompile(`\bchanged\("([^"]+)"\)`)
 
 // clauseValues are the values that a clause was judged by.
 func clauseValues(c condition.Clause) string {

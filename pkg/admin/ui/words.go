@@ -22,7 +22,7 @@ func (u *UI) functions() template.FuncMap {
 		"plural": plural, "percent": percent, "took": took, "ms": func(n int64) string { return took(time.Duration(n) * time.Millisecond) },
 		"statusText": statusText, "sentence": sentenceCase, "short": short, "has": strings.Contains, "escape": url.QueryEscape,
 		"pick": pick, "sum": func(a, b int64) int64 { return a + b }, "add": func(a, b int) int { return a + b }, "lower": strings.ToLower, "int64": func(n int) int64 { return int64(n) },
-		"sentenceWord": upperFirst, "did": did, "who": who, "pause": pauseText, "check": checkText, "act": actText, "via": viaText, "cause": causeText, "before": func(n int32) int32 { return n - 1 }, "changed": changedText, "clauseText": clauseText, "clauseValues": clauseValues, "or2": func(a, b string) string { return cmp.Or(a, b) },
+		"sentenceWord": upperFirst, "did": did, "flat": flat, "who": who, "pause": pauseText, "check": checkText, "act": actText, "via": viaText, "cause": causeText, "before": func(n int32) int32 { return n - 1 }, "changed": changedText, "clauseText": clauseText, "clauseValues": clauseValues, "or2": func(a, b string) string { return cmp.Or(a, b) },
 	}
 }
 

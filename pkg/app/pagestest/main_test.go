@@ -57,7 +57,7 @@ func newWorld(t *testing.T, change ...func(*app.Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(context.Background()) // not the test's, which ends before the tabs are closed
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
 	t.Cleanup(func() {

@@ -66,6 +66,7 @@ func (w *world) look(t *testing.T, key string, paths ...string) {
 			}
 			b.shot(fmt.Sprintf("%s-%d", path, width))
 		}
+		b.run(chromedp.Navigate("about:blank")) // it reads the live stream no more
 	}
 }
 
@@ -139,6 +140,21 @@ func TestWatch(t *testing.T) {
 	b.accessible()
 	b.press("Run it again")
 	b.sees("It was run again.")
+	w.db.Exec(t, `insert into orders (tenant_id, total, customer) select 'acme', 2000, 'Ed' from generate_series(1, 40)`)
+	pgtest.Eventually(t, 20*time.Second, "the others to run", func() bool {
+		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'success'`) == 44
+	})
+	b.to("/runs?workflow_id=big&status=success")
+	b.press("Run all of these again…")
+	b.sees("43 runs of Large order")
+	b.fill("How fast", "1 a second")
+	b.sees("43 runs of Large order")
+	b.press("Run 43 again")
+	b.sees("of 43 so far.")
+	b.press("End it")
+	b.press("End it") // in the dialog: yes
+	b.sees("Ended early")
+	b.sees("were run again.")
 
 	b.press("Why not?")
 	b.fill("Table", "orders")
