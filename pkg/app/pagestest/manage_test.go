@@ -104,6 +104,29 @@ func TestManage(t *testing.T) {
 	b.sees("Saved.")
 	b.sees("No workflow uses it.")
 	b.accessible()
+	b.to("/templates/footer?tenant=acme&lang=de")
+	b.fill("The text", "Bestellung {{ new.id }}")
+	b.sees("Bestellung 1")
+	b.press("Save")
+	b.sees("Saved.")
+	b.press("Delete this language")
+	b.press("Delete this language") // in the dialog: yes
+	b.sees("Deleted.")
+	w.db.Exec(t, `insert into rowbell.workflow_definition (id, tenant_id, name, status) values ('told', 'acme', 'Told', 'active');
+		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('told', 'orders', 'create');
+		insert into rowbell.workflow_action (workflow_id, action_type, action_config) values ('told', 'notification', '{"title": "News", "body": "{% render ''footer'' %}"}');
+		insert into rowbell.workflow_recipient (workflow_id, recipient_type, recipient_id) values ('told', 'user', 'ann')`)
+	b.to("/templates/footer?tenant=acme")
+	b.sees("You have come by an API key")
+	ann := w.open(t, widths[0])
+	ann.to("/enter#token=" + w.link("acme", "ann", access.Author))
+	ann.press("Templates")
+	ann.press("footer")
+	ann.sees("Send it to yourself")
+	ann.accessible()
+	ann.press("Send a test")
+	ann.sees("Sent to ann.")
+	ann.accessible()
 
 	b.press("Recipients")
 	b.sees("People without an address")
@@ -163,6 +186,30 @@ func TestManage(t *testing.T) {
 		viewer.to(path)
 		viewer.accessible()
 	}
+	viewer.quiet("403 (Forbidden)")
+	for _, path := range []string{"/activity", "/access", "/recipients"} {
+		viewer.to(path)
+		viewer.sees("Not allowed")
+		viewer.accessible()
+	}
+}
+
+// link makes a link as an application signs it for somebody of a tenant.
+func (w *world) link(tenant, person string, role access.Role) string {
+	w.t.Helper()
+	k, private, err := w.o.Access().AddLinkKey(w.t.Context(), access.NewLinkKey{TenantID: &tenant, Name: "host", Roles: []access.Role{role}}, "test")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	signer, err := access.ParsePrivateKey(private)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	text, err := access.SignLink(signer, k.ID, w.o.Instance(), access.Link{Subject: person, Tenant: tenant, Roles: []access.Role{role}}, 10*time.Minute)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return text
 }
 
 // fetched is what a link gives that the browser would save.
