@@ -18,7 +18,6 @@ var failureRoutes = []route{
 // failuresData is what fails, by cause.
 type failuresData struct {
 	Within, WorkflowID string
-	Filtered           bool
 	Counted            int
 	All                bool
 	From               time.Time
@@ -39,7 +38,6 @@ func listFailures(v *visit) (*page, error) {
 	if !ok {
 		d.Within, long = "day", withins["day"]
 	}
-	d.Filtered = d.WorkflowID != "" || v.query("within") != ""
 	until := now().UTC().Truncate(time.Second).Add(time.Second)
 	since := until.Add(-long)
 	q := v.pass("workflow_id")
@@ -126,14 +124,4 @@ func adviceOn(text, workflowID string) advice {
 		return advice{"A condition can't be decided for these rows. Correct it, then run these again with the current version.", "Open the workflow", flow, true}
 	}
 	return advice{"Look at the example: its attempts have what was answered.", "", "", false}
-}
-
-// problemPage shows a problem of a form on the page that has the form.
-func problemPage(p *page, err error) (*page, error) {
-	p.problem = problemOf(err)
-	if p.problem.Status >= 500 {
-		return nil, err
-	}
-	p.status = p.problem.Status
-	return p, nil
 }

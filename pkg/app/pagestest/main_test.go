@@ -155,7 +155,7 @@ func (w *world) open(t *testing.T, width int64) *tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(useBrowser(t), chromedp.WithNewBrowserContext())
 	t.Cleanup(cancel)
-	ctx, stop := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, stop := context.WithTimeout(ctx, 6*time.Minute)
 	t.Cleanup(stop)
 	b := &tab{w: w, t: t, ctx: ctx}
 	b.run(chromedp.EmulateViewport(width, 900))

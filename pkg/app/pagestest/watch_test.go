@@ -52,7 +52,7 @@ func (b *tab) fill(label, text string) {
 	}
 }
 
-// look keeps pictures of pages at all widths, as a visitor with a key sees them, and judges them.
+// look keeps pictures of pages at all widths and in the dark, as a visitor with a key sees them, and judges them.
 func (w *world) look(t *testing.T, key string, paths ...string) {
 	t.Helper()
 	for _, width := range widths {
@@ -65,6 +65,14 @@ func (w *world) look(t *testing.T, key string, paths ...string) {
 				t.Errorf("%s is wider than %d pixels", path, width)
 			}
 			b.shot(fmt.Sprintf("%s-%d", path, width))
+		}
+		if width == widths[0] {
+			eval[bool](b, `localStorage.setItem("rowbell-theme", "dark") ?? true`)
+			for _, path := range paths {
+				b.to(path)
+				b.accessible()
+				b.shot(fmt.Sprintf("%s-dark", path))
+			}
 		}
 		b.run(chromedp.Navigate("about:blank")) // it reads the live stream no more
 	}
