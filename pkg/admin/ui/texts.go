@@ -220,8 +220,8 @@ func showTemplate(v *visit) (*page, error) {
 	return p, v.surroundings(d)
 }
 
-// written takes over what the editor's form says.
-func (v *visit) written(d *templateData) {
+// readEditor takes over what the editor's form says.
+func (v *visit) readEditor(d *templateData) {
 	d.Source, d.Description = strings.ReplaceAll(v.form("source"), "\r\n", "\n"), v.form("description")
 	d.Channel, d.EventID = v.form("channel"), v.form("event")
 	d.Reader = api.ReaderIn{Name: v.form("reader"), Email: v.form("email"), Locale: v.form("reads")}
@@ -239,7 +239,7 @@ func saveTemplate(v *visit) (*page, error) {
 		d = &templateData{New: true, Name: strings.TrimSpace(v.form("name")), Locale: v.form("locale"), Tenant: v.form("tenant"), AskLocal: v.me.Tenant == nil}
 		p = &page{template: "text", title: "New template", nav: "templates", scripts: []string{"texts.js"}, data: d}
 	}
-	v.written(d)
+	v.readEditor(d)
 	if err := v.surroundings(d); err != nil {
 		return nil, err
 	}
@@ -283,7 +283,7 @@ func deleteTemplate(v *visit) (*page, error) {
 
 func previewTemplate(v *visit) (*page, error) {
 	d := &templateData{Name: v.form("name"), Tenant: v.form("tenant"), Locale: v.form("locale"), New: true}
-	v.written(d)
+	v.readEditor(d)
 	in := map[string]any{"source": d.Source, "channel": cmp.Or(d.Channel, "plain"), "person": d.Reader}
 	if d.EventID != "" {
 		in["on"] = map[string]string{"event_id": d.EventID}

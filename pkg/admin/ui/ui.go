@@ -59,7 +59,7 @@ func New(cfg Config) *UI {
 	mux.HandleFunc("POST /enter", u.enter)
 	mux.HandleFunc("POST /tenant", u.chooseTenant)
 	mux.HandleFunc("GET /live", u.live)
-	for _, r := range routes {
+	for _, r := range concat(routes, listRoutes) {
 		mux.Handle(r.pattern, u.visited(r))
 	}
 	mux.Handle("/", u.visited(route{show: func(v *visit) (*page, error) { return nil, notFound("There is no such page.") }}))
@@ -75,11 +75,7 @@ type route struct {
 }
 
 // routes are all pages, by what they are about.
-var routes = concat(
-	homeRoutes, workflowRoutes, runRoutes,
-	failureRoutes, replayRoutes, whyRoutes, destinationRoutes, versionRoutes, transferRoutes, templateRoutes,
-	recipientRoutes, activityRoutes, accessRoutes, streamRoutes,
-)
+var routes = concat(homeRoutes, workflowRoutes, runRoutes)
 
 func concat(lists ...[]route) []route {
 	var all []route

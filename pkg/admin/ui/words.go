@@ -2,7 +2,6 @@ package ui
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"html/template"
 	"net/url"
@@ -21,8 +20,7 @@ func (u *UI) functions() template.FuncMap {
 		"at": func(path string, ids ...string) string { return u.url(at(path, ids...)) }, "ago": ago, "iso": iso, "number": number,
 		"plural": plural, "percent": percent, "took": took, "ms": func(n int64) string { return took(time.Duration(n) * time.Millisecond) },
 		"statusText": statusText, "sentence": sentenceCase, "short": short, "has": strings.Contains, "escape": url.QueryEscape,
-		"pick": pick, "sum": func(a, b int64) int64 { return a + b }, "add": func(a, b int) int { return a + b }, "lower": strings.ToLower, "int64": func(n int) int64 { return int64(n) },
-		"sentenceWord": upperFirst, "did": did, "flat": flat, "who": who, "pause": pauseText, "check": checkText, "act": actText, "via": viaText, "cause": causeText, "before": func(n int32) int32 { return n - 1 }, "changed": changedText, "clauseText": clauseText, "clauseValues": clauseValues, "or2": func(a, b string) string { return cmp.Or(a, b) },
+		"pick": pick, "sum": func(a, b int64) int64 { return a + b }, "add": func(a, b int) int { return a + b }, "lower": strings.ToLower, "or2": func(a, b string) string { return cmp.Or(a, b) },
 	}
 }
 
@@ -168,51 +166,4 @@ var statusTexts = map[string]string{
 func statusText(status any) string {
 	s := fmt.Sprint(status)
 	return cmp.Or(statusTexts[s], s)
-}
-
-// upperFirst begins a name of the API's with a capital, as words.
-func upperFirst(s string) string {
-	return strings.TrimSuffix(sentenceCase(strings.ReplaceAll(s, "_", " ")), ".")
-}
-
-// changedText says in a few words what an event changed.
-func changedText(data json.RawMessage) string {
-	var parts []string
-	for _, c := range changesOf(data) {
-		if !c.Changed {
-			continue
-		}
-		text := c.Column + ": "
-		if c.HasOld {
-			text += short(30, cmp.Or(c.Old, "nothing")) + " → "
-		}
-		parts = append(parts, text+short(30, cmp.Or(c.New, "nothing")))
-		if len(parts) == 3 {
-			break
-		}
-	}
-	return strings.Join(parts, ", ")
-}
-
-// did is what happened to a row, by the operation's name.
-func did(operation string) string {
-	if operation == "emit" {
-		return "emitted"
-	}
-	return operation + "d"
-}
-
-// viaText is by what way something was done.
-func viaText(via string) string {
-	switch via {
-	case "cli":
-		return "on the command line"
-	case "api":
-		return "here or by the API"
-	case "sql":
-		return "by SQL"
-	case "worker":
-		return "Rowbell itself"
-	}
-	return via
 }

@@ -57,7 +57,7 @@ func newWorld(t *testing.T, change ...func(*app.Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background()) // not the test's, which ends before the tabs are closed
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context())) // not the test's, which ends before the tabs are closed
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
 	t.Cleanup(func() {
@@ -119,7 +119,7 @@ func useBrowser(t *testing.T) context.Context {
 		}
 		options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
 			chromedp.Flag("disable-quic", true), chromedp.Flag("disable-dev-shm-usage", true))
-		allocator, end := chromedp.NewExecAllocator(context.Background(), options...)
+		allocator, end := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...)
 		ctx, cancel := chromedp.NewContext(allocator)
 		browser.close = func() { cancel(); end() }
 		if err := chromedp.Do(ctx); err != nil {
