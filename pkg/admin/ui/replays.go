@@ -45,8 +45,13 @@ func (a *replayAsked) Fields() []choice {
 		name   string
 		values []string
 	}{
-		{"workflow_id", a.Workflows}, {"status", a.Statuses}, {"execution_id", a.Executions}, {"tenant", a.Tenants},
-		{"cause", []string{a.Cause}}, {"since", []string{a.Since}}, {"until", []string{a.Until}},
+		{"workflow_id", a.Workflows},
+		{"status", a.Statuses},
+		{"execution_id", a.Executions},
+		{"tenant", a.Tenants},
+		{"cause", []string{a.Cause}},
+		{"since", []string{a.Since}},
+		{"until", []string{a.Until}},
 	} {
 		for _, value := range part.values {
 			if value != "" {
