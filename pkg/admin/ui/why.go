@@ -223,8 +223,8 @@ func flat(list []condition.Clause) []condition.Clause {
 	return out
 }
 
-// clauseWords are words for operators of conditions, as they stand in a clause's text.
-var clauseWords = strings.NewReplacer(
+// comparisonTexts are words for operators of conditions, as they stand in a clause's text.
+var comparisonTexts = strings.NewReplacer(
 	" gte ", " is at least ", " lte ", " is at most ", " gt ", " is more than ", " lt ", " is less than ", " eq ", " is ", " ne ", " is not ", " neq ", " is not ", " in ", " is one of ", " not_in ", " is none of ",
 	" changed_from ", " changed from ", " changed_to ", " changed to ", " starts_with ", " starts with ", " ends_with ", " ends with ", " is_null", " is empty", " is_not_null", " is not empty",
 	" >= ", " is at least ", " <= ", " is at most ", " > ", " is more than ", " < ", " is less than ", " == ", " is ", " != ", " is not ", "new.", "", "old.", "former ",
@@ -246,7 +246,7 @@ func clauseText(c condition.Clause) string {
 			return "Not this:"
 		}
 	}
-	return clauseWords.Replace(changedCall.ReplaceAllString(c.Text, "$1 changed"))
+	return comparisonTexts.Replace(changedCall.ReplaceAllString(c.Text, "$1 changed"))
 }
 
 // changedCall is how an expression asks whether a column has changed.
@@ -266,7 +266,7 @@ func clauseValues(c condition.Clause) string {
 	var parts []string
 	for _, side := range []*condition.Value{c.Left, c.Right} {
 		if side != nil && !side.Constant {
-			parts = append(parts, clauseWords.Replace(side.Text)+" was "+side.Shown)
+			parts = append(parts, comparisonTexts.Replace(side.Text)+" was "+side.Shown)
 		}
 	}
 	return strings.Join(parts, ", ")
