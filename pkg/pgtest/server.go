@@ -165,23 +165,10 @@ func startContainer() (url string, stop func() error, err error) {
 	return strings.TrimSpace(line), func() error { return errors.Join(in.Close(), cmd.Wait()) }, nil
 }
 
-// atEnd is what AtEnd was given.
-var atEnd []func() error
-
-// AtEnd has Main call a function when the tests are over: it ends what they share. Call it
-// from one goroutine at a time.
-func AtEnd(f func() error) { atEnd = append(atEnd, f) }
-
 // Main runs a package's tests, stops the server and then looks for goroutines that the
 // tests left running. It does not return. Call it from TestMain.
 func Main(m *testing.M, options ...goleak.Option) {
 	code := m.Run()
-	for _, end := range atEnd {
-		if err := end(); err != nil {
-			fmt.Fprintln(os.Stderr, "pgtest: after the tests:", err)
-			code = max(code, 1)
-		}
-	}
 	if shared.close != nil {
 		if err := shared.close(); err != nil {
 			fmt.Fprintln(os.Stderr, "pgtest: stop the server:", err)

@@ -20,10 +20,12 @@ type ReplayFilter struct {
 	Workflows []string                   `json:"workflows,omitempty"` // ids; empty: all
 	TenantID  *string                    `json:"tenant,omitempty"`    // "": operators' workflows
 	Statuses  []workflow.ExecutionStatus `json:"statuses"`            // of ended ones
-	Cause     string                     `json:"cause,omitempty"`     // a part of the reason, in upper or lower case
+	Cause     string                     `json:"cause,omitempty"`     // a part of the reason, in upper or lower case; # may stand for a number, as in a Cause
 	Since     time.Time                  `json:"since"`               // commit time of the change: not before,
 	Until     time.Time                  `json:"until"`               // and before
 	Limit     int                        `json:"limit"`               // the oldest so many
+	// Executions are the only ones that are meant, by id; empty: all.
+	Executions []string `json:"executions,omitempty"`
 }
 
 // MostReplayed is how many executions one replay may run again.
@@ -53,7 +55,8 @@ var (
 from rowbell.execution x join rowbell.surrogate v on v.ref = x.version_ref
 where x.committed_at >= $1 and x.committed_at < $2 and x.status = any ($3)
 and x.version_ref in (select ref from rowbell.surrogate s where s.kind = 'workflow' and (cardinality($4::text[]) = 0 or s.id = any ($4)) and ($5::text is null or coalesce(s.tenant_id, '') = $5))
-and ($6 = '' or position(lower($6) in lower(x.error)) > 0)
+and ($6 = '' or position(lower($6) in lower(x.error)) > 0 or position(lower($6) in lower(regexp_replace(x.error, '[0-9]+', '#', 'g'))) > 0)
+and (cardinality($8::text[]) = 0 or x.id = any ($8))
 and not ` + laterRun + `
 order by x.committed_at, x.id limit $7`
 )
@@ -75,7 +78,11 @@ func (f *ReplayFilter) args() []any {
 	if workflows == nil {
 		workflows = []string{}
 	}
-	return []any{f.Since, f.Until, statuses, workflows, f.TenantID, f.Cause, f.Limit}
+	executions := f.Executions
+	if executions == nil {
+		executions = []string{}
+	}
+	return []any{f.Since, f.Until, statuses, workflows, f.TenantID, f.Cause, f.Limit, executions}
 }
 
 // ReplayPart is what a filter chooses of one version of a workflow.
@@ -174,7 +181,7 @@ func (s *State) StartReplay(ctx context.Context, f ReplayFilter, current bool, r
 		}
 		args := append(f.args(), id)
 		tag, err := tx.Exec(ctx, `insert into rowbell.replay_item (replay, id, committed_at, version_ref, priority)
-select $8, c.id, c.committed_at, c.version_ref, c.priority from (`+chosenSQL+`) c`, args...)
+select $9, c.id, c.committed_at, c.version_ref, c.priority from (`+chosenSQL+`) c`, args...)
 		if err != nil {
 			return err
 		}

@@ -87,6 +87,8 @@ func TestReplayChooses(t *testing.T) {
 		"until":         {func(f *store.ReplayFilter) { f.Until = last.CommittedAt }, 4},
 		"cause":         {func(f *store.ReplayFilter) { f.Cause = "NOT IN the wal" }, 3},
 		"another cause": {func(f *store.ReplayFilter) { f.Cause = "%" }, 0},
+		"numbers left":  {func(f *store.ReplayFilter) { f.Cause = "row # is not" }, 3},
+		"by id":         {func(f *store.ReplayFilter) { f.Executions = []string{last.ID + "-2", "another"} }, 1},
 		"limit":         {func(f *store.ReplayFilter) { f.Limit = 2 }, 2},
 	} {
 		if got := count(c.change); got != c.want {

@@ -423,7 +423,8 @@ type ReplayIn struct {
 	TenantID  *string    `json:"tenant_id,omitempty" doc:"Of this tenant; of a principal of one tenant, that one"`
 	Workflows []string   `json:"workflow_ids,omitempty" maxItems:"100" doc:"Of these workflows; of all the tenant's if not given"`
 	Statuses  []string   `json:"statuses,omitempty" maxItems:"3" enum:"success,failure,cancelled" doc:"Of executions that ended so; failure if not given"`
-	Cause     string     `json:"cause,omitempty" maxLength:"500" doc:"With this in the reason"`
+	Cause     string     `json:"cause,omitempty" maxLength:"500" doc:"With this in the reason; a cause as listFailures has it will do"`
+	Only      []string   `json:"execution_ids,omitempty" maxItems:"100" doc:"Only these of them"`
 	Since     time.Time  `json:"since" doc:"Commit time of the change: not before"`
 	Until     *time.Time `json:"until,omitempty" doc:"And before; now if not given"`
 	Limit     int        `json:"limit,omitempty" minimum:"1" maximum:"1000000" default:"100000" doc:"The oldest so many"`
@@ -436,7 +437,7 @@ func (q *Request) replayRequest(in *ReplayIn) (ReplayRequest, error) {
 		return ReplayRequest{}, unprocessable("/since", "give a commit time", "it says nothing of from when on")
 	}
 	r := ReplayRequest{Current: in.Current, Rate: in.Rate, By: q.Actor()}
-	r.Workflows, r.Cause, r.Since, r.Limit = in.Workflows, in.Cause, in.Since, in.Limit
+	r.Workflows, r.Cause, r.Executions, r.Since, r.Limit = in.Workflows, in.Cause, in.Only, in.Since, in.Limit
 	r.Until = time.Now()
 	if in.Until != nil {
 		r.Until = *in.Until

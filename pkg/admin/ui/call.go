@@ -123,6 +123,16 @@ func problemOf(err error) *api.Problem {
 	return &api.Problem{Status: http.StatusInternalServerError, Detail: "something went wrong here", Mend: "try again; the log of rowbell has more"}
 }
 
+// problemPage shows a problem of a form on the page that has the form.
+func problemPage(p *page, err error) (*page, error) {
+	p.problem = problemOf(err)
+	if p.problem.Status >= 500 {
+		return nil, err
+	}
+	p.status = p.problem.Status
+	return p, nil
+}
+
 func notFound(format string, args ...any) error {
 	return &api.Problem{Status: http.StatusNotFound, Detail: fmt.Sprintf(format, args...)}
 }

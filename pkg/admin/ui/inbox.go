@@ -37,12 +37,13 @@ func (v *visit) person() error {
 		return nil
 	}
 	return &api.Problem{
-		Status: http.StatusForbidden, Detail: "this is for people who come by a link of their application, and you have come by a " + kindText(v.me.Kind),
+		Status: http.StatusForbidden, Detail: "this is for people who come by a link of their application, and you have come by a " + cameBy(v.me.Kind),
 		Mend: "open it from the application that shows this page",
 	}
 }
 
-func kindText(k access.Kind) string {
+// cameBy is how a visitor has shown who they are.
+func cameBy(k access.Kind) string {
 	if k == access.KindKey {
 		return "key"
 	}
@@ -252,6 +253,6 @@ func (u *UI) element(w http.ResponseWriter, _ *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/javascript; charset=utf-8")
 	h.Set("Cache-Control", "public, max-age=300")
-	h.Set("Access-Control-Allow-Origin", "*") // there is nothing of anybody in it
+	h.Set("Access-Control-Allow-Origin", "*")            // there is nothing of anybody in it
 	_, _ = w.Write(u.assets.all["rowbell-inbox.js"].raw) // the visitor has gone away: nobody to tell
 }

@@ -3,13 +3,16 @@ package ui
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/rowbell/rowbell/engine/trial"
 	"github.com/rowbell/rowbell/pkg/access"
 	"github.com/rowbell/rowbell/pkg/admin/api"
 	"github.com/rowbell/rowbell/pkg/store"
+	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
 var runRoutes = []route{
@@ -26,6 +29,8 @@ type runsData struct {
 	Items                                                       []store.ListedExecution
 	SearchedTo                                                  *time.Time
 	More                                                        string
+	Again                                                       string // where all that is shown is run again; "" it can't be
+	AgainHint                                                   bool   // it could be, of one workflow
 }
 
 // withins are the times that one chooses from.
@@ -47,7 +52,24 @@ func listRuns(v *visit) (*page, error) {
 		return nil, err
 	}
 	d.Items, d.SearchedTo, d.More = list.Items, list.SearchedTo, v.more(list.Next)
-	return &page{template: "runs", title: "Runs", nav: "runs", data: d}, nil
+	d.Again, d.AgainHint = v.again(d)
+	return &page{template: "runs", title: "Runs", nav: "runs", scripts: []string{"runs.js"}, data: d}, nil
+}
+
+// again says where what a list shows can be run again: a replay knows no rows and no
+// recipients, and is of runs that have ended, of one workflow or of one tenant.
+func (v *visit) again(d *runsData) (path string, hint bool) {
+	if !v.can(access.DeliveryWrite) || len(d.Items) == 0 || d.Table != "" || d.RowKey != "" || d.Recipient != "" || d.Status == "" || d.Status == string(workflow.Pending) {
+		return "", false
+	}
+	if d.WorkflowID == "" && v.me.Tenant == nil {
+		return "", true
+	}
+	q := v.pass("workflow_id", "status", "within")
+	if d.Error != "" {
+		q.Set("cause", d.Error)
+	}
+	return "/replays/new?" + q.Encode(), false
 }
 
 // runData is one execution, as people read it.
@@ -55,6 +77,9 @@ type runData struct {
 	store.ShownExecution
 	Sentence string
 	Changes  []change
+	Triggers []trial.Trigger // what its version judged the change by
+	Answer   string          // what came of that
+	Again    string          // where it is run again; "" it can't be
 }
 
 // change is a column before and after.
@@ -75,6 +100,20 @@ func showRun(v *visit) (*page, error) {
 		if err := v.get(at("/workflows/%s/versions/%s", d.WorkflowID, fmt.Sprint(d.Version)), nil, &of); err == nil && of.Document != nil {
 			d.Sentence = of.Document.Sentence
 		}
+		// What is gone from the log can't be judged any more.
+		var judged trial.Result
+		err := v.call("POST", at("/workflows/%s/simulate", d.WorkflowID), url.Values{"version": {fmt.Sprint(d.Version)}}, map[string]string{"event_id": d.EventID}, &judged)
+		if err == nil {
+			d.Triggers, d.Answer = evaluated(judged.Triggers), judged.Reason
+		} else if problemOf(err).Status >= 500 {
+			return nil, err
+		}
+	}
+	if d.SettledAt != nil && d.Table != "" && v.can(access.DeliveryWrite) {
+		d.Again = "/replays/new?" + url.Values{
+			"workflow_id": {d.WorkflowID}, "status": {string(d.Status)}, "execution_id": {d.ID}, "version": {"current"},
+			"since": {d.CommittedAt.Add(-time.Second).Format(time.RFC3339Nano)}, "until": {d.CommittedAt.Add(time.Second).Format(time.RFC3339Nano)},
+		}.Encode()
 	}
 	return &page{template: "run", title: "Run of " + d.WorkflowName, nav: "runs", data: d}, nil
 }

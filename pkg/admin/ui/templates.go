@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 )
 
@@ -12,12 +13,12 @@ import (
 type templates map[string]*template.Template
 
 // shared are files that all pages have.
-var shared = []string{"templates/layout.html", "templates/parts.html"}
+var shared = []string{"templates/layout.html", "templates/parts.html", "templates/listparts.html"}
 
 // parseTemplates reads the templates. It panics for one that can't be read: they are a part
 // of the program.
 func parseTemplates(u *UI) templates {
-	common := template.Must(template.New("").Funcs(u.functions()).ParseFS(files, shared...))
+	common := template.Must(template.New("").Funcs(u.functions()).Funcs(listFunctions).ParseFS(files, shared...))
 	all := make(templates)
 	entries, err := fs.Glob(files, "templates/*.html")
 	if err != nil {
@@ -25,7 +26,7 @@ func parseTemplates(u *UI) templates {
 	}
 	for _, file := range entries {
 		name := strings.TrimSuffix(strings.TrimPrefix(file, "templates/"), ".html")
-		if file == shared[0] || file == shared[1] {
+		if slices.Contains(shared, file) {
 			continue
 		}
 		all[name] = template.Must(template.Must(common.Clone()).ParseFS(files, file))

@@ -67,7 +67,7 @@ func New(cfg Config) *UI {
 	mux.HandleFunc("GET /live", u.live)
 	mux.HandleFunc("GET /inbox/unread", u.countStream)
 	mux.HandleFunc("GET /rowbell-inbox.js", u.element)
-	for _, r := range routes {
+	for _, r := range concat(routes, listRoutes) {
 		mux.Handle(r.pattern, u.visited(r))
 	}
 	mux.Handle("/", u.visited(route{show: func(v *visit) (*page, error) { return nil, notFound("There is no such page.") }}))

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"bytes"
+	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -37,6 +38,13 @@ type page struct {
 	status   int    // 0: 200
 	to       string // in place of all that: another page, below the base
 	problem  *api.Problem
+	file     *file // in place of all that: something to keep
+}
+
+// file is something that the browser saves.
+type file struct {
+	name, kind string
+	body       []byte
 }
 
 // redirect goes to another page, which is below the base; done is a key of doneTexts, or "".
@@ -129,6 +137,12 @@ func (u *UI) write(w http.ResponseWriter, v *visit, p *page) {
 	r := v.r
 	part := r.Header.Get("HX-Request") == "true" && r.Header.Get("HX-Boosted") != "true"
 	w.Header().Add("Vary", "HX-Request")
+	if p.file != nil {
+		w.Header().Set("Content-Type", p.file.kind)
+		w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": p.file.name}))
+		_, _ = w.Write(p.file.body) // the visitor has gone away: nobody to tell
+		return
+	}
 	if p.to != "" {
 		if part {
 			w.Header().Set("HX-Redirect", u.url(p.to))
@@ -197,4 +211,14 @@ var doneTexts = map[string]string{
 	"retried":     "It is tried again.",
 	"cancelled":   "Cancelled.",
 	"signedout":   "You are signed out.",
+	"stopped":     "Ended: what was not run again yet won't be.",
+	"enabled":     "Deliveries go there again.",
+	"disabled":    "Nothing is sent there any more.",
+	"restored":    "That version is the draft now. It counts when it is published.",
+	"revoked":     "Revoked. It may work for some seconds more.",
+	"removed":     "Taken away.",
+	"paused":      "Paused. What comes meanwhile waits.",
+	"resumed":     "What has waited goes now.",
+	"released":    "Let go.",
+	"dropped":     "Discarded: nothing of it is sent.",
 }

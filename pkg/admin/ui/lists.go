@@ -1,0 +1,67 @@
+package ui
+
+import (
+	"cmp"
+	"encoding/json"
+	"html/template"
+	"strings"
+)
+
+// listRoutes are the pages of lists, and of what one does about what stands in them.
+var listRoutes = concat(
+	failureRoutes, replayRoutes, whyRoutes, destinationRoutes, versionRoutes, transferRoutes, templateRoutes,
+	recipientRoutes, activityRoutes, accessRoutes, streamRoutes,
+)
+
+// listFunctions are what their templates call besides.
+var listFunctions = template.FuncMap{
+	"int64":        func(n int) int64 { return int64(n) },
+	"sentenceWord": upperFirst, "did": did, "flat": flat, "who": who, "pause": pauseText, "check": checkText, "act": actText, "via": viaText, "cause": causeText, "before": func(n int32) int32 { return n - 1 }, "changed": changedText, "clauseText": clauseText, "clauseValues": clauseValues,
+}
+
+// upperFirst begins a name of the API's with a capital, as words.
+func upperFirst(s string) string {
+	return strings.TrimSuffix(sentenceCase(strings.ReplaceAll(s, "_", " ")), ".")
+}
+
+// changedText says in a few words what an event changed.
+func changedText(data json.RawMessage) string {
+	var parts []string
+	for _, c := range changesOf(data) {
+		if !c.Changed {
+			continue
+		}
+		text := c.Column + ": "
+		if c.HasOld {
+			text += short(30, cmp.Or(c.Old, "nothing")) + " → "
+		}
+		parts = append(parts, text+short(30, cmp.Or(c.New, "nothing")))
+		if len(parts) == 3 {
+			break
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// did is what happened to a row, by the operation's name.
+func did(operation string) string {
+	if operation == "emit" {
+		return "emitted"
+	}
+	return operation + "d"
+}
+
+// viaText is by what way something was done.
+func viaText(via string) string {
+	switch via {
+	case "cli":
+		return "on the command line"
+	case "api":
+		return "here or by the API"
+	case "sql":
+		return "by SQL"
+	case "worker":
+		return "Rowbell itself"
+	}
+	return via
+}
