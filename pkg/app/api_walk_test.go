@@ -74,6 +74,7 @@ func calls(t *tenantThings) []call {
 		{"activateWorkflow", "POST", w + "/activate", nil, 0},
 		{"listTables", "GET", "/tables", nil, 0},
 		{"getTable", "GET", "/tables/orders", nil, 0},
+		{"listRows", "GET", "/tables/orders/rows", nil, 0},
 		{"listActionKinds", "GET", "/action-kinds", nil, 0},
 		{"listExecutions", "GET", "/executions?table=orders&row_key=" + t.row, nil, 0},
 		{"getExecution", "GET", "/executions/" + t.execution, nil, 0},
@@ -140,7 +141,7 @@ func calls(t *tenantThings) []call {
 // may call so too: nothing in them is a tenant's.
 var anybodys = []string{
 	"putTemplate", "deleteTemplate", "setPreference", // of a name, which the caller's tenant may have as well
-	"getMe", "validateDocument", "listTables", "getTable", "listActionKinds", "getHealth", "resolveRecipients", "importWorkflows", "createWorkflow",
+	"getMe", "validateDocument", "listTables", "getTable", "listRows", "listActionKinds", "getHealth", "resolveRecipients", "importWorkflows", "createWorkflow",
 }
 
 // rowsOfApplication are calls that read rows of the application's own tables, which have no
