@@ -75,7 +75,7 @@ type route struct {
 }
 
 // routes are all pages, by what they are about.
-var routes = concat(homeRoutes, workflowRoutes, runRoutes)
+var routes = concat(homeRoutes, workflowRoutes, runRoutes, designerRoutes, galleryRoutes)
 
 func concat(lists ...[]route) []route {
 	var all []route
