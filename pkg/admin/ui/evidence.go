@@ -32,6 +32,9 @@ type candidate struct {
 	Chosen    bool
 	Result    *trial.Result
 	Problem   string
+
+	table string
+	data  json.RawMessage // of a recorded change
 }
 
 // subject is what the API tries a workflow on.
@@ -67,11 +70,11 @@ func (v *visit) candidates(d *document, most int) ([]candidate, string, error) {
 		seen[label] = true
 		if v.can(access.ExecutionRead) {
 			var events api.LogPage[store.ListedEvent]
-			if err := v.get("/events", url.Values{"table": {label}, "limit": {fmt.Sprint(most)}}, &events); err != nil {
+			if err := v.get("/events", url.Values{"table": {label}, "limit": {fmt.Sprint(most)}, "data": {"true"}}, &events); err != nil {
 				return nil, "", err
 			}
 			for _, e := range events.Items {
-				list = append(list, candidate{ID: "event:" + e.ID, Title: rowTitle(label, e.RowKey), What: operationPast(e.Operation), At: e.CommittedAt, Operation: e.Operation})
+				list = append(list, candidate{ID: "event:" + e.ID, Title: rowTitle(label, e.RowKey), What: operationPast(e.Operation), At: e.CommittedAt, Operation: e.Operation, table: label, data: e.Data})
 			}
 		}
 		if strings.HasPrefix(label, workflow.DomainPrefix) || len(list) >= most {
@@ -391,8 +394,7 @@ type tryData struct {
 
 type tryColumn struct {
 	columnView
-	New, Old       string
-	HasNew, HasOld bool
+	New, Old string
 }
 
 func showTry(v *visit) (*page, error) {
@@ -462,37 +464,28 @@ func (v *visit) tried(d *tryData) (subject, error) {
 	if isRow {
 		d.Operation = cmp.Or(d.Operation, d.On.Operation, "update")
 	} else {
-		d.Operation = ""
+		d.Operation = d.On.Operation
 	}
 	on := changeOf(d.On.ID, d.Operation)
-	if !isRow {
-		return on, nil
-	}
-	var t api.TableDetail
-	if err := v.get(at("/tables/%s", on.Table), nil, &t); err != nil {
+	before, after, columns, err := v.values(d.On, on)
+	if err != nil {
 		return on, err
-	}
-	var rows api.RowsOut
-	if err := v.get(at("/tables/%s/rows", on.Table), url.Values{"limit": {"20"}}, &rows); err != nil {
-		return on, err
-	}
-	values := make(map[string]*string)
-	if i := slices.IndexFunc(rows.Items, func(r api.RowOut) bool { return r.Key == on.Key }); i >= 0 {
-		values = rows.Items[i].Values
 	}
 	types := make(map[string]string)
-	for _, c := range t.Columns {
-		types[c.Name] = c.Type
-	}
 	var fresh, old members
 	f := fields(v.r.PostForm)
-	for _, c := range columnsOf(&t) {
+	same := v.form("pick") == v.form("before") // another row has other values
+	for _, c := range columns {
 		one := tryColumn{columnView: c}
-		if s := values[c.Name]; s != nil {
-			one.New, one.HasNew = *s, true
+		if s := after[c.Name]; s != nil {
+			one.New = *s
 		}
-		one.Old, one.HasOld = one.New, one.HasNew
-		same := v.form("pick") == v.form("before") // another row has other values
+		if s := before[c.Name]; s != nil {
+			one.Old = *s
+		}
+		if c.Kind != "" {
+			types[c.Name] = map[string]string{"number": "numeric", "bool": "bool"}[c.Kind]
+		}
 		for _, side := range []struct {
 			name  string
 			value *string
@@ -501,33 +494,60 @@ func (v *visit) tried(d *tryData) (subject, error) {
 			if v.r.Method != http.MethodPost || !f.has(side.name) || !same {
 				continue
 			}
-			if s := f.get(side.name); s != *side.value {
-				*side.value = s
-				var raw json.RawMessage = jsonText(s)
-				if s == "" {
-					raw = json.RawMessage("null")
-				} else {
-					raw = (&clause{Column: c.Name}).value(types, s)
-				}
-				side.list.set(c.Name, raw)
-				d.Edited = true
+			s := f.get(side.name)
+			if s == *side.value {
+				continue
 			}
+			*side.value, d.Edited = s, true
+			raw := (&clause{Column: c.Name}).value(types, s)
+			if s == "" {
+				raw = json.RawMessage("null")
+			}
+			side.list.set(c.Name, raw)
 		}
 		d.Columns = append(d.Columns, one)
 	}
-	if d.Operation == "delete" {
-		fresh = nil
-	}
-	if d.Operation == "create" {
-		old = nil
-	}
-	if fresh != nil {
+	if fresh != nil && d.Operation != "delete" {
 		on.New = fresh.raw()
 	}
-	if old != nil {
+	if old != nil && d.Operation != "create" && d.Operation != "emit" {
 		on.Old = old.raw()
 	}
 	return on, nil
+}
+
+// values are what a change has before and after it, and the columns of its table.
+func (v *visit) values(c candidate, on subject) (before, after map[string]*string, columns []columnView, err error) {
+	before, after = make(map[string]*string), make(map[string]*string)
+	table := cmp.Or(on.Table, c.table)
+	if table != "" && !strings.HasPrefix(table, workflow.DomainPrefix) {
+		var t api.TableDetail
+		if err := v.get(at("/tables/%s", table), nil, &t); err != nil {
+			return nil, nil, nil, err
+		}
+		columns = columnsOf(&t)
+	}
+	if on.EventID == "" {
+		var rows api.RowsOut
+		if err := v.get(at("/tables/%s/rows", on.Table), url.Values{"limit": {"20"}}, &rows); err != nil {
+			return nil, nil, nil, err
+		}
+		if i := slices.IndexFunc(rows.Items, func(r api.RowOut) bool { return r.Key == on.Key }); i >= 0 {
+			after = rows.Items[i].Values
+		}
+		return after, after, columns, nil
+	}
+	for _, one := range changesOf(c.data) {
+		one.Old = cmp.Or(one.Old, one.New) // of what didn't change, one is kept
+		after[one.Column], before[one.Column] = &one.New, &one.Old
+		if strings.HasPrefix(table, workflow.DomainPrefix) {
+			columns = append(columns, columnView{Name: one.Column, Title: humane(one.Column)})
+		}
+	}
+	if len(c.data) == 0 {
+		columns = nil
+	}
+	return before, after, columns, nil
 }
 
 // resolve finds out who the recipients are now.

@@ -215,6 +215,11 @@ func TestFirstTenMinutes(t *testing.T) {
 		other.pictured(path + "-390")
 	}
 	id := pgtest.One[string](t, w.db, `select id from rowbell.workflow_definition`)
+	// What was recorded can be tried with other values.
+	b.to("/workflows/" + id + "/try")
+	b.sees("It acts.")
+	b.fills("Total", 0, "1999.99")
+	b.sees("It does nothing.")
 	for _, path := range []string{"try", "publish"} {
 		other.to("/workflows/" + id + "/" + path)
 		other.settled()
