@@ -71,6 +71,7 @@ var directions = []struct {
 
 	{"pkg/app", everything},
 	{"pkg/app/faulttest", nil}, // tests only
+	{"pkg/app/pagestest", nil}, // tests only
 	{"pkg/bench", everything},
 	{"pkg/demo", everything},
 	{"cmd/...", everything},
