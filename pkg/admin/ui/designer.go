@@ -225,6 +225,7 @@ type onlyView struct {
 	docCondition
 	Rule     *ruleView
 	Time     *timed
+	Who      *makers
 	Days     []columnView
 	Chip     string
 	Code     bool
@@ -416,7 +417,7 @@ func (d *designerData) fill(c *catalogue, wrong *places) {
 	for i, cond := range e.Conditions {
 		pointer := "#/conditions/" + strconv.Itoa(i)
 		view := onlyView{docCondition: cond}
-		switch t := timedOf(cond.Config); {
+		switch t, w := timedOf(cond.Config), makersOf(cond.Config); {
 		case cond.Type == "field_value":
 			view.Rule = c.rule(e.rules[cond.ID], cond.ID, "c."+cond.ID, "", d.Columns, c.table(first), wrong, pointer)
 		case cond.Type == "time_based" && t != nil:
@@ -424,6 +425,8 @@ func (d *designerData) fill(c *catalogue, wrong *places) {
 			for _, day := range days {
 				view.Days = append(view.Days, columnView{Name: day.Value, Title: day.Text, Checked: len(t.Days) == 0 || slices.Contains(t.Days, day.Value)})
 			}
+		case cond.Type == "role_based" && w != nil:
+			view.Who = w
 		default:
 			view.Chip = string(cond.Config)
 			var x struct{ Expression string }

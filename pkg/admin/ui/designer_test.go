@@ -213,7 +213,18 @@ func TestDesignerButtons(t *testing.T) {
 	if got := string(e.Conditions[0].Config); got != `{"zone":"UTC","days":["sat"],"hours":{"from":"09:00","to":"17:00"}}` {
 		t.Errorf("the time is %s", got)
 	}
-	for _, nonsense := range []string{"up nobody", "drop t1 9.9.9", "clause nobody 1", "group t1 x", "no-trigger t1", "condition role_based", "drop", "what is this"} {
+	press("condition role_based")
+	if whole := e.whole(); len(whole.Conditions) != 1 {
+		t.Errorf("a condition without roles is sent: %+v", whole.Conditions)
+	}
+	f = sent(t, c, e)
+	f["c."+e.Conditions[1].ID+".not_roles"] = []string{"batch, robot"}
+	e.read(f, c.types, c.kinds)
+	if got := string(e.Conditions[1].Config); got != `{"not_roles":["batch","robot"]}` {
+		t.Errorf("who is %s", got)
+	}
+	press("no-condition " + e.Conditions[1].ID)
+	for _, nonsense := range []string{"up nobody", "drop t1 9.9.9", "clause nobody 1", "group t1 x", "no-trigger t1", "condition nothing", "drop", "what is this"} {
 		press(nonsense)
 	}
 	if len(e.Triggers) != 1 || len(e.Conditions) != 1 {

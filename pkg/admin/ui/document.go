@@ -149,7 +149,12 @@ func (e *edit) read(f fields, types func(table string) map[string]string, kinds 
 			e.rules[c.ID] = g
 		}
 		if at := "c." + c.ID; f.has(at + ".shown") {
-			c.Config = readTimed(f, at, c.Config)
+			switch c.Type {
+			case "time_based":
+				c.Config = readTimed(f, at, c.Config)
+			case "role_based":
+				c.Config = readMakers(f, at, c.Config)
+			}
 		}
 	}
 	e.readSettings(f)
@@ -352,6 +357,7 @@ func (e *edit) do(verb, what string) {
 			e.rules[c.ID] = &group{Join: "all", Items: []*item{{Clause: &clause{Op: "eq", Values: []string{""}}}}}
 		case "time_based":
 			c.Config = json.RawMessage(`{"zone":"UTC","days":["mon","tue","wed","thu","fri"]}`)
+		case "role_based":
 		default:
 			return
 		}
@@ -398,6 +404,7 @@ func (e *edit) whole() *document {
 	d := *e.document
 	d.Recipients = slices.DeleteFunc(slices.Clone(d.Recipients), func(r docRecipient) bool { return r.Value == "" })
 	d.Conditions = slices.DeleteFunc(slices.Clone(d.Conditions), func(c docCondition) bool { return c.Type == "field_value" && string(c.Config) == "{}" })
+	d.Conditions = slices.DeleteFunc(d.Conditions, func(c docCondition) bool { return c.Type == "role_based" && string(c.Config) == "{}" })
 	return &d
 }
 
@@ -450,6 +457,38 @@ func readTimed(f fields, at string, before json.RawMessage) json.RawMessage {
 	}
 	if from, to := f.get(at+".from"), f.get(at+".to"); from != "" && to != "" {
 		m.set("hours", members{{"from", jsonText(from)}, {"to", jsonText(to)}}.raw())
+	}
+	return m.raw()
+}
+
+// makers is a role_based condition that the form can hold: one of roles, or none of some.
+type makers struct {
+	Roles    []string `json:"roles,omitempty"`
+	NotRoles []string `json:"not_roles,omitempty"`
+}
+
+// makersOf reads such a condition; nil if it has anything else.
+func makersOf(raw json.RawMessage) *makers {
+	m, ok := readMembers(raw)
+	if !ok || slices.ContainsFunc(m, func(one member) bool { return one.key != "roles" && one.key != "not_roles" }) {
+		return nil
+	}
+	w := &makers{}
+	if json.Unmarshal(raw, w) != nil || slices.ContainsFunc(slices.Concat(w.Roles, w.NotRoles), func(s string) bool { return strings.Contains(s, ",") }) {
+		return nil
+	}
+	return w
+}
+
+func readMakers(f fields, at string, before json.RawMessage) json.RawMessage {
+	if makersOf(before) == nil {
+		return before
+	}
+	m := members{}
+	for _, key := range []string{"roles", "not_roles"} {
+		if list := words(f.get(at + "." + key)); len(list) > 0 {
+			m.set(key, jsonText(list))
+		}
 	}
 	return m.raw()
 }
