@@ -271,7 +271,7 @@ func verdicts(r *trial.Result) []clauseVerdict {
 				continue
 			}
 			if c.Kind == condition.Comparison || c.Kind == condition.Changed || c.Kind == condition.Single {
-				one.Text = clauseWords(c)
+				one.Text = saysClause(c)
 			}
 			list = append(list, one)
 			if len(c.Children) > 0 {
@@ -283,8 +283,8 @@ func verdicts(r *trial.Result) []clauseVerdict {
 	return list
 }
 
-// clauseWords is a clause of a form in the form's words: total gte 1000 is Total is at least 1000.
-func clauseWords(c *condition.Clause) string {
+// saysClause is a clause of a form in the form's words: total gte 1000 is Total is at least 1000.
+func saysClause(c *condition.Clause) string {
 	column, rest, ok := strings.Cut(c.Text, " ")
 	op, value, _ := strings.Cut(rest, " ")
 	text := operatorText(op, "")
