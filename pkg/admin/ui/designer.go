@@ -31,8 +31,8 @@ var designerRoutes = []route{
 
 // newData is what a workflow begins with.
 type newData struct {
-	Tables           []api.TableOut
-	Name, Table, For string // what was filled in
+	Tables      []api.TableOut
+	Name, Table string // what was filled in
 }
 
 func newWorkflow(v *visit) (*page, error) {

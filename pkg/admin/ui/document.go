@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/oklog/ulid/v2"
@@ -491,9 +490,4 @@ func readMakers(f fields, at string, before json.RawMessage) json.RawMessage {
 		}
 	}
 	return m.raw()
-}
-
-// ordinal is the number of an action, from 1, as the API counts them.
-func (d *document) ordinal(id string) string {
-	return strconv.Itoa(slices.IndexFunc(d.Actions, func(a docAction) bool { return a.ID == id }) + 1)
 }

@@ -153,7 +153,6 @@ type clauseVerdict struct {
 
 // rendered is an action as one person would get it.
 type rendered struct {
-	Number     int
 	ID         string
 	Kind       string
 	To         string
@@ -162,7 +161,6 @@ type rendered struct {
 	People     []api.PersonOut
 	LeftOut    []api.PersonOut
 	Problem    string
-	Reaches    bool
 }
 
 func showEvidence(v *visit) (*page, error) {
@@ -327,7 +325,6 @@ func (v *visit) render(l *loaded, on subject, few bool) ([]rendered, error) {
 	var list []rendered
 	for _, a := range l.document.Actions {
 		one := rendered{ID: a.ID, Kind: a.Type}
-		fmt.Sscan(l.document.ordinal(a.ID), &one.Number) //nolint:errcheck // it is a number
 		var out definition.Previewed
 		err := v.call(http.MethodPost, at("/workflows/%s/actions/%s/preview", l.ID, l.stored(a.ID)), l.draftQuery(), on, &out)
 		switch p := problemOf(err); {
