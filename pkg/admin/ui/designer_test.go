@@ -75,7 +75,7 @@ func sent(t *testing.T, c *catalogue, e *edit) fields {
 		if n.Type != html.ElementNode || name == "" || name == "do" {
 			continue
 		}
-		value, has := attr(n, "value")
+		value, _ := attr(n, "value")
 		switch n.Data {
 		case "input":
 			if kind, _ := attr(n, "type"); kind == "checkbox" || kind == "radio" {
@@ -96,7 +96,7 @@ func sent(t *testing.T, c *catalogue, e *edit) fields {
 				if o.Data != "option" {
 					continue
 				}
-				value, has = attr(o, "value")
+				value, has := attr(o, "value")
 				if !has {
 					t.Errorf("an option of %s has no value", name)
 				}
