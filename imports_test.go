@@ -61,7 +61,7 @@ var directions = []struct {
 	{"pkg/preference", nil},
 	{"pkg/template", nil},
 	{"pkg/egress", nil},
-	{"pkg/admin/...", []string{"pkg/access", "pkg/admin/...", "pkg/definition", "pkg/live", "pkg/store", "engine/trial", "engine/sentence", "engine/match", "engine/condition", "actions", "pkg/template", "pkg/directory", "pkg/preference"}},
+	{"pkg/admin/...", []string{"examples", "pkg/access", "pkg/admin/...", "pkg/definition", "pkg/live", "pkg/store", "engine/trial", "engine/sentence", "engine/match", "engine/condition", "actions", "pkg/template", "pkg/directory", "pkg/preference"}},
 
 	{"pkg/localpg", nil},
 	{"pkg/secret", nil},

@@ -19,6 +19,32 @@ var Shop string
 //go:embed [0-9]*.sql
 var files embed.FS
 
+//go:embed workflows/*.yaml
+var documents embed.FS
+
+// Document is an example as a document in YAML: a workflow, or a template.
+type Document struct {
+	Name string // large-order
+	YAML []byte
+}
+
+// Documents returns those of workflows/, in the order of their names.
+func Documents() []Document {
+	names, err := fs.Glob(documents, "workflows/*.yaml")
+	if err != nil {
+		panic(fmt.Sprintf("examples: %v", err)) // the pattern is a constant
+	}
+	list := make([]Document, 0, len(names))
+	for _, name := range names {
+		text, err := documents.ReadFile(name)
+		if err != nil {
+			panic(fmt.Sprintf("examples: %v", err)) // Glob has just found it
+		}
+		list = append(list, Document{strings.TrimSuffix(path.Base(name), ".yaml"), text})
+	}
+	return list
+}
+
 // Where the webhooks of the files go, and what signs them: a receiver of
 // examples/receivers that was started as docs/receiving-webhooks.md says.
 const (

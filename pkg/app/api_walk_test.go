@@ -92,6 +92,7 @@ func calls(t *tenantThings) []call {
 		{"activateWorkflow", "POST", w + "/activate", nil, 0},
 		{"listTables", "GET", "/tables", nil, 0},
 		{"getTable", "GET", "/tables/orders", nil, 0},
+		{"listRows", "GET", "/tables/orders/rows", nil, 0},
 		{"listActionKinds", "GET", "/action-kinds", nil, 0},
 		{"listExecutions", "GET", "/executions?table=orders&row_key=" + t.row, nil, 0},
 		{"getExecution", "GET", "/executions/" + t.execution, nil, 0},
@@ -166,7 +167,7 @@ var anybodys = []string{
 
 // rowsOfApplication are calls that read rows of the application's own tables, which have no
 // policies of Rowbell's: the code alone looks whose they are.
-var rowsOfApplication = []string{"simulateWorkflow", "previewAction", "previewTemplate", "testSendAction", "simulateFile", "previewFile"}
+var rowsOfApplication = []string{"simulateWorkflow", "previewAction", "previewTemplate", "testSendAction", "simulateFile", "previewFile", "listRows"}
 
 // fill gives a tenant one of each kind, by the API as far as it makes such things.
 func (w *apiWorld) fill(t *testing.T, tenant, hook string) *tenantThings {

@@ -131,3 +131,57 @@ func (s *Source) Sample(ctx context.Context, t *workflow.Table, columns []string
 	}
 	return samples, nil
 }
+
+// mostRows is how many of a table's latest rows are read to try workflows on.
+const mostRows = 20
+
+// LatestRows reads the latest rows of a table, of one tenant if tenant isn't nil: the key
+// columns of each and some others, as text, shortened; nil for NULL. Returns ErrNoSample.
+func (s *Source) LatestRows(ctx context.Context, t *workflow.Table, columns []string, tenant *string, n int) (keys [][]string, values [][]*string, err error) {
+	what := "read the latest rows of table " + t.Label
+	if len(t.KeyColumns) == 0 {
+		return nil, nil, fmt.Errorf("%s: it has no key: %w", what, ErrNoSample)
+	}
+	key := make([]string, len(t.KeyColumns))
+	for i, c := range t.KeyColumns {
+		key[i] = "(" + pgx.Identifier{c}.Sanitize() + ")::text"
+	}
+	shown := make([]string, len(columns))
+	for i, c := range columns {
+		shown[i] = fmt.Sprintf("left((%s)::text, %d)", pgx.Identifier{c}.Sanitize(), sampledValue)
+	}
+	sql := "select array[" + strings.Join(key, ", ") + "], array[" + strings.Join(shown, ", ") + "]::text[] from " + pgx.Identifier{t.Schema, t.Name}.Sanitize()
+	var args []any
+	if tenant != nil {
+		if t.TenantColumn == "" {
+			return nil, nil, fmt.Errorf("%s: it has no tenant column: %w", what, ErrNoSample)
+		}
+		sql += " where " + pgx.Identifier{t.TenantColumn}.Sanitize() + "::text = $1"
+		args = append(args, *tenant)
+	}
+	sql += fmt.Sprintf(" order by %s desc limit %d", pgx.Identifier{t.KeyColumns[0]}.Sanitize(), min(n, mostRows))
+	err = pgx.BeginTxFunc(ctx, s.db, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, fmt.Sprintf("set local statement_timeout = %d; set local lock_timeout = 100", sampledTime.Milliseconds())); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		var k []string
+		var v []*string
+		_, err = pgx.ForEachRow(rows, []any{&k, &v}, func() error {
+			keys, values = append(keys, slices.Clone(k)), append(values, slices.Clone(v))
+			return nil
+		})
+		return err
+	})
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && slices.Contains([]string{"42501", "57014", "55P03"}, pg.Code) { // insufficient privilege, query canceled, lock not available
+		return nil, nil, fmt.Errorf("%s: %w: %s", what, ErrNoSample, pg.Message)
+	}
+	if err != nil {
+		return nil, nil, sourceError(what, err)
+	}
+	return keys, values, nil
+}

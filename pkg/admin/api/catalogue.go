@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/rowbell/rowbell/actions"
 	"github.com/rowbell/rowbell/engine/condition"
@@ -26,6 +27,11 @@ func catalogueRoutes(a *API) {
 		Summary:     "A table with its columns, examples of their values, and what the WAL doesn't have of them",
 		Description: "Examples are of your tenant's latest rows. Hidden columns are left out; of redacted ones no values are shown without the right redacted.read.",
 	}, getTable)
+	add(a, Route{
+		Method: http.MethodGet, Path: "/tables/{table}/rows", ID: "listRows", Tag: catalogueTag, Right: access.CatalogueRead,
+		Summary:     "The latest rows of a table, to try workflows on",
+		Description: "Of your tenant, by the first key column. Hidden columns are left out, and redacted ones without the right redacted.read. Values are shortened texts.",
+	}, listRows)
 	add(a, Route{
 		Method: http.MethodGet, Path: "/action-kinds", ID: "listActionKinds", Tag: catalogueTag, Right: access.CatalogueRead,
 		Summary: "The kinds of actions, each with the JSON Schema of its action_config",
@@ -214,4 +220,68 @@ func kindOut(k *actions.Kind, r *actions.Registry) KindOut {
 		out.Retry = append(out.Retry, d.String())
 	}
 	return out
+}
+
+// RowOut is a row of a table, for people to choose from.
+type RowOut struct {
+	Key    string             `json:"key" doc:"Its key columns joined by commas, as simulateWorkflow takes it"`
+	Values map[string]*string `json:"values" doc:"Its columns as texts, shortened; null: NULL"`
+}
+
+// RowsOut is the latest rows of a table.
+type RowsOut struct {
+	Items []RowOut `json:"items"`
+	// Missing is why there are none.
+	Missing string `json:"missing,omitempty" doc:"Why no rows can be read"`
+}
+
+func listRows(ctx context.Context, q *Request, in *struct {
+	Table string `path:"table" maxLength:"130" doc:"Its label, as workflows call it"`
+	Limit int    `query:"limit" minimum:"1" maximum:"20" default:"10"`
+},
+) (*struct{ Body RowsOut }, error) {
+	t, err := q.Source.TableNamed(ctx, in.Table)
+	if err != nil {
+		return nil, err
+	}
+	if !q.seesTable(&t) {
+		return nil, notFound("there is no captured table %s", in.Table)
+	}
+	rel, err := q.Definitions.Describe(ctx, t.Schema, t.Name)
+	if err != nil {
+		return nil, err
+	}
+	if rel == nil {
+		return nil, notFound("table %s was captured, and is gone", in.Table)
+	}
+	secret := func(column string) bool {
+		return slices.Contains(t.Hidden, column) || slices.Contains(t.Redacted, column) && !q.Principal.Can(access.RedactedRead)
+	}
+	out := RowsOut{Items: []RowOut{}}
+	if slices.ContainsFunc(t.KeyColumns, secret) {
+		out.Missing = "the table's key isn't to be shown"
+		return &struct{ Body RowsOut }{out}, nil
+	}
+	var columns []string
+	for _, c := range rel.Columns {
+		if !secret(c.Name) {
+			columns = append(columns, c.Name)
+		}
+	}
+	tenant, _ := q.Filter(OptionalText{})
+	keys, values, err := q.Application.LatestRows(ctx, &t, columns, tenant, in.Limit)
+	switch {
+	case errors.Is(err, store.ErrNoSample):
+		out.Missing = "the table's rows can't be read: Rowbell's role may not read it, it has no key, or it takes too long"
+	case err != nil:
+		return nil, err
+	}
+	for i, key := range keys {
+		row := RowOut{Key: strings.Join(key, ","), Values: make(map[string]*string, len(columns))}
+		for j, c := range columns {
+			row.Values[c] = values[i][j]
+		}
+		out.Items = append(out.Items, row)
+	}
+	return &struct{ Body RowsOut }{out}, nil
 }

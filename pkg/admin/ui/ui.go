@@ -83,7 +83,7 @@ type route struct {
 }
 
 // routes are all pages, by what they are about.
-var routes = concat(homeRoutes, workflowRoutes, runRoutes, inboxRoutes)
+var routes = concat(homeRoutes, workflowRoutes, runRoutes, designerRoutes, galleryRoutes, inboxRoutes)
 
 func concat(lists ...[]route) []route {
 	var all []route

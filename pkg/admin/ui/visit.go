@@ -210,6 +210,7 @@ var doneTexts = map[string]string{
 	"saved":       "Saved.",
 	"retried":     "It is tried again.",
 	"cancelled":   "Cancelled.",
+	"mapped":      "This is your copy of the example, as a draft. Nothing happens until you turn it on.",
 	"signedout":   "You are signed out.",
 	"stopped":     "Ended: what was not run again yet won't be.",
 	"enabled":     "Deliveries go there again.",

@@ -20,7 +20,9 @@ func (u *UI) functions() template.FuncMap {
 		"at": func(path string, ids ...string) string { return u.url(at(path, ids...)) }, "ago": ago, "iso": iso, "number": number,
 		"plural": plural, "percent": percent, "took": took, "ms": func(n int64) string { return took(time.Duration(n) * time.Millisecond) },
 		"statusText": statusText, "sentence": sentenceCase, "short": short, "has": strings.Contains, "escape": url.QueryEscape,
-		"pick": pick, "sum": func(a, b int64) int64 { return a + b }, "add": func(a, b int) int { return a + b }, "lower": strings.ToLower, "or2": func(a, b string) string { return cmp.Or(a, b) },
+		"humane": humane, "commas": func(list []string) string { return strings.Join(list, ", ") }, "joins": func() []choice { return joins }, "kindIcon": kindIcon, "kindText": kindText, "choiceText": choiceText,
+		"plural64": func(n int, one, many string) string { return plural(int64(n), one, many) },
+		"pick":     pick, "sum": func(a, b int64) int64 { return a + b }, "add": func(a, b int) int { return a + b }, "lower": strings.ToLower, "or2": func(a, b string) string { return cmp.Or(a, b) },
 	}
 }
 
@@ -166,4 +168,24 @@ var statusTexts = map[string]string{
 func statusText(status any) string {
 	s := fmt.Sprint(status)
 	return cmp.Or(statusTexts[s], s)
+}
+
+// kindTexts are the kinds of actions in words.
+var kindTexts = map[string]string{"notification": "Notification", "email": "E-mail", "chat": "Chat message", "webhook": "Webhook", "publish": "Message to a broker", "function": "Function", "log": "Entry in the log"}
+
+func kindText(kind string) string { return cmp.Or(kindTexts[kind], kind) }
+
+func kindIcon(kind string) string {
+	if icon := map[string]string{"notification": "bell", "email": "mail", "chat": "chat", "webhook": "link", "publish": "flow", "log": "list"}[kind]; icon != "" {
+		return icon
+	}
+	return "flow"
+}
+
+// choiceText is a choice of a schema's in words.
+func choiceText(s string) string {
+	return cmp.Or(map[string]string{
+		"stop": "what comes after it is left out", "continue": "what comes after it goes on", "slack": "Slack", "slack_bot": "Slack, by a bot", "teams": "Microsoft Teams", "discord": "Discord",
+		"mattermost": "Mattermost", "googlechat": "Google Chat", "telegram": "Telegram", "matrix": "Matrix",
+	}[s], s)
 }

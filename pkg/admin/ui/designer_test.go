@@ -1,0 +1,233 @@
+package ui
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/url"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/html"
+
+	"github.com/rowbell/rowbell/actions"
+	"github.com/rowbell/rowbell/actions/chat"
+	"github.com/rowbell/rowbell/actions/email"
+	"github.com/rowbell/rowbell/actions/function"
+	logaction "github.com/rowbell/rowbell/actions/log"
+	"github.com/rowbell/rowbell/actions/notification"
+	publishaction "github.com/rowbell/rowbell/actions/publish"
+	"github.com/rowbell/rowbell/actions/webhook"
+	"github.com/rowbell/rowbell/pkg/admin/api"
+)
+
+// shop is a catalogue of the examples' tables.
+func shop(t *testing.T) *catalogue {
+	t.Helper()
+	c := &catalogue{detail: make(map[string]*api.TableDetail), kinds: make(map[string]*kind)}
+	for label, columns := range map[string]string{
+		"orders": "id int8, status text, total numeric, customer_id int8", "customers": "id int8, name text, email text, city text, credit_limit numeric, account_manager text",
+		"invoices": "id int8, status text, amount numeric, due_on date, account_manager text",
+	} {
+		d := &api.TableDetail{TableOut: api.TableOut{Label: label, Name: label, Operations: []string{"create", "update", "delete"}}, ReplicaIdentity: "full"}
+		for each := range strings.SplitSeq(columns, ", ") {
+			name, kind, _ := strings.Cut(each, " ")
+			d.Columns = append(d.Columns, api.ColumnOut{Name: name, Type: kind, Identity: true, Operators: []string{"eq", "ne", "gt", "gte", "lt", "lte", "in", "not_in", "between", "changed", "changed_to", "changed_from", "is_null", "not_null"}})
+		}
+		c.detail[label] = d
+		c.tables = append(c.tables, d.TableOut)
+	}
+	registry, err := actions.NewRegistry(chat.Kind(nil), email.Kind(nil, email.Options{}), function.Kind(true), logaction.Kind(), notification.Kind(nil), publishaction.Kind(nil), webhook.Kind(nil, "test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range registry.Kinds() {
+		one := newKind(api.KindOut{Name: k.Name, Title: k.Title, Help: k.Help, Schema: api.Object(registry.Schema(k.Name)), Recipients: k.Recipients})
+		c.kinds[k.Name], c.list = one, append(c.list, one)
+	}
+	return c
+}
+
+// sent is what a browser would send of the designer's form as it shows an edit.
+func sent(t *testing.T, c *catalogue, e *edit) fields {
+	t.Helper()
+	d := &designerData{loaded: &loaded{}, Edit: e, Tables: c.tables, Kinds: c.list, Document: string(jsonText(e.whole()))}
+	d.fill(c, placed(nil))
+	u := New(Config{})
+	var b bytes.Buffer
+	if err := u.templates.execute(&b, "designer", "designer", &layout{Data: d}); err != nil {
+		t.Fatal(err)
+	}
+	root, err := html.Parse(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := url.Values{}
+	attr := func(n *html.Node, key string) (string, bool) {
+		for _, a := range n.Attr {
+			if a.Key == key {
+				return a.Val, true
+			}
+		}
+		return "", false
+	}
+	for n := range root.Descendants() {
+		name, _ := attr(n, "name")
+		if n.Type != html.ElementNode || name == "" || name == "do" {
+			continue
+		}
+		value, _ := attr(n, "value")
+		switch n.Data {
+		case "input":
+			if kind, _ := attr(n, "type"); kind == "checkbox" || kind == "radio" {
+				if _, checked := attr(n, "checked"); !checked {
+					continue
+				}
+			}
+			f.Add(name, value)
+		case "textarea":
+			text := ""
+			if n.FirstChild != nil {
+				text = n.FirstChild.Data
+			}
+			f.Add(name, strings.ReplaceAll(text, "\n", "\r\n")) // as browsers do
+		case "select":
+			first, chosen, any, begun := "", "", false, false
+			for o := range n.Descendants() {
+				if o.Data != "option" {
+					continue
+				}
+				value, has := attr(o, "value")
+				if !has {
+					t.Errorf("an option of %s has no value", name)
+				}
+				if !begun {
+					first, begun = value, true
+				}
+				if _, selected := attr(o, "selected"); selected {
+					chosen, any = value, true
+				}
+			}
+			if !any {
+				chosen = first
+			}
+			f.Add(name, chosen)
+		}
+	}
+	return fields(f)
+}
+
+func written(t *testing.T, d *document) string {
+	t.Helper()
+	raw, err := json.MarshalIndent(d, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+// What a form shows and nobody changes stays as it is: each example comes back from the browser
+// as it went there, with what the form can't hold.
+func TestDesignerLeavesDocumentsAsTheyAre(t *testing.T) {
+	t.Parallel()
+	c := shop(t)
+	for _, e := range gallery() {
+		d := e.mapped(&mapping{URL: "https://example.com/hook"})
+		if e.Name == "large-order" {
+			d.Settings = json.RawMessage(`{"storm":{"transaction":"off","minute":50000},"owners":["user:ann","role:finance"],"exclude":["actor",{"role":"intern"}],"max_depth":5,"critical":true,"locale":"en","zone":"UTC"}`)
+			d.Actions[0].Config = json.RawMessage(`{"title":{"en":"Two\nlines","de":"Zwei"},"exclude":[{"user":"ann"}],"retry":["5s",60],"on_failure":"continue","body":"a\nb\n"}`)
+		}
+		if e.Name == "order-approved" {
+			d.Actions[0].Config = json.RawMessage(`{"url":"https://example.com/hook","secret":{"ref":"s"},"secrets":[{"ref":"a"}],"headers":{"X":"1","Y":{"ref":"y"}},"timeout":10,"concurrency":4,"rate":"10/s"}`)
+		}
+		before := editOf(d)
+		before.write(c.types) // as the form's own way of writing has it
+		want := written(t, before.document)
+		after := editOf(before.document)
+		after.read(sent(t, c, editOf(before.document)), c.types, c.kinds)
+		var a, b any
+		_ = json.Unmarshal([]byte(want), &a)
+		got := written(t, after.document)
+		_ = json.Unmarshal([]byte(got), &b)
+		if string(jsonText(a)) != string(jsonText(b)) {
+			t.Errorf("%s: comes back as\n%s\nwant\n%s", e.Name, got, want)
+		}
+	}
+}
+
+// Buttons do what they say, and what they are about is found by its id.
+func TestDesignerButtons(t *testing.T) {
+	t.Parallel()
+	c := shop(t)
+	e := editOf(&document{Name: "x", Triggers: []docTrigger{{ID: "t1", EntityType: "orders", Operation: "update", Conditions: json.RawMessage(`{"any_changed":["status"],"total":{"gt":5}}`)}}})
+	press := func(do string) {
+		t.Helper()
+		f := sent(t, c, e)
+		f["do"] = []string{do}
+		e.read(f, c.types, c.kinds)
+	}
+	press("action notification")
+	press("action log")
+	press("action webhook")
+	first, second, third := e.Actions[0].ID, e.Actions[1].ID, e.Actions[2].ID
+	f := sent(t, c, e)
+	f["a."+third+".after"] = []string{"after"}
+	f["a."+third+".c.url"] = []string{"https://example.com"}
+	f["a."+first+".c.title"] = []string{"Order {{ new.id }}"}
+	e.read(f, c.types, c.kinds)
+	press("up " + second)
+	if e.Actions[0].ID != second || e.Actions[1].ID != first || e.Actions[1].Order != 0 || e.Actions[2].Order != 1 {
+		t.Errorf("the order is %+v", e.Actions)
+	}
+	press("recipient")
+	press("recipient " + first)
+	if len(e.Recipients) != 2 || e.Recipients[0].ActionID != nil || *e.Recipients[1].ActionID != first {
+		t.Fatalf("recipients are %+v", e.Recipients)
+	}
+	if whole := e.whole(); len(whole.Recipients) != 0 {
+		t.Errorf("recipients without a name are sent: %+v", whole.Recipients)
+	}
+	press("no-action " + first)
+	if len(e.Actions) != 2 || len(e.Recipients) != 1 {
+		t.Errorf("what is left: %+v %+v", e.Actions, e.Recipients)
+	}
+	press("group t1")
+	press("clause t1 1")
+	f = sent(t, c, e)
+	for i, status := range []string{"a", "b"} {
+		at := "t.t1.1." + string(rune('0'+i))
+		f[at+".col"], f[at+".was"], f[at+".val"] = []string{"status"}, []string{"status"}, []string{status}
+	}
+	e.read(f, c.types, c.kinds)
+	if got := string(e.Triggers[0].Conditions); got != `{"any_changed":["status"],"total":{"gt":5},"any":[{"status":"a"},{"status":"b"}]}` {
+		t.Errorf("conditions are %s", got)
+	}
+	press("drop t1 0")
+	press("condition time_based")
+	if got := string(e.Triggers[0].Conditions); got != `{"any_changed":["status"],"any":[{"status":"a"},{"status":"b"}]}` {
+		t.Errorf("conditions are %s", got)
+	}
+	f = sent(t, c, e)
+	at := "c." + e.Conditions[0].ID
+	f[at+".from"], f[at+".to"], f[at+".days"] = []string{"09:00"}, []string{"17:00"}, []string{"sat"}
+	e.read(f, c.types, c.kinds)
+	if got := string(e.Conditions[0].Config); got != `{"zone":"UTC","days":["sat"],"hours":{"from":"09:00","to":"17:00"}}` {
+		t.Errorf("the time is %s", got)
+	}
+	press("condition role_based")
+	if whole := e.whole(); len(whole.Conditions) != 1 {
+		t.Errorf("a condition without roles is sent: %+v", whole.Conditions)
+	}
+	f = sent(t, c, e)
+	f["c."+e.Conditions[1].ID+".not_roles"] = []string{"batch, robot"}
+	e.read(f, c.types, c.kinds)
+	if got := string(e.Conditions[1].Config); got != `{"not_roles":["batch","robot"]}` {
+		t.Errorf("who is %s", got)
+	}
+	press("no-condition " + e.Conditions[1].ID)
+	for _, nonsense := range []string{"up nobody", "drop t1 9.9.9", "clause nobody 1", "group t1 x", "no-trigger t1", "condition nothing", "drop", "what is this"} {
+		press(nonsense)
+	}
+	if len(e.Triggers) != 1 || len(e.Conditions) != 1 {
+		t.Errorf("nonsense did something: %+v", e.document)
+	}
+}
