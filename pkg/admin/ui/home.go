@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"fmt"
 	"html/template"
 	"net/url"
 	"time"
@@ -66,7 +67,7 @@ func home(v *visit) (*page, error) {
 	}
 	if v.can(access.WorkflowRead) {
 		var active, any, broken api.LogPage[store.ListedWorkflow]
-		if err := v.get("/workflows", url.Values{"status": {"active"}, "limit": {"200"}}, &active); err != nil {
+		if err := v.get("/workflows", url.Values{"status": {"active"}, "limit": {fmt.Sprint(mostCounted)}}, &active); err != nil {
 			return nil, err
 		}
 		d.Active, d.ActiveAll = len(active.Items), active.Next == ""
