@@ -33,6 +33,9 @@ type homeData struct {
 	Calm      bool // nothing needs anybody
 }
 
+// mostCounted is how many active workflows are counted on the dashboard.
+const mostCounted = 200
+
 func home(v *visit) (*page, error) {
 	d := &homeData{Range: "day"}
 	q := url.Values{}
