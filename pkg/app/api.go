@@ -117,14 +117,6 @@ type apiOperations struct {
 
 var _ api.Operations = apiOperations{}
 
-// some is a list that isn't null in JSON.
-func some[T any](list []T) []T {
-	if list == nil {
-		return []T{}
-	}
-	return list
-}
-
 func (o apiOperations) CancelReplay(ctx context.Context, id int32, _ string) (store.Replay, error) {
 	return o.Operator.CancelReplay(ctx, id) // who asks is in ctx
 }
