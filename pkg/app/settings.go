@@ -83,7 +83,7 @@ var settings = []struct {
 	{Setting{"instance", "NAME", "rowbell", "Name of this installation; a copy of the database needs rowbell adopt", false}, text(func(c *Config) *string { return &c.Instance })},
 	{Setting{"capture", "MODE", "auto", "auto: capture the tables that workflows name; manual: wait for rowbell capture", false}, text(func(c *Config) *CaptureMode { return &c.Capture })},
 	{Setting{"tenant-column", "NAME", "tenant_id", "Tenant column of tables that were captured without naming one", false}, text(func(c *Config) *string { return &c.TenantColumn })},
-	{Setting{"listen", "ADDR", "127.0.0.1:8080", "Address of the API, and of the page on which people unsubscribe if there is a public-url; off: neither", false}, text(func(c *Config) *string { return &c.Listen })},
+	{Setting{"listen", "ADDR", "127.0.0.1:8080", "Address of the API and of the web pages, and of the page on which people unsubscribe if there is a public-url; off: none", false}, text(func(c *Config) *string { return &c.Listen })},
 	{Setting{"ops-listen", "ADDR", "127.0.0.1:8081", "Address of /metrics, /healthz, /readyz and profiles", false}, text(func(c *Config) *string { return &c.OpsListen })},
 	{Setting{"delivery", "MODE", "on", "on, hold (record, send nothing) or redirect:<url>", false}, text(func(c *Config) *DeliveryMode { return &c.Delivery })},
 	{Setting{"delivery-concurrency", "N", "128", "How many attempts run at once", false}, number(func(c *Config) *int { return &c.DeliveryConcurrency })},

@@ -106,7 +106,7 @@ func migrate(ctx context.Context, url string, w Which) error {
 	connected := false
 	db := stdlib.OpenDB(*cfg, stdlib.OptionBeforeConnect(func(context.Context, *pgx.ConnConfig) error {
 		if connected {
-			return errors.New("the connection was lost while migrating")
+			return fmt.Errorf("the connection was lost while migrating: %w", io.ErrUnexpectedEOF)
 		}
 		connected = true
 		return nil

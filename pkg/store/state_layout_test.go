@@ -117,7 +117,7 @@ func TestLogFiltersOfOthersUseAnIndex(t *testing.T) {
 		for name, query := range map[string]func() (string, []any, error){
 			"dead": store.DeliveryFilter{}.SQL,
 			"replay": func() (string, []any, error) {
-				return store.ReplaySQL(), []any{time.Now().Add(-72 * time.Hour), time.Now(), []string{"failure"}, []string{"wf-124"}, nil, "", 100}, nil
+				return store.ReplaySQL(), []any{time.Now().Add(-72 * time.Hour), time.Now(), []string{"failure"}, []string{"wf-124"}, nil, "", 100, []string{}}, nil
 			},
 			"feed": func() (string, []any, error) {
 				return store.DeliveryFeedSQL, []any{[]string{fmt.Sprintf("01%024d-%d", 42123, 125)}}, nil
