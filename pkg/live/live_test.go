@@ -388,7 +388,7 @@ select id, committed_at, executed_at, clock_timestamp(), version_ref, priority, 
 		t.Fatal(err)
 	}
 	x := next(t, events).Execution
-	if x == nil || x.ID != id || x.Status != workflow.Failure || fmt.Sprint(x.Did) != "[{email succeeded 1 ann } {email dead 1 ben no such mailbox}]" || x.Only() != nil {
+	if x == nil || x.ID != id || x.Status != workflow.Failure || fmt.Sprint(x.Did) != "[{email succeeded 1 ann  0 0 0} {email dead 1 ben no such mailbox 0 0 0}]" || x.Only() != nil {
 		t.Fatalf("%+v", x)
 	}
 	// One with a single delivery: that comes first, and has no place of its own.

@@ -42,7 +42,7 @@ type Causes struct {
 }
 
 // mostCounted is how many failures are counted by their causes.
-const mostCounted = 1000
+const mostCounted = 500
 
 // FailureCauses counts failed executions by workflow and cause.
 func (s *State) FailureCauses(ctx context.Context, f CauseFilter) (Causes, error) {

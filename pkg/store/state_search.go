@@ -211,7 +211,7 @@ type logSearch struct {
 // How many rows one page looks at, at first and at most, where it can't know how many of
 // them are asked for.
 const (
-	firstLook = 300
+	firstLook = 150
 	mostLooks = 2100
 	// The same of events, each of which is looked up in several tables.
 	firstEvents = 100
@@ -221,7 +221,7 @@ const (
 )
 
 // longPage is after what time a page stops that has not found as much as it is asked for.
-const longPage = 20 * time.Millisecond
+const longPage = 10 * time.Millisecond
 
 // manyVersions is from how many on versions are not looked up one by one any more, unless
 // nothing else is left.
