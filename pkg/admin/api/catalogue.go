@@ -95,6 +95,20 @@ func tableOut(t *workflow.Table) TableOut {
 // the operators' only.
 func (q *Request) seesTable(t *workflow.Table) bool { return q.Principal.All || t.TenantColumn != "" }
 
+// described is a captured table that the caller may see, by its label, and how it is now.
+func (q *Request) described(ctx context.Context, label string) (t workflow.Table, rel *change.Relation, err error) {
+	if t, err = q.Source.TableNamed(ctx, label); err != nil {
+		return t, nil, err
+	}
+	if !q.seesTable(&t) {
+		return t, nil, notFound("there is no captured table %s", label)
+	}
+	if rel, err = q.Definitions.Describe(ctx, t.Schema, t.Name); err == nil && rel == nil {
+		err = notFound("table %s was captured, and is gone", label)
+	}
+	return t, rel, err
+}
+
 func listTables(ctx context.Context, q *Request, _ *struct{}) (*PageOf[TableOut], error) {
 	tables, err := q.Source.CapturedTables(ctx)
 	if err != nil {
@@ -124,19 +138,9 @@ func getTable(ctx context.Context, q *Request, in *struct {
 	Samples bool   `query:"samples" default:"true" doc:"With examples of values"`
 },
 ) (*struct{ Body TableDetail }, error) {
-	t, err := q.Source.TableNamed(ctx, in.Table)
+	t, rel, err := q.described(ctx, in.Table)
 	if err != nil {
 		return nil, err
-	}
-	if !q.seesTable(&t) {
-		return nil, notFound("there is no captured table %s", in.Table)
-	}
-	rel, err := q.Definitions.Describe(ctx, t.Schema, t.Name)
-	if err != nil {
-		return nil, err
-	}
-	if rel == nil {
-		return nil, notFound("table %s was captured, and is gone", in.Table)
 	}
 	d, err := q.Application.Describe(ctx, t.Schema, t.Name)
 	if err != nil {
@@ -240,19 +244,9 @@ func listRows(ctx context.Context, q *Request, in *struct {
 	Limit int    `query:"limit" minimum:"1" maximum:"20" default:"10"`
 },
 ) (*struct{ Body RowsOut }, error) {
-	t, err := q.Source.TableNamed(ctx, in.Table)
+	t, rel, err := q.described(ctx, in.Table)
 	if err != nil {
 		return nil, err
-	}
-	if !q.seesTable(&t) {
-		return nil, notFound("there is no captured table %s", in.Table)
-	}
-	rel, err := q.Definitions.Describe(ctx, t.Schema, t.Name)
-	if err != nil {
-		return nil, err
-	}
-	if rel == nil {
-		return nil, notFound("table %s was captured, and is gone", in.Table)
 	}
 	secret := func(column string) bool {
 		return slices.Contains(t.Hidden, column) || slices.Contains(t.Redacted, column) && !q.Principal.Can(access.RedactedRead)

@@ -188,13 +188,14 @@ type designerData struct {
 	Zone     string
 	Locale   string
 
-	Saved    bool
-	Conflict bool             // somebody else has changed it
-	Problems []api.FieldError // that stand at no field
-	Warnings []api.FieldError
-	Wrong    int // how many there are in all
-	Insert   []columnView
-	Columns  []columnView // of the first table
+	Saved     bool
+	Unchanged bool             // there is no draft: it is what was published
+	Conflict  bool             // somebody else has changed it
+	Problems  []api.FieldError // that stand at no field
+	Warnings  []api.FieldError
+	Wrong     int // how many there are in all
+	Insert    []columnView
+	Columns   []columnView // of the first table
 }
 
 // columnView is a column for people.
@@ -310,6 +311,7 @@ func (v *visit) designer(l *loaded, e *edit, c *catalogue, refused *api.Problem)
 			return nil, err
 		}
 	}
+	d.Unchanged = d.Saved && l.Draft == nil && l.Status != "draft"
 	d.Wrong = len(report.Errors)
 	d.Warnings = report.Warnings
 	d.fill(c, placed(report.Errors))
