@@ -37,6 +37,8 @@ func TestFirstVisit(t *testing.T) {
 	b.press("Large order")
 	b.sees("When an order is created and its total is at least 1000")
 	b.accessible()
+	b.press("Edit")
+	b.sees("As it is published") // nothing is kept as a draft by looking
 	pgtest.Eventually(t, 20*time.Second, "the run", func() bool {
 		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'success'`) == 1
 	})
