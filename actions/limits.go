@@ -18,6 +18,10 @@ type Limits struct {
 // tenant go to one destination, the lowest of each counts.
 type Limited interface{ Limits() Limits }
 
+// Timed is a Runner that ends an attempt by itself once so long is over, whatever its
+// context says.
+type Timed interface{ Timeout() time.Duration }
+
 // Rate is so many attempts in a time. The zero one is no limit.
 type Rate struct {
 	N   int

@@ -332,6 +332,9 @@ func secretOf(ctx context.Context, d *actions.Delivery, name string) (string, er
 	return text, nil
 }
 
+// Timeout implements actions.Timed.
+func (p *poster) Timeout() time.Duration { return p.timeout }
+
 // errResent reads to egress like what it stands for: a connection that broke.
 var errResent = fmt.Errorf("sent again, and broken off again: %w", io.ErrUnexpectedEOF)
 

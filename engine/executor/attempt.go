@@ -198,7 +198,7 @@ func (e *Executor) attempt(work context.Context, o *workflow.Outcome, p *plan, s
 	if fault.On("key_per_attempt") {
 		d.ID += "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
 	}
-	ctx, cancel := context.WithTimeout(work, longestAttempt)
+	ctx, cancel := bounded(work, step.Runner)
 	o.StartedAt = time.Now()
 	res, err := protect(ctx, step.Runner, d)
 	o.Duration = time.Since(o.StartedAt)
@@ -267,6 +267,15 @@ func vary(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
 }
 
+// bounded is work with an end to the attempt; work itself if the runner sees to that, for
+// a timer more is a fiftieth of what a webhook takes.
+func bounded(work context.Context, r actions.Runner) (context.Context, context.CancelFunc) {
+	if t, ok := r.(actions.Timed); ok && t.Timeout() > 0 && t.Timeout() <= longestAttempt {
+		return work, func() {}
+	}
+	return context.WithTimeout(work, longestAttempt)
+}
+
 // protect runs an action that may panic.
 func protect(ctx context.Context, r actions.Runner, d *actions.Delivery) (res actions.Result, err error) {
 	defer func() {
@@ -293,23 +302,29 @@ type secrets struct {
 
 func (s *secrets) get(ctx context.Context, name string) (string, error) {
 	v, err := s.store.Secret(ctx, s.tenant, name)
-	if err != nil {
-		return v, err
+	if err == nil && !slices.Contains(s.values, v) {
+		s.values = append(s.values, v)
 	}
-	quoted, _ := json.Marshal(v) // never fails
-	for _, form := range []string{v, strings.TrimPrefix(v, "whsec_"), strings.Trim(string(quoted), `"`), url.QueryEscape(v), url.PathEscape(v)} {
-		if len(form) >= 4 && !slices.Contains(s.values, form) {
-			s.values = append(s.values, form)
-		}
-	}
-	// The longest first: one may stand in another.
-	slices.SortFunc(s.values, func(a, b string) int { return len(b) - len(a) })
-	return v, nil
+	return v, err
 }
 
 func (s *secrets) mask(text string) string {
+	if text == "" {
+		return ""
+	}
+	var forms []string
 	for _, v := range s.values {
-		text = strings.ReplaceAll(text, v, "***")
+		quoted, _ := json.Marshal(v) // never fails
+		for _, form := range []string{v, strings.TrimPrefix(v, "whsec_"), strings.Trim(string(quoted), `"`), url.QueryEscape(v), url.PathEscape(v)} {
+			if len(form) >= 4 {
+				forms = append(forms, form)
+			}
+		}
+	}
+	// The longest first: one may stand in another.
+	slices.SortFunc(forms, func(a, b string) int { return len(b) - len(a) })
+	for _, form := range forms {
+		text = strings.ReplaceAll(text, form, "***")
 	}
 	return text
 }
