@@ -121,6 +121,7 @@ type logSource struct {
 	error                 string            // and the error
 	own                   map[string]string // the table's own word for each status that it can have; nil = status says it
 	partitioned           bool              // it is as big as the log
+	single                bool              // id alone is the key
 }
 
 // The sources of a list of executions.
@@ -129,7 +130,7 @@ var executionSources = []logSource{
 		table: "rowbell.execution", where: "true", id: "x.id", action: "0::int2", recipient: "''", status: "x.status", error: "x.error",
 		own:         map[string]string{"success": "success", "failure": "failure", "cancelled": "cancelled"},
 		columns:     "x.executed_at, x.settled_at, x.priority",
-		partitioned: true,
+		partitioned: true, single: true,
 	},
 	{
 		table: "rowbell.queue", where: "x.sole", id: "x.execution_id", action: "0::int2", recipient: "''", status: "'pending'", error: "x.error",
@@ -148,7 +149,7 @@ var deliverySources = []logSource{
 		status: "case x.status when 'success' then 'succeeded' when 'failure' then 'dead' else 'cancelled' end", error: "x.error",
 		own:         map[string]string{"succeeded": "success", "dead": "failure", "cancelled": "cancelled"},
 		columns:     "x.kind, x.attempts, x.code, x.settled_at as ended_at, null::timestamptz as next_at, null::int8 as lane",
-		partitioned: true,
+		partitioned: true, single: true,
 	},
 	{
 		table: "rowbell.delivery_ended", where: "true", id: "x.execution_id", action: "x.action", recipient: "x.recipient", status: "x.status", error: "x.reason",
@@ -998,7 +999,11 @@ func (p *pager) sourceSQL(s *logSource, most int, args *parameters) string {
 	if p.drive != alongEvent {
 		where = append(where, p.times("x.committed_at", s.id, args)...)
 	}
-	order := strings.NewReplacer("x.id ", s.id+" ", "x.action ", s.action+" ", "x.recipient ", s.recipient+" ").Replace(p.order("x"))
+	order := p.order("x")
+	if s.single { // so that an index has the order, and reading stops at the limit
+		order, _, _ = strings.Cut(order, ", x.action")
+	}
+	order = strings.NewReplacer("x.id ", s.id+" ", "x.action ", s.action+" ", "x.recipient ", s.recipient+" ").Replace(order)
 	sql := fmt.Sprintf(`select %s as id, %s as action, %s as recipient, x.committed_at, x.version_ref, %s as status, %s as error, %s
 from %s x where %s order by %s limit %d`, s.id, s.action, s.recipient, s.status, s.error, s.columns, s.table, strings.Join(where, " and "), order, most)
 	if each != "" {
