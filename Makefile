@@ -12,6 +12,8 @@ GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v
 PKG ?= ./...
 ARGS ?=
 FUZZTIME ?= 30s
+# How many tests of a package run at once: most of them wait more than they work.
+PARALLEL ?= 6
 # For the image: what builds it, what version it is (1.2.3), whose word it takes.
 ENGINE ?= $(shell command -v podman || command -v buildah || echo docker)
 VERSION ?=
@@ -39,7 +41,7 @@ image-files:
 
 test: ## Run all tests against a real PostgreSQL, with a summary (PKG=, ARGS=)
 	@.ci/prerequisites
-	go run ./cmd/testsum $(ARGS) $(PKG)
+	go run ./cmd/testsum -parallel $(PARALLEL) $(ARGS) $(PKG)
 
 race: ## Run all tests under the race detector (needs a C compiler; PKG=, ARGS=)
 	CGO_ENABLED=1 go run ./cmd/testsum -race -timeout 30m $(ARGS) $(PKG)
