@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -34,14 +36,34 @@ type InboxQuery struct {
 	Archived    bool    // those that were put away, instead
 }
 
-const inboxWhere = `n.recipient_id = $1 and ($2::text is null or n.tenant_id = $2 or $2 = '' and n.tenant_id is null)`
+// inboxOf are the conditions for whose notifications n they are. What isn't asked doesn't
+// stand there: with "or", the index would serve the recipient alone.
+func inboxOf(recipientID string, tenantID *string, args *parameters) []string {
+	where := []string{"n.recipient_id = " + args.add(recipientID)}
+	if tenantID != nil {
+		where = append(where, tenantIs("n.tenant_id", *tenantID, args))
+	}
+	return where
+}
 
 // Inbox reads a page.
 func (s *State) Inbox(ctx context.Context, q InboxQuery) ([]InboxEntry, error) {
 	const what = "read an inbox"
+	var args parameters
+	where := inboxOf(q.RecipientID, q.TenantID, &args)
+	if q.Before != "" {
+		where = append(where, "n.id < "+args.add(q.Before))
+	}
+	if q.Archived {
+		where = append(where, "n.archived_at is not null")
+	} else {
+		where = append(where, "n.archived_at is null")
+	}
+	if q.Unread {
+		where = append(where, "n.read_at is null")
+	}
 	rows, err := s.db.Query(ctx, `select n.id, coalesce(n.tenant_id, ''), n.title, n.body, coalesce(n.link, ''), n.created_at, n.seen_at, n.read_at, n.archived_at
-from rowbell.notification n where `+inboxWhere+` and ($3 = '' or n.id < $3) and (n.archived_at is not null) = $4 and (not $5 or n.read_at is null)
-order by n.id desc limit least(greatest($6, 1), 500)`, q.RecipientID, q.TenantID, q.Before, q.Archived, q.Unread, q.Limit)
+from rowbell.notification n where `+strings.Join(where, " and ")+fmt.Sprintf(" order by n.id desc limit %d", min(max(q.Limit, 1), 500)), args...)
 	if err != nil {
 		return nil, stateError(what, err)
 	}
@@ -61,8 +83,10 @@ type InboxCounts struct {
 // CountInbox counts what somebody has not read. tenantID nil: of all tenants.
 func (s *State) CountInbox(ctx context.Context, recipientID string, tenantID *string) (InboxCounts, error) {
 	var c InboxCounts
+	var args parameters
+	where := inboxOf(recipientID, tenantID, &args)
 	err := s.db.QueryRow(ctx, `select count(*)::int4, (count(*) filter (where n.seen_at is null))::int4 from rowbell.notification n
-where `+inboxWhere+` and n.read_at is null and n.archived_at is null`, recipientID, tenantID).Scan(&c.Unread, &c.Unseen)
+where `+strings.Join(where, " and ")+` and n.read_at is null and n.archived_at is null`, args...).Scan(&c.Unread, &c.Unseen)
 	if err != nil {
 		return c, stateError("count an inbox", err)
 	}
