@@ -73,8 +73,12 @@ func (s *State) FailureCauses(ctx context.Context, f CauseFilter) (Causes, error
 			return c, nil
 		}
 		// The window was too short for so many.
+		from := p.from
 		p.step++
-		p.setWindow()
+		if p.setWindow(); !p.from.Before(from) { // the hours whose counts are known have all been looked at
+			p.from = p.since.Truncate(time.Millisecond)
+			p.along(p.windowTop())
+		}
 	}
 }
 

@@ -456,12 +456,21 @@ func TestFailureCauses(t *testing.T) {
 	t.Parallel()
 	db, state := alone(t)
 	fillLog(t, db, 2000)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 	since := time.Now().Add(-50 * time.Hour)
+	long := since.Add(-50 * time.Hour) // further back than hours are looked at that have been counted
+	if _, err := state.CountHours(ctx, 30, 90); err != nil {
+		t.Fatal(err)
+	}
 	for name, f := range map[string]store.CauseFilter{
 		"all": {}, "a tenant": {TenantID: str("big")}, "operators": {TenantID: str("")}, "a workflow": {WorkflowID: "acme-0"}, "of another tenant": {WorkflowID: "acme-0", TenantID: str("big")},
+		"all, long": {Since: long}, "a tenant, long": {TenantID: str("big"), Since: long}, "operators, long": {TenantID: str(""), Since: long}, "a workflow, long": {WorkflowID: "acme-0", Since: long},
 	} {
-		f.Since = since
-		got, err := state.FailureCauses(t.Context(), f)
+		if f.Since.IsZero() {
+			f.Since = since
+		}
+		got, err := state.FailureCauses(ctx, f)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -473,7 +482,7 @@ func TestFailureCauses(t *testing.T) {
 			}
 		}
 		want := pgtest.One[int64](t, db, `select count(*) from rowbell.workflow_log where status = 'failure' and committed_at >= $1
-			and ($2::text is null or coalesce(tenant_id, '') = $2) and ($3 = '' or workflow_id = $3)`, since, f.TenantID, f.WorkflowID)
+			and ($2::text is null or coalesce(tenant_id, '') = $2) and ($3 = '' or workflow_id = $3)`, f.Since, f.TenantID, f.WorkflowID)
 		if int64(n) != want || got.Counted != n || !got.All {
 			t.Errorf("%s: %d failures, %+v, want %d", name, n, got, want)
 		}
