@@ -56,11 +56,13 @@ func home(v *visit) (*page, error) {
 		}{
 			{"/statistics", q, d.Stats},
 			{"/failures", url.Values{"since": {since.Format(time.RFC3339)}, "limit": {"5"}}, d.Failures},
-			{"/executions", url.Values{"limit": {"8"}}, &recent},
 		} {
 			if err := v.get(ask.path, ask.query, ask.out); err != nil {
 				return nil, err
 			}
+		}
+		if err := searched(v, url.Values{"limit": {"8"}}, false, &recent); err != nil {
+			return nil, err
 		}
 		d.Recent = recent.Items
 		d.Chart = chart(d.Stats.Buckets, d.Range == "week")

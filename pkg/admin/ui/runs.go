@@ -48,12 +48,36 @@ func listRuns(v *visit) (*page, error) {
 	d.Filtered = len(v.pass("workflow_id", "status", "table", "row_key", "recipient", "error", "within")) > 0
 	q.Set("limit", "50")
 	var list api.LogPage[store.ListedExecution]
-	if err := v.get("/executions", q, &list); err != nil {
+	if err := searched(v, q, d.Filtered, &list); err != nil {
 		return nil, err
 	}
 	d.Items, d.SearchedTo, d.More = list.Items, list.SearchedTo, v.more(list.Next)
 	d.Again, d.AgainHint = v.again(d)
 	return &page{template: "runs", title: "Runs", nav: "runs", scripts: []string{"runs.js"}, data: d}, nil
+}
+
+// How long a search goes on that has found nothing, and over how many pages of the API's.
+const (
+	searchTime  = 150 * time.Millisecond
+	searchPages = 8
+)
+
+// searched asks for executions until there are some, or all of the log was looked at: a page
+// of the API's may have none though there are some behind it. What is asked for by a filter
+// may be nowhere: then it stops when it takes long, and the page says how far it came.
+func searched(v *visit, q url.Values, filtered bool, list *api.LogPage[store.ListedExecution]) error {
+	begun := now()
+	for range searchPages {
+		*list = api.LogPage[store.ListedExecution]{}
+		if err := v.get("/executions", q, list); err != nil {
+			return err
+		}
+		if len(list.Items) > 0 || list.Next == "" || filtered && now().Sub(begun) > searchTime {
+			return nil
+		}
+		q.Set("cursor", list.Next)
+	}
+	return nil
 }
 
 // again says where what a list shows can be run again: a replay knows no rows and no

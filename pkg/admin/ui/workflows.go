@@ -85,7 +85,7 @@ func showWorkflow(v *visit) (*page, error) {
 			return nil, err
 		}
 		var runs api.LogPage[store.ListedExecution]
-		if err := v.get("/executions", url.Values{"workflow_id": {id}, "limit": {"10"}}, &runs); err != nil {
+		if err := searched(v, url.Values{"workflow_id": {id}, "limit": {"10"}}, true, &runs); err != nil {
 			return nil, err
 		}
 		d.Runs = runs.Items
