@@ -46,7 +46,7 @@ func action(a workflow.Action, recipients []workflow.Recipient, of string, setti
 	case "chat":
 		said := "post a chat message"
 		if to := texts(config, "channel", "room"); to != "" {
-			said += " to " + channel(to)
+			said += " to " + channel(values.ReplaceAllString(to, "…"))
 		} else if host := host(config); host != "" {
 			said += " to " + host
 		}
@@ -63,7 +63,7 @@ func action(a workflow.Action, recipients []workflow.Recipient, of string, setti
 	case "publish":
 		said := "publish a message"
 		if to := texts(config, "topic", "subject", "channel", "stream", "queue", "exchange"); to != "" {
-			said += " to " + channel(to)
+			said += " to " + channel(values.ReplaceAllString(to, "…"))
 		}
 		return said + broken
 	case "":
@@ -75,6 +75,9 @@ func action(a workflow.Action, recipients []workflow.Recipient, of string, setti
 	}
 	return said + broken
 }
+
+// values are where a template puts something of the event's: what that is, nobody knows yet.
+var values = regexp.MustCompile(`(?s)\{\{.*?\}\}|\{%.*?%\}`)
 
 // chatServices are the names of what a chat action's service may be.
 var chatServices = map[string]string{

@@ -450,6 +450,10 @@ func TestOf(t *testing.T) {
 			`When an order is created, post a chat message to #orders, then call the function shop.recalc, then publish a message to orders.approved, then run the action fax.`,
 		},
 		{
+			of(on("orders", "create"), act(0, "publish", `{"subject": "orders.{{ event.operation }}.{{ new.id | default: old.id }}"}`)),
+			`When an order is created, publish a message to “orders.….…”.`,
+		},
+		{
 			of(on("orders", "create"), act(0, "chat", `{"service": "slack", "secret": {"ref": "x"}, "text": "a"}`), act(1, "chat", `{"service": "telegram", "channel": "-100123", "text": "a"}`)),
 			`When an order is created, post a chat message in Slack, then post a chat message to “-100123” in Telegram.`,
 		},
