@@ -75,6 +75,11 @@ type layout struct {
 	v       *visit
 }
 
+// Again says that the page can be asked for once more, and may be there then.
+func (l *layout) Again() bool {
+	return l.v != nil && l.v.r.Method == http.MethodGet && l.Problem != nil && l.Problem.Status >= http.StatusTooManyRequests
+}
+
 // Can says whether the visitor has a right.
 func (l *layout) Can(right string) bool { return l.v != nil && l.v.can(access.Right(right)) }
 
@@ -103,13 +108,13 @@ func (u *UI) visited(r route) http.Handler {
 			return
 		case err != nil:
 		case r.right != "" && !v.can(r.right):
-			err = &api.Problem{Status: http.StatusForbidden, Detail: "you lack the right " + string(r.right) + ": to " + r.right.Text(), Mend: "ask an administrator for it"}
+			err = &api.Problem{Status: http.StatusForbidden, Detail: "to " + r.right.Text() + " takes a right that you don’t have: " + string(r.right), Mend: "ask an administrator for it"}
 		default:
 			shown, err = r.show(v)
 		}
 		if err != nil {
 			p := problemOf(err)
-			if p.Status >= 500 {
+			if p.Status >= 500 && req.Context().Err() == nil { // else the visitor has gone away
 				u.cfg.Logger.ErrorContext(req.Context(), "a page can't be shown", "path", req.URL.Path, "err", err)
 			}
 			shown = &page{template: "problem", title: problemTitle(p), problem: p, status: p.Status}

@@ -102,6 +102,17 @@ function follow() {
     });
   }
 }
+
+// A part that can't be fetched: that is said, with a way to ask for all of it again.
+document.addEventListener("htmx:sendError", () => {
+  if (document.getElementById("unreachable")) return;
+  const note = document.createElement("p"), again = document.createElement("a");
+  note.id = "unreachable"; note.className = "note bad"; note.setAttribute("role", "alert");
+  again.className = "button"; again.href = location.href; again.textContent = "Try again";
+  note.append("The server can’t be reached. What you see is as it was. ", again);
+  document.getElementById("main").prepend(note);
+});
+document.addEventListener("htmx:afterOnLoad", () => { document.getElementById("unreachable")?.remove(); });
 document.addEventListener("htmx:afterSwap", (e) => { times(e.detail.elt); });
 times(document);
 follow();
