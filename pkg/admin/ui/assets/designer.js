@@ -19,10 +19,17 @@ form.addEventListener("htmx:configRequest", (e) => {
   sent = held();
 });
 
+// Where the keyboard was, to be there again after the answer. Buttons are known by what they do;
+// of one that is gone, the section gets it.
 let late = [], place = null;
+const found = (p) => (p.id && document.getElementById(p.id)) || (p.value && form.querySelector(`button[value="${CSS.escape(p.value)}"]`))
+  || (p.section && form.querySelector(`section[aria-labelledby="${p.section}"] h2`));
 form.addEventListener("htmx:beforeSwap", () => {
   const active = document.activeElement;
-  place = active?.id && form.contains(active) ? { id: active.id, from: active.selectionStart, to: active.selectionEnd } : null;
+  place = active && form.contains(active) ? {
+    id: active.id, value: active.name === "do" ? active.value : "", section: active.closest("section")?.getAttribute("aria-labelledby"),
+    from: active.selectionStart, to: active.selectionEnd,
+  } : null;
   late = [];
   if (!sent) return;
   for (const [id, value] of held()) if (sent.get(id) !== value && sent.has(id)) late.push([id, value]);
@@ -55,8 +62,9 @@ form.addEventListener("htmx:afterSwap", (e) => {
     else el.value = value;
     changed = true;
   }
-  const el = place && document.getElementById(place.id);
+  const el = place && found(place);
   if (el) {
+    if (el.tagName === "H2") el.tabIndex = -1;
     el.focus({ preventScroll: true });
     if (place.from != null) try { el.setSelectionRange(place.from, place.to); } catch { /* it has no selection */ }
   }
