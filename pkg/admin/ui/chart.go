@@ -52,7 +52,7 @@ func chart(buckets []store.Bucket, day bool) template.HTML {
 		}
 		s.WriteString(`</g>`)
 		if i%every == 0 {
-			fmt.Fprintf(&s, `<text class="tick" x="%.1f" y="%d">%s</text>`, x+width*0.15, chartHeight-6, tick(b.From, day))
+			fmt.Fprintf(&s, `<text class="tick" x="%.1f" y="%d">%s</text>`, math.Min(x+width*0.15, chartWidth-32), chartHeight-6, tick(b.From, day))
 		}
 	}
 	s.WriteString(`</svg>`)
