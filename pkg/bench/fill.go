@@ -233,14 +233,28 @@ var (
 	ends  = []string{"tell sales", "tell the owner", "post to the partner", "note in the log", "tell finance", "call the warehouse", "remind the manager", "sync the CRM"}
 )
 
+// ways are how things are done, in the states of rows.
+var ways = []string{"", " late", " in part", " by hand", " again"}
+
 // fillStates is how many states rows have that workflows ask for.
 const fillStates = 50
+
+// stateOf is the state that a workflow asks for, by its number.
+func stateOf(i int) string { return verbs[i%len(verbs)] + ways[i%fillStates/len(verbs)] }
+
+// tenantOf is a tenant's id, by its number.
+func tenantOf(i int) string {
+	if first := []string{"acme", "globex", "initech"}; i < len(first) {
+		return first[i]
+	}
+	return fmt.Sprintf("tenant-%04d", i)
+}
 
 // plan decides what workflows there are.
 func (f *filler) plan() {
 	f.tenants = make([]filledTenant, f.Tenants+1)
 	for i := range f.Tenants {
-		f.tenants[i] = filledTenant{id: fmt.Sprintf("tenant-%04d", i), people: 20 + f.random.IntN(200)}
+		f.tenants[i] = filledTenant{id: tenantOf(i), people: 20 + f.random.IntN(200)}
 	}
 	f.tenants[f.Tenants].people = 50
 	f.shares = falling(f.Tenants, 0.8)
@@ -316,7 +330,7 @@ func (f *filler) define(ctx context.Context) error {
 			}},
 			{"workflow_trigger (id, workflow_id, entity_type, operation, field_conditions)", func(b *copyRow, w *filledWorkflow, i int) {
 				b.text("t-" + w.id).text(w.id).text(f.labels[w.table]).text(map[byte]string{'c': "create", 'u': "update", 'd': "delete"}[w.op]).
-					text(fmt.Sprintf(`{"status": "state%d"}`, i%fillStates))
+					text(fmt.Sprintf(`{"status": %q}`, stateOf(i)))
 			}},
 			{"workflow_action (id, workflow_id, action_type, action_config)", func(b *copyRow, w *filledWorkflow, _ int) {
 				config := "{}"
@@ -324,9 +338,9 @@ func (f *filler) define(ctx context.Context) error {
 				case "webhook":
 					config = fmt.Sprintf(`{"url": "%s?key=1"}`, w.destination(f.tenants[w.tenant].id))
 				case "email":
-					config = `{"subject": "{{ new.status }}", "body": "It is {{ new.total }}."}`
+					config = `{"subject": "{{ new.id | default: old.id }} was {{ new.status | default: old.status }}", "body": "It is {{ new.total | default: old.total | money: 'EUR' }}."}`
 				case "notification":
-					config = `{"title": "{{ new.status }}"}`
+					config = `{"title": "{{ new.id | default: old.id }} was {{ new.status | default: old.status }}"}`
 				}
 				b.text("a-" + w.id).text(w.id).text(w.kind).text(config)
 			}},

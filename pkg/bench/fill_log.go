@@ -67,10 +67,9 @@ func (w *logWriter) event(at time.Time, seq int32, t *filledTenant, first int) {
 	if w.random.IntN(200) == 0 {
 		key = 1 + int64(w.random.IntN(20))
 	}
-	state := first % fillStates
-	data := fmt.Sprintf(`{"new":{"id":%d,"tenant_id":"%s","status":"state%d","total":%d.50,"email":"customer%d@example.com","note":"a note of forty letters or a little more","updated_at":"%s"},"old":%s,"changed":%s,"unavailable":[],"actor":{"id":"user-%d","roles":["clerk"]}}`,
-		key, t.id, state, key%10_000, key%5000, at.Format(time.RFC3339Nano),
-		map[bool]string{true: `{"status":"state0"}`, false: "null"}[f.op == 'u'], map[bool]string{true: `["status"]`, false: "null"}[f.op == 'u'], key%300)
+	data := fmt.Sprintf(`{"new":{"id":%d,"tenant_id":"%s","status":"%s","total":%d.50,"email":"customer%d@example.com","note":"a note of forty letters or a little more","updated_at":"%s"},"old":%s,"changed":%s,"unavailable":[],"actor":{"id":"user-%d","roles":["clerk"]}}`,
+		key, t.id, stateOf(first), key%10_000, key%5000, at.Format(time.RFC3339Nano),
+		map[bool]string{true: `{"status":"new"}`, false: "null"}[f.op == 'u'], map[bool]string{true: `["status"]`, false: "null"}[f.op == 'u'], key%300)
 	w.row.text(id).text(w.lsn.String()).int(1).int(int64(seq)).int(0).time(at).int(int64(w.tableRefs[f.table])).text(string(f.op)).text(t.id).int(key).text(data)
 	w.put(toEvents)
 	w.events++
@@ -97,13 +96,13 @@ func (w *logWriter) event(at time.Time, seq int32, t *filledTenant, first int) {
 }
 
 var causes = []string{
-	"status 503 from hooks%[1]d.example.com: upstream connect error or disconnect before headers, reset reason %[2]d",
-	"status 404 from hooks%[1]d.example.com: no such endpoint",
+	"hooks%[1]d.example.com answered 503 Service Unavailable: upstream connect error or disconnect before headers, reset reason %[2]d",
+	"hooks%[1]d.example.com answered 404 Not Found: no such endpoint",
 	"dial tcp 203.0.113.%[2]d:443: i/o timeout",
-	"status 429 from hooks%[1]d.example.com: too many requests, retry in %[2]d s",
+	"hooks%[1]d.example.com answered 429 Too Many Requests: retry in %[2]d s",
 	"550 5.1.1 <customer%[2]d@example.com>: recipient address rejected",
 	"tls: failed to verify certificate: x509: certificate has expired %[2]d days ago",
-	"status 500 from hooks%[1]d.example.com: incident %[2]d",
+	"hooks%[1]d.example.com answered 500 Internal Server Error: incident %[2]d",
 	"the text needs column total%[1]d, which the row does not have",
 }
 
@@ -315,7 +314,7 @@ func (w *logWriter) notification(at time.Time, t *filledTenant, recipient, deliv
 	for i := 6; i < len(id); i++ {
 		id[i] = byte(w.random.Uint32())
 	}
-	w.row.text(id.String()).orNull(t.id).text(recipient).text(delivery).text("It was approved").text("Look at it").time(at)
+	w.row.text(id.String()).orNull(t.id).text(recipient).text(delivery).text("An order was approved").text("It can be shipped.").time(at)
 	if w.now.Sub(at) < 48*time.Hour {
 		w.row.null().null()
 	} else {

@@ -557,7 +557,7 @@ func (m *readBench) record(ctx context.Context, pool *pgxpool.Pool, url string) 
 	if err != nil {
 		return nil, err
 	}
-	rows, err := pool.Query(ctx, `select t.entity_type, coalesce(d.tenant_id, 'tenant-0000'), t.field_conditions ->> 'status'
+	rows, err := pool.Query(ctx, `select t.entity_type, coalesce(d.tenant_id, 'acme'), t.field_conditions ->> 'status'
 from rowbell.workflow_trigger t join rowbell.workflow_definition d on d.id = t.workflow_id and d.status = 'active'
 where t.operation = 'create' order by md5(d.id) limit 1000`)
 	if err != nil {
