@@ -28,11 +28,12 @@ type Options struct {
 	Seed   uint64      // of the order of runs; printed. Defaults to a random one
 	Report string      // file that the table is written to as Markdown. Defaults to none
 	Module string      // the module's folder, for its Go benchmarks. Defaults to "."
-	Only   string      // measure only workloads whose name starts so. Defaults to all but reads
-	Fill   FillOptions // of reads: what is read
+	Only   string      // measure only workloads whose name starts so. Defaults to all but reads and pages
+	Fill   FillOptions // of reads and pages: what is read
 	// Readers is how many read at once. Defaults to 4
 	Readers int
-	// Pages is how many first pages a round of each read has. Defaults to 400
+	// Pages is how many first pages a round of each read has, and how many of each list of runs
+	// pages asks for. Defaults to 400
 	Pages int
 	// Idle says that reads are measured only while no worker records.
 	Idle bool
@@ -81,6 +82,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	fmt.Fprintf(o.Log, "order of runs: seed %d\n", o.Seed)
 	if o.Only == "reads" || strings.HasPrefix(o.Only, "reads: ") {
 		return reads(ctx, o)
+	}
+	if o.Only == "pages" {
+		return pages(ctx, o)
 	}
 	server, err := localpg.Start(ctx, localpg.Options{FSync: true, Settings: map[string]string{
 		"synchronous_commit": "on", "full_page_writes": "on", "shared_buffers": "2GB", "max_wal_size": "16GB",

@@ -12,4 +12,7 @@
 // database, and what pages read of it is timed for several readers with arguments that it
 // has, on first pages and on later ones, without and with a worker that records. Their
 // figures are of the calls of package store, without HTTP.
+//
+// Pages are measured on such a database too, in a browser: what a first visit takes over the
+// wire, and when one can work with the page; and by HTTP alone, lists of runs.
 package bench
