@@ -1,7 +1,9 @@
 package ui
 
 import (
+	"compress/gzip"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -45,5 +47,39 @@ func TestProblemPage(t *testing.T) {
 		if again := strings.Contains(body, `href="/bell`+c.path+`">Try again</a>`); again != c.again {
 			t.Errorf("%s %s can be tried again: %v\n%s", c.method, c.path, again, body)
 		}
+	}
+}
+
+// Long pages go compressed to whom takes that; what answers a form never does.
+func TestPagesAreCompressed(t *testing.T) {
+	t.Parallel()
+	u := New(Config{API: http.NotFoundHandler()})
+	for _, c := range []struct {
+		method, takes string
+		n             int
+		want          bool
+	}{
+		{"GET", "gzip, br", leastSqueezed, true}, {"GET", "gzip", leastSqueezed - 1, false}, {"GET", "br", leastSqueezed, false}, {"POST", "gzip", leastSqueezed, false},
+	} {
+		r := httptest.NewRequest(c.method, "/", nil)
+		r.Header.Set("Accept-Encoding", c.takes)
+		if got := squeezed(r, c.n); got != c.want {
+			t.Errorf("%s of %d bytes to whom takes %s: %v", c.method, c.n, c.takes, got)
+		}
+	}
+	r := httptest.NewRequest("GET", "/signin", nil)
+	r.Header.Set("Accept-Encoding", "gzip")
+	plain, small := httptest.NewRecorder(), httptest.NewRecorder()
+	long := &layout{Title: strings.Repeat("a long title ", 1000), Data: signInData{}}
+	u.render(small, r, "signin", "bare", 0, long)
+	r.Header.Del("Accept-Encoding")
+	u.render(plain, r, "signin", "bare", 0, long)
+	z, err := gzip.NewReader(small.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(z)
+	if err != nil || string(got) != plain.Body.String() || plain.Header().Get("Content-Encoding") != "" || small.Header().Get("Vary") != "Accept-Encoding" {
+		t.Errorf("%d bytes were %d, %v, headers %v and %v", small.Body.Len(), len(got), err, small.Header(), plain.Header())
 	}
 }

@@ -2,11 +2,13 @@ package ui
 
 import (
 	"bytes"
+	"compress/gzip"
 	"mime"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/rowbell/rowbell/pkg/access"
 	"github.com/rowbell/rowbell/pkg/admin/api"
@@ -182,11 +184,39 @@ func (u *UI) render(w http.ResponseWriter, r *http.Request, file, name string, s
 		http.Error(w, "this page can't be made; the log of rowbell has more", http.StatusInternalServerError)
 		return
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Add("Vary", "Accept-Encoding")
+	body := b.Bytes()
+	if squeezed(r, len(body)) {
+		var small bytes.Buffer
+		z := squeezers.Get().(*gzip.Writer) //nolint:errcheck // nothing else is in it
+		z.Reset(&small)
+		_, _ = z.Write(body) // never fails
+		_ = z.Close()
+		squeezers.Put(z)
+		h.Set("Content-Encoding", "gzip")
+		body = small.Bytes()
+	}
 	if status != 0 {
 		w.WriteHeader(status)
 	}
-	_, _ = w.Write(b.Bytes()) // the visitor has gone away: nobody to tell
+	_, _ = w.Write(body) // the visitor has gone away: nobody to tell
+}
+
+// squeezers are kept, since each has a megabyte.
+var squeezers = sync.Pool{New: func() any {
+	z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is right
+	return z
+}}
+
+// leastSqueezed is from how many bytes on a page is compressed.
+const leastSqueezed = 4000
+
+// squeezed says that a page goes compressed. What answers a form doesn't: a secret may stand
+// there, beside what was sent, and sizes could tell of it (BREACH).
+func squeezed(r *http.Request, n int) bool {
+	return r.Method == http.MethodGet && n >= leastSqueezed && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip")
 }
 
 // live passes the API's live stream on, for scripts: a browser's EventSource has no headers.
