@@ -276,8 +276,8 @@ func (p *pageBench) visit(browser context.Context, key, path string) (first, aga
 	defer stop()
 	// The sign-in is sent from something that has none of what pages share.
 	signIn := fmt.Sprintf(`fetch("/signin", {method: "POST", redirect: "manual", body: new URLSearchParams({key: %q})}).then(() => true)`, key)
-	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1280, 900), chromedp.Navigate(p.base+"/rowbell-inbox.js"),
-		chromedp.Evaluate[chromedp.Void](signIn, chromedp.EvalAwaitPromise)); err != nil {
+	bare := chromedp.Navigate(p.base + "/rowbell-inbox.js")
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1280, 900), bare, chromedp.Evaluate[chromedp.Void](signIn, chromedp.EvalAwaitPromise)); err != nil {
 		return first, again, err
 	}
 	for _, into := range []*visit{&first, &again} {
@@ -291,7 +291,7 @@ func (p *pageBench) visit(browser context.Context, key, path string) (first, aga
 		if err := json.Unmarshal([]byte(text), into); err != nil {
 			return first, again, err
 		}
-		if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil {
+		if err := chromedp.Do(ctx, bare); err != nil {
 			return first, again, err
 		}
 	}

@@ -190,7 +190,7 @@ func (u *UI) render(w http.ResponseWriter, r *http.Request, file, name string, s
 	body := b.Bytes()
 	if squeezed(r, len(body)) {
 		var small bytes.Buffer
-		z := squeezers.Get().(*gzip.Writer) //nolint:errcheck // nothing else is in it
+		z := squeezers.Get().(*gzip.Writer) // nothing else is in it
 		z.Reset(&small)
 		_, _ = z.Write(body) // never fails
 		_ = z.Close()
