@@ -50,6 +50,7 @@ func (b *tab) fills(label string, nth int, text string) {
 	for {
 		why := eval[string](b, script)
 		if why == "" {
+			b.deeds++
 			return
 		}
 		if time.Now().After(deadline) {
@@ -83,6 +84,17 @@ func (b *tab) pictured(name string) {
 	b.shot(name)
 }
 
+// plain says that nothing that can be read here is JSON, a template or SQL.
+func (b *tab) plain() {
+	b.t.Helper()
+	text := b.text()
+	for _, code := range []string{`{"`, "{{", "{%", "[{", "select *", "::"} {
+		if strings.Contains(text, code) {
+			b.t.Errorf("at %s there is %q to be read:\n%s", b.path(), code, text)
+		}
+	}
+}
+
 // capture makes tables known, as whoever runs Rowbell does.
 func (w *world) capture(tables ...string) {
 	w.t.Helper()
@@ -104,46 +116,60 @@ func TestFirstTenMinutes(t *testing.T) {
 	b := w.open(t, widths[0])
 	b.signIn(w.key("acme", access.Admin))
 	b.sees("There is no workflow yet")
-	b.press("Open the gallery") // 1
+	before := b.deeds
+	b.press("Open the gallery")
 	b.sees("Finished workflows to begin with")
+	b.plain()
 	b.accessible()
 	b.pictured("gallery-1280")
-	b.press("Large order") // 2
+	b.press("Large order")
 	b.sees("Total stands in")
+	b.plain()
 	b.accessible()
 	b.pictured("gallery-map-1280")
-	b.fills("Who", 0, "ann") // 3
-	b.press("Use this")      // 4
+	b.fills("Who", 0, "ann")
+	b.press("Use this")
 	b.sees("This is your copy of the example")
 	b.sees("What it would do")
 	b.sees("It would act on 1 of these 2")
 	b.sees("Order 1 over")
 	b.settled()
+	b.plain()
 	b.accessible()
 	b.pictured("designer-1280")
-	b.press("Try it") // 5
+	b.press("Try it")
 	b.sees("It acts.")
+	b.plain()
 	b.accessible()
 	b.pictured("try-1280")
 	b.fills("Total", 0, "12") // tried, and kept nowhere
 	b.sees("It does nothing.")
-	b.press("Review and turn on") // 6
+	b.press("Review and turn on")
 	b.sees("Everything that it needs is there.")
+	b.plain()
 	b.accessible()
 	b.pictured("publish-1280")
-	b.press("Turn it on") // 7
+	b.press("Turn it on")
 	b.sees("Turned on.")
+	b.plain()
 	pgtest.Eventually(t, 20*time.Second, "the workflow to apply", func() bool {
 		return pgtest.One[bool](t, w.db, `select exists (select from rowbell.applied a join rowbell.workflow_definition d on d.id = a.id and d.name = 'Large order')`)
 	})
 	w.db.Exec(t, `insert into orders (tenant_id, total, customer) values ('acme', 2500, 'Cleo')`)
 	pgtest.Eventually(t, 20*time.Second, "the run", func() bool {
-		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log`) == 1
+		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'success'`) == 1
 	})
 	b.press("Runs")
 	b.sees("Outcome")
 	b.press("Large order")
 	b.sees("Cleo")
+	b.sees("Done")
+	b.plain()
+	if n := b.deeds - before; n > 12 {
+		t.Errorf("the first workflow took %d interactions, more than 12", n)
+	} else {
+		t.Logf("the first workflow took %d interactions", n)
+	}
 
 	// The same by the rule: what the form changes, the sentence says.
 	b.press("Workflows")

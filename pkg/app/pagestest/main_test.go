@@ -46,6 +46,12 @@ func newWorld(t *testing.T, change ...func(*app.Config)) *world {
 	t.Helper()
 	db := pgtest.DB(t)
 	db.Exec(t, shop)
+	return newWorldOf(t, db, change...)
+}
+
+// newWorldOf is a worker on a database that has the application's tables.
+func newWorldOf(t *testing.T, db *pgtest.Database, change ...func(*app.Config)) *world {
+	t.Helper()
 	cfg := app.Config{
 		SourceURL: db.URL, Slot: db.Name, Publication: "rowbell", Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", HeartbeatInterval: time.Second,
 	}
@@ -148,6 +154,8 @@ type tab struct {
 	mu       sync.Mutex
 	troubles []string // what the console said, and what was blocked
 	expected []string // what it may say
+
+	deeds int // how often the visitor has pressed or filled in something
 }
 
 // open gives a visitor a browser that knows nothing yet, of a width in pixels.
@@ -282,6 +290,7 @@ func (b *tab) press(text string) {
 	for {
 		got, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](script))
 		if err == nil && got == "yes" {
+			b.deeds++
 			return
 		}
 		if time.Now().After(deadline) {
@@ -297,12 +306,25 @@ const axeWait = 30 * time.Second
 // accessible judges the page by WCAG 2.2 AA, as far as axe-core can tell.
 func (b *tab) accessible() {
 	b.t.Helper()
+	b.axe(`["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]`)
+}
+
+// legible judges what depends on the theme and the width alone, of a page that was judged in
+// another one: it is much faster.
+func (b *tab) legible() {
+	b.t.Helper()
+	b.axe(`{type: "rule", values: ["color-contrast", "target-size", "scrollable-region-focusable"]}`)
+}
+
+// axe judges the page by some rules.
+func (b *tab) axe(rules string) {
+	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, axeWait)
 	defer cancel()
 	if err := chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](axe)); err != nil {
 		b.t.Fatalf("axe: %v", err)
 	}
-	found, err := chromedp.Run(ctx, chromedp.Evaluate[string](`axe.run({runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}).then((r) =>
+	found, err := chromedp.Run(ctx, chromedp.Evaluate[string](`axe.run({runOnly: `+rules+`}).then((r) =>
 		r.violations.map((v) => v.id + ": " + v.help + "\n" + v.nodes.map((n) => "    " + n.target + "  " + n.failureSummary.replaceAll("\n", " ")).join("\n")).join("\n"))`, chromedp.EvalAwaitPromise))
 	if err != nil {
 		b.t.Fatalf("axe: %v", err)

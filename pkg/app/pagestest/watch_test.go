@@ -43,6 +43,7 @@ func (b *tab) fill(label, text string) {
 	for {
 		got, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](script))
 		if err == nil && got == "yes" {
+			b.deeds++
 			return
 		}
 		if time.Now().After(deadline) {
