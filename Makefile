@@ -20,7 +20,7 @@ VERSION ?=
 CA_CERTIFICATES ?= /etc/ssl/certs/ca-certificates.crt
 IMAGE_ARGS ?= $(if $(VERSION),--build-arg VERSION=$(VERSION)) --build-arg REVISION=$(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
-.PHONY: help build test race fuzz fuzz-api lint fmt bench chaos demo verify image image-files
+.PHONY: help build test race fuzz fuzz-api lint fmt bench chaos demo tour verify image image-files
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ chaos: ## Run the fault tests with larger numbers (ROWBELL_SEED= repeats a run; 
 demo: ## See Rowbell at work on a throw-away PostgreSQL (ARGS='--once')
 	@go build -o bin/rowbell ./cmd/rowbell
 	@exec ./bin/rowbell demo $(ARGS)
+
+tour: ## Make the pictures of docs/tour.md and docs/guide.md anew (needs Chromium)
+	ROWBELL_TOUR=$(CURDIR)/docs go test -count=1 -run '^TestTour$$' ./pkg/app/pagestest
 
 verify: ## Check formatting, go.mod and generated files
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
