@@ -67,7 +67,7 @@ func (b *tab) tabs(name string) {
 // ready waits until the page and its scripts are there.
 func (b *tab) ready() {
 	b.t.Helper()
-	b.until("the page to be loaded", func() bool { return eval[string](b, `document.readyState`) == "complete" })
+	b.until("the page to be loaded", func() bool { return b.now("document.readyState") == "complete" })
 }
 
 // writes takes what a field has away and types a text.

@@ -130,14 +130,23 @@ func (b *tab) looked(picture string) {
 	b.pictured(picture)
 }
 
+// now is what an expression is, and "" between two pages.
+func (b *tab) now(expression string) string {
+	b.t.Helper()
+	s, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](expression))
+	if err != nil {
+		return ""
+	}
+	return s
+}
+
 // seen waits for all texts. What isn't there is told, and the next page is looked at.
 func (b *tab) seen(what string, texts ...string) {
 	b.t.Helper()
 	for _, text := range texts {
 		there := ""
 		for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-			there, _ = chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.body?.innerText ?? ""`)) // between two pages there may be none
-			if strings.Contains(there, text) {
+			if there = b.now(`document.body?.innerText ?? ""`); strings.Contains(there, text) {
 				break
 			}
 			if time.Now().After(deadline) {
@@ -282,7 +291,9 @@ func TestPagesFull(t *testing.T) {
 			if s.older {
 				first := b.text()
 				b.press("Older")
-				b.until("older ones of "+s.name, func() bool { return strings.Contains(b.path(), "cursor=") && b.text() != first })
+				b.until("older ones of "+s.name, func() bool {
+					return strings.Contains(b.now("location.search"), "cursor=") && !slices.Contains([]string{"", first}, b.now("document.body.innerText"))
+				})
 				b.seen(s.name, s.full[0])
 			}
 			if s.narrow != "" {
@@ -341,7 +352,7 @@ func (b *tab) unreachable() {
 	b.pictured("unreachable")
 	b.press("Try again")
 	b.until("the page to be there again", func() bool {
-		return eval[bool](b, `document.body !== null && document.getElementById("list") !== null && document.getElementById("unreachable") === null`)
+		return b.now(`String(document.getElementById("list") !== null && document.getElementById("unreachable") === null)`) == "true"
 	})
 }
 
