@@ -45,6 +45,12 @@ type Runner interface {
 	Run(ctx context.Context, d *Delivery) (Result, error)
 }
 
+// Reacher is a Runner that can look whether what it goes to answers, without delivering
+// anything. It returns what that is called, and an error that may be shown.
+type Reacher interface {
+	Reach(ctx context.Context, secret func(ctx context.Context, name string) (string, error)) (name string, err error)
+}
+
 // Delivery is what one attempt delivers.
 type Delivery struct {
 	ID      string // the idempotency key: the same for all attempts, without whitespace

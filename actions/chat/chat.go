@@ -22,6 +22,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -280,6 +281,51 @@ func (p *post) Run(ctx context.Context, d *actions.Delivery) (actions.Result, er
 	x.res.Body = actions.Redact(x.res.Body, hidden(m.secret))
 	result := actions.Result{Code: x.res.StatusCode, Response: actions.Printable(x.res.Body, maxResponse)}
 	return result, p.service.judge(x.res)
+}
+
+// Reach implements actions.Reacher: it asks the service's server for its first page, by the
+// guarded client, so that name, address and certificate are tried and nothing is posted.
+func (p *post) Reach(ctx context.Context, secret func(ctx context.Context, name string) (string, error)) (string, error) {
+	at := p.server
+	if at == "" {
+		text := p.secret.Text
+		if p.secret.Ref != "" {
+			var err error
+			if text, err = secret(ctx, p.secret.Ref); err != nil {
+				return p.service.title, fmt.Errorf("secret %q can't be read: %w; store it under this name", p.secret.Ref, err)
+			}
+			text = strings.TrimSpace(text)
+			if err := p.service.checkSecret(text); err != nil {
+				return p.service.title, fmt.Errorf("secret %q: %w", p.secret.Ref, err)
+			}
+		}
+		u, err := url.Parse(text)
+		if err != nil || u.Host == "" {
+			return p.service.title, errors.New("its secret is no URL")
+		}
+		at = u.Scheme + "://" + u.Host
+	}
+	u, err := url.Parse(at)
+	if err != nil {
+		return p.service.title, errors.New("its server is no URL")
+	}
+	name := p.service.title + " at " + u.Host
+	attempt, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(attempt, http.MethodHead, u.Scheme+"://"+u.Host+"/", http.NoBody)
+	if err != nil {
+		return name, errors.New("the request could not be made; check secret and server")
+	}
+	_, err = p.client.Do(attempt, req)
+	switch {
+	case err != nil && attempt.Err() != nil && ctx.Err() == nil:
+		return name, fmt.Errorf("no answer within %s", timeout)
+	case err != nil && egress.Permanent(err): // says no more than the name and the rule
+		return name, err
+	case err != nil:
+		return name, errors.New(egress.Reason(err))
+	}
+	return name, nil
 }
 
 // message renders the templates.

@@ -310,3 +310,51 @@ func TestEmpty(t *testing.T) {
 		t.Errorf("Run gives %v", err)
 	}
 }
+
+// Whether a service answers is looked at by the guarded client, at its first page: nothing is
+// posted, and no secret is told.
+func TestReach(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodHead || r.URL.Path != "/" || r.URL.RawQuery != "" || r.Header.Get("Authorization") != "" {
+			t.Errorf("it is asked for %s %s", r.Method, r.URL)
+		}
+	}))
+	t.Cleanup(server.Close)
+	host := strings.TrimPrefix(server.URL, "http://")
+	secrets := map[string]string{"hook": server.URL + "/services/T0/s3cr3t", "odd": "no URL, but s3cr3t"}
+	secret := func(_ context.Context, name string) (string, error) {
+		if s, ok := secrets[name]; ok {
+			return s, nil
+		}
+		return "", errors.New("it is not there")
+	}
+	for _, c := range []struct {
+		name, config, allow string
+		want, problem       string
+	}{
+		{"a bot's server", `{"service": "matrix", "server": "` + server.URL + `", "channel": "!r:example.com", "secret": "syt_s3cr3t", "text": "x"}`, loopback, "Matrix at " + host, ""},
+		{"a webhook", `{"service": "mattermost", "secret": {"ref": "hook"}, "text": "x"}`, loopback, "Mattermost at " + host, ""},
+		{"a private address", `{"service": "matrix", "server": "https://127.0.0.1", "channel": "!r:example.com", "secret": "syt_s3cr3t", "text": "x"}`, "", "Matrix at 127.0.0.1", "127.0.0.1"},
+		{"a webhook at a private address", `{"service": "mattermost", "secret": {"ref": "hook"}, "text": "x"}`, "", "Mattermost", "127.0.0.1"},
+		{"nobody there", `{"service": "matrix", "server": "http://127.0.0.1:9", "channel": "!r:example.com", "secret": "syt_s3cr3t", "text": "x"}`, loopback, "Matrix at 127.0.0.1:9", "refused"},
+		{"no secret", `{"service": "mattermost", "secret": {"ref": "none"}, "text": "x"}`, loopback, "Mattermost", "it is not there"},
+		{"a secret that is none", `{"service": "mattermost", "secret": {"ref": "odd"}, "text": "x"}`, loopback, "Mattermost", `secret "odd"`},
+	} {
+		var allow []string
+		if c.allow != "" {
+			allow = append(allow, c.allow)
+		}
+		runner, err := Kind(newClient(t, allow...)).Parse(json.RawMessage(c.config), actions.Texts{})
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		name, err := runner.(actions.Reacher).Reach(t.Context(), secret)
+		if !strings.HasPrefix(name, c.want) || (err == nil) != (c.problem == "") {
+			t.Errorf("%s: %q, %v", c.name, name, err)
+		}
+		if err != nil && (!strings.Contains(err.Error(), c.problem) || strings.Contains(err.Error(), "s3cr3t")) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}

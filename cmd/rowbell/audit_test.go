@@ -42,7 +42,8 @@ var leaves = map[string]string{
 	"member": "", "member add": "member.set", "member list": "", "member remove": "member.remove",
 	"completion": "",
 	"audit":      "", "audit list": "", "audit show": "",
-	"tenant": "", "tenant list": "", "tenant delete": "tenant.delete",
+	"tenant": "", "tenant list": "", "tenant weight": "tenant.weight", "tenant delete": "tenant.delete",
+	"connection": "", "connection list": "", "connection verify": "connection.verify", "limits": "",
 	"erase": "", "erase row": "row.erase", "erase person": "person.erase",
 }
 
@@ -204,6 +205,8 @@ func TestAuditLog(t *testing.T) {
 	do("ann", "link", "revoke", one(`select min(id) from rowbell.link_key`))
 	do("ann", "member", "add", "dan", "--role", "viewer", "--issuer", "https://login.example.com")
 	do("ann", "member", "remove", one(`select min(id) from rowbell.member`))
+	do("ann", "tenant", "weight", "acme", "3")
+	do("ann", "connection", "verify", "chat")
 	do("ann", "erase", "row", "orders", "1", "--yes")
 	do("ann", "erase", "person", "cid", "--yes")
 

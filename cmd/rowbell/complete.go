@@ -359,7 +359,7 @@ func (c command) named(name, placeholder string) (app.NamesOf, bool) {
 		return app.NamesOfLinkKeys, true
 	case kind == "ID" && of == "member":
 		return app.NamesOfMembers, true
-	case c.name == "tenant delete":
+	case c.name == "tenant delete", c.name == "tenant weight" && placeholder == "TENANT":
 		return app.NamesOfTenants, true
 	}
 	return "", false

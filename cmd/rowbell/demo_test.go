@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
+
 	"github.com/rowbell/rowbell/pkg/pgtest"
 )
 
@@ -92,6 +94,7 @@ var shown = map[string]*regexp.Regexp{
 	"globex's change":   regexp.MustCompile(`^\d\d:\d\d:\d\d  .* of globex: .* → `),
 	"the server":        regexp.MustCompile(`postgres://[^@]*@([0-9.:]+)/shop`),
 	"the receiver":      regexp.MustCompile(`http://([0-9.:]+)/webhook`),
+	"the dashboard":     regexp.MustCompile(`^Watch it in the browser:  (http://[0-9.:]+/enter#token=rbk_\w+)$`),
 	"the worker's port": regexp.MustCompile(`http://([0-9.:]+)/metrics`),
 }
 
@@ -167,5 +170,62 @@ func closed(t *testing.T, what, address string) {
 	if conn, err := new(net.Dialer).DialContext(ctx, "tcp", address); err == nil {
 		_ = conn.Close()
 		t.Errorf("%s still listens at %s", what, address)
+	}
+}
+
+// On a terminal of a desktop the demo opens its dashboard in the browser, by an address that
+// signs in; told not to, it doesn't.
+func TestDemoOpensBrowser(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		args []string
+		want bool
+	}{"opens": {nil, true}, "told not to": {[]string{"--no-browser"}, false}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, bin := tempDir(t), t.TempDir()
+			opened := filepath.Join(bin, "opened")
+			// The name is written last, so that what is read is whole.
+			script := "#!/bin/sh\necho \"$1\" > " + opened + ".new && mv " + opened + ".new " + opened + "\n"
+			if err := os.WriteFile(filepath.Join(bin, "xdg-open"), []byte(script), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			cmd := program(t, []string{
+				"TMPDIR=" + dir, "TERM=xterm", "DISPLAY=:99", "CI=", "SSH_CONNECTION=", "SSH_TTY=", "PATH=" + bin + ":" + os.Getenv("PATH"),
+			}, append([]string{"demo"}, c.args...)...)
+			tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 200})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = tty.Close() }()
+			stop := func() { _ = cmd.Process.Signal(syscall.SIGINT) } // it may have ended
+			impatient := time.AfterFunc(90*time.Second, stop)
+			defer impatient.Stop()
+			var printed string
+			address := regexp.MustCompile(`http://[0-9.:]+/enter#token=rbk_\w+`)
+			for lines := bufio.NewScanner(tty); lines.Scan(); {
+				if found := address.FindString(lines.Text()); found != "" && printed == "" {
+					printed = found
+				}
+				got, err := os.ReadFile(opened)
+				if printed == "" || err != nil && c.want || !strings.Contains(lines.Text(), " → ") {
+					continue // until it shows changes, which comes after
+				}
+				if c.want && strings.TrimSpace(string(got)) != printed {
+					t.Errorf("it opens %q, and prints %q", got, printed)
+				}
+				stop()
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("it ends with %v", err)
+			}
+			if _, err := os.Stat(opened); c.want == (err != nil) {
+				t.Errorf("a browser was opened: %v", err == nil)
+			}
+			if printed == "" {
+				t.Error("it prints no address of the dashboard")
+			}
+			nothingLeft(t, dir)
+		})
 	}
 }

@@ -79,7 +79,7 @@ func commands() []command {
 		captureCommand, workflowCommand(), templateCommand(), preferenceCommand(),
 		deliveryCommand(), destinationCommand(), pauseCommand(), resumeCommand, tailCommand, replayCommand(), stormCommand(),
 		keyCommand(), linkCommand(), memberCommand(), auditCommand(), tenantCommand(), eraseCommand(),
-		secretCommand(), resyncCommand, adoptCommand, uninstallCommand,
+		secretCommand(), connectionCommand(), limitsCommand, resyncCommand, adoptCommand, uninstallCommand,
 		completionCommand, versionCommand,
 	}
 }

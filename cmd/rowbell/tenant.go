@@ -23,7 +23,7 @@ func tenantCommand() command {
 		examples: []example{
 			{"rowbell tenant list", ""},
 		},
-		sub: []command{tenantListCommand, tenantDeleteCommand},
+		sub: []command{tenantListCommand, tenantWeightCommand, tenantDeleteCommand},
 	}
 }
 

@@ -58,8 +58,42 @@ type Authenticator struct {
 	provider *provider // nil: there is none
 	failures *failures
 
-	mu   sync.Mutex
-	used map[string]time.Time // keys, since that was last written
+	mu          sync.Mutex
+	used        map[string]time.Time // keys, since that was last written
+	providerUse ProviderUse
+}
+
+// ProviderUse is when a token of the OpenID Connect provider was taken last, and when the
+// provider could not be asked.
+type ProviderUse struct {
+	At, FailedAt time.Time // zero: never, since the process has begun
+	Error        string    // of the last failure
+}
+
+// ProviderUse says when the provider was used last. a may be nil.
+func (a *Authenticator) ProviderUse() ProviderUse {
+	if a == nil {
+		return ProviderUse{}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.providerUse
+}
+
+// usedProvider notes what came of judging a token; what is wrong with the token itself says
+// nothing of the provider.
+func (a *Authenticator) usedProvider(err error) {
+	var e *Error
+	if err != nil && (!errors.As(err, &e) || e.Status != statusUnavailable) {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err == nil {
+		a.providerUse.At = a.now()
+		return
+	}
+	a.providerUse.FailedAt, a.providerUse.Error = a.now(), e.Reason
 }
 
 // New makes an Authenticator. It asks nobody anything until the first request.
@@ -212,6 +246,7 @@ func (a *Authenticator) person(ctx context.Context, text, wanted string) (*Princ
 		return nil, refused("this looks like a token of an identity provider, and there is none here (ROWBELL_OIDC_ISSUER)")
 	}
 	who, err := a.provider.verify(ctx, text)
+	a.usedProvider(err)
 	if err != nil {
 		return nil, err
 	}

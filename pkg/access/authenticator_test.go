@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -63,7 +64,7 @@ func TestKeysRefused(t *testing.T) {
 	forged += checksum(forged)
 	first := d.stays(t, http.StatusUnauthorized, "the API key is not valid here", unknown)
 	second := d.stays(t, http.StatusUnauthorized, "the API key is not valid here", forged)
-	if first != second {
+	if !reflect.DeepEqual(first, second) {
 		t.Errorf("an unknown id is told as %+v, a wrong secret as %+v", first, second)
 	}
 	d.stays(t, http.StatusUnauthorized, "incomplete or mistyped", text[:len(text)-1])

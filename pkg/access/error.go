@@ -29,6 +29,7 @@ type Error struct {
 	Reason     string        // with its mend; may be shown
 	RetryAfter time.Duration // of 429 and 503
 	Err        error         // for the log; nil if there is no more to say
+	Tenants    []string      // of 403: those among which whoever asks has to choose, by TenantHeader
 }
 
 // Error implements error.

@@ -381,7 +381,7 @@ func (who *person) principal(members []store.Member, wanted string) (*Principal,
 		}
 	}
 	sort.Strings(tenants)
-	p.Tenants = tenants
+	p.Tenants, p.Any = tenants, everywhere != nil
 	theirs := slices.DeleteFunc(slices.Clone(tenants), func(tenant string) bool { return !slices.Contains(who.claimed, tenant) })
 	in := grant{}
 	if everywhere != nil {
@@ -396,7 +396,7 @@ func (who *person) principal(members []store.Member, wanted string) (*Principal,
 		wanted = theirs[0]
 	case wanted == "" && len(tenants) > 1:
 		choices := strings.Join(tenants[:min(len(tenants), mostChoices)], ", ")
-		return nil, &Error{Status: statusForbidden, Reason: fmt.Sprintf("you are a member of several tenants; say in header %s in which you act: %s", TenantHeader, choices)}
+		return nil, &Error{Status: statusForbidden, Tenants: tenants, Reason: fmt.Sprintf("you are a member of several tenants; say in header %s in which you act: %s", TenantHeader, choices)}
 	case wanted == "":
 		wanted = tenants[0]
 	case everywhere == nil && who.given[wanted] == nil:

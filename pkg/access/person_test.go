@@ -514,3 +514,53 @@ func TestTokensWithoutTenantClaim(t *testing.T) {
 		t.Errorf("it is %+v", p)
 	}
 }
+
+// Who is a member of several tenants is told which, to choose; who may act in any is known to,
+// wherever they act. When the provider was used last is known too.
+func TestChoosingTenant(t *testing.T) {
+	t.Parallel()
+	i := newIssuer(t)
+	d := open(t, Config{OIDC: i.config()})
+	if u := d.ProviderUse(); u != (ProviderUse{}) {
+		t.Errorf("nobody has come, and it is %+v", u)
+	}
+	for _, m := range []NewMember{{Subject: "ann", TenantID: ptr("globex")}, {Subject: "ann", TenantID: ptr("acme")}, {Subject: "root"}} {
+		m.Issuer, m.Roles = i.URL, []Role{Viewer}
+		if _, err := d.service.AddMember(t.Context(), m, "test"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	token := i.gives(t, nil)
+	if e := d.stays(t, 403, "you are a member of several tenants", token); !slices.Equal(e.Tenants, []string{"acme", "globex"}) {
+		t.Errorf("those to choose among are %q", e.Tenants)
+	}
+	if p := d.enters(t, token, TenantHeader, "globex"); p.Tenant != "globex" || p.Any {
+		t.Errorf("in globex: %+v", p)
+	}
+	if u := d.ProviderUse(); u.At.IsZero() || !u.FailedAt.IsZero() {
+		t.Errorf("somebody has come, and it is %+v", u)
+	}
+	root := i.gives(t, map[string]any{"sub": "root"})
+	if p := d.enters(t, root); !p.All || !p.Any {
+		t.Errorf("who may act in all: %+v", p)
+	}
+	if p := d.enters(t, root, TenantHeader, "acme"); p.All || !p.Any || p.Tenant != "acme" {
+		t.Errorf("who may act in all, in acme: %+v", p)
+	}
+	_, key := d.key(t, NewKey{})
+	if p := d.enters(t, key, TenantHeader, "acme"); p.All || !p.Any {
+		t.Errorf("a key for all tenants, in acme: %+v", p)
+	}
+	_, key = d.key(t, NewKey{TenantID: ptr("acme")})
+	if p := d.enters(t, key, TenantHeader, "acme"); p.Any {
+		t.Errorf("a key for acme: %+v", p)
+	}
+
+	away := newIssuer(t)
+	away.away.Store(true)
+	other := open(t, Config{OIDC: away.config()})
+	other.stays(t, 503, "", token)
+	if u := other.ProviderUse(); u.FailedAt.IsZero() || u.Error == "" || !u.At.IsZero() {
+		t.Errorf("the provider is away, and it is %+v", u)
+	}
+}

@@ -33,6 +33,7 @@ type Principal struct {
 	Roles   []Role
 	Extra   []Right   // beside those of the roles
 	Expires time.Time // when it ends to count; zero: not by itself
+	Any     bool      // it may act in any tenant, also where it acts in one
 	home    string    // the tenant that a link was signed for; "" the operators' own
 }
 
@@ -101,5 +102,6 @@ func (p *Principal) within(tenantID string) *Principal {
 	}
 	narrow := *p
 	narrow.Tenant, narrow.All = tenantID, false
+	narrow.Any = p.Any || p.All
 	return &narrow
 }

@@ -94,7 +94,7 @@ func (a *App) servicesOn(source *store.Source, state *store.State) func(*access.
 		}
 		return api.Services{
 			Definitions: definitions, Source: mine.source, State: mine.state, Application: source,
-			Operations: apiOperations{&Operator{app: mine}, &Operator{app: whole}, a}, Access: access.NewService(mine.source), Issuer: a.cfg.OIDCIssuer, Instance: a.cfg.Instance,
+			Operations: apiOperations{&Operator{app: mine}, &Operator{app: whole}, a, p.Tenant}, Access: access.NewService(mine.source), Issuer: a.cfg.OIDCIssuer, Instance: a.cfg.Instance,
 		}
 	}
 }
@@ -104,7 +104,7 @@ func (a *App) on(source *store.Source, state *store.State) *App {
 	return &App{
 		cfg: a.cfg, id: a.id, log: a.log, sourcePool: a.apiSourcePool, statePool: a.apiStatePool, apiSourcePool: a.apiSourcePool, apiStatePool: a.apiStatePool,
 		source: source, state: state, directory: a.directory, key: a.key, egress: a.egress, redirectEgress: a.redirectEgress, redirect: a.redirect,
-		mailer: a.mailer, mailEgress: a.mailEgress, broker: a.broker, registry: a.registry, signer: a.signer, inbox: a.inbox,
+		access: a.access, mailer: a.mailer, mailEgress: a.mailEgress, broker: a.broker, registry: a.registry, signer: a.signer, inbox: a.inbox,
 	}
 }
 
@@ -113,6 +113,15 @@ type apiOperations struct {
 	*Operator           // that sees what the principal may
 	whole     *Operator // that sees everything: for what the principal was found to see
 	worker    *App      // that answers
+	only      string    // the tenant of the principal, for what whole does; "" = all
+}
+
+// of is a tenant that was asked for: the principal's own, if it has one.
+func (o apiOperations) of(tenant *string) *string {
+	if o.only != "" {
+		return &o.only
+	}
+	return tenant
 }
 
 var _ api.Operations = apiOperations{}
@@ -334,6 +343,31 @@ func (o apiOperations) MissingAddresses(ctx context.Context, tenant *string) (ap
 	}
 	slices.SortFunc(r.People, func(x, y api.MissingPerson) int { return cmp.Compare(x.ID, y.ID) })
 	return r, nil
+}
+
+// VerifyConnection is of the worker that answers: what it is set up with.
+func (o apiOperations) VerifyConnection(ctx context.Context, name string, tenant *string, by string) (api.VerifiedOut, error) {
+	return o.whole.VerifyConnection(ctx, name, o.of(tenant), by)
+}
+
+// Settings has what all share, which a tenant's role may not read; its own workflows
+// are chosen by tenant.
+func (o apiOperations) Settings(ctx context.Context, tenant *string) (api.SettingsOut, error) {
+	s, err := o.whole.sharedSettings(ctx)
+	if err == nil {
+		s.Weights, err = o.whole.weights(ctx, o.of(tenant))
+	}
+	if err == nil {
+		s.Workflows, s.More, err = o.exceptions(ctx, tenant)
+	}
+	return s, err
+}
+
+func (o apiOperations) SetWeight(ctx context.Context, tenantID string, weight int, by string) error {
+	if o.only != "" {
+		return &api.Problem{Status: http.StatusForbidden, Detail: "how many turns a tenant gets concerns all of them"}
+	}
+	return o.whole.SetWeight(ctx, tenantID, weight, by)
 }
 
 func (o apiOperations) CancelDelivery(ctx context.Context, id, by string) error {

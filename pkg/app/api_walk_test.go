@@ -142,6 +142,10 @@ func calls(t *tenantThings) []call {
 		{"listTenants", "GET", "/tenants", nil, 403}, // they concern all
 		{"listPauses", "GET", "/pauses", nil, 0},
 		{"createPause", "POST", "/pauses", map[string]any{"workflow_id": t.spare, "for": "1h", "reason": "a walk"}, 201},
+		{"listConnections", "GET", "/connections", nil, 0},
+		{"verifyConnection", "POST", "/connections/chat/verify", nil, 0},
+		{"getSettings", "GET", "/settings", nil, 0},
+		{"setWeight", "PUT", "/settings/weight", map[string]any{"tenant_id": t.tenant, "weight": 2}, 403}, // it concerns all
 		{"streamLive", "GET", "/live?workflow_id=" + t.workflow, nil, 0},
 		{"getHealth", "GET", "/health", nil, 403},                                  // it concerns all tenants
 		{"cancelDelivery", "POST", "/deliveries/" + t.waiting + "/cancel", nil, 0}, // as long as it waits for the pause
@@ -368,7 +372,7 @@ func walkForAll(t *testing.T, w *apiWorld) {
 	for _, call := range calls(things) {
 		want := call.status
 		switch call.id {
-		case "getHealth", "listTenants": // what is refused to a tenant's
+		case "getHealth", "listTenants", "setWeight": // what is refused to a tenant's
 			want = http.StatusOK
 		case "getTemplate":
 			call.path += "?tenant=acme" // without it, the operators'

@@ -46,6 +46,10 @@ type Config struct {
 	Publication string
 	// Instance names the installation that state belongs to. Defaults to "rowbell".
 	Instance string
+	// Environment is what the pages call this installation in their header, with a colour if
+	// one is wanted: "staging", "production:red"; see ParseEnvironment. Defaults to Instance,
+	// unless that is "rowbell".
+	Environment string
 	// Capture says whether the worker captures the tables that workflows name.
 	// Defaults to CaptureAuto.
 	Capture CaptureMode
@@ -255,6 +259,9 @@ func (c Config) WithDefaults() Config {
 	c.Slot = cmp.Or(c.Slot, "rowbell")
 	c.Publication = cmp.Or(c.Publication, "rowbell")
 	c.Instance = cmp.Or(c.Instance, "rowbell")
+	if c.Instance != "rowbell" {
+		c.Environment = cmp.Or(c.Environment, c.Instance)
+	}
 	c.Capture = cmp.Or(c.Capture, CaptureAuto)
 	c.Listen = cmp.Or(c.Listen, "127.0.0.1:8080")
 	c.OpsListen = cmp.Or(c.OpsListen, "127.0.0.1:8081")
@@ -397,6 +404,9 @@ func (c Config) Validate() error {
 	}
 	c.validateOIDC(bad)
 	c.validateFrames(bad)
+	if _, err := ParseEnvironment(c.Environment); err != nil {
+		bad("environment", "%v", err)
+	}
 	c.validatePeople(bad)
 	if c.RetentionDays < 1 {
 		bad("retention-days", "%d is too few. Keep at least 1 day", c.RetentionDays)

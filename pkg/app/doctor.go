@@ -114,6 +114,7 @@ func Doctor(ctx context.Context, cfg Config) *Report {
 		d.examineInstallation(ctx)
 	}
 	d.examineMail(ctx)
+	d.provider(ctx)
 	return d.report
 }
 

@@ -35,8 +35,12 @@ func (a *App) openPublic(version string) error {
 	if below != "" {
 		routes[below+api.Prefix+"/"] = http.StripPrefix(below, a.api)
 	}
+	environment, err := ParseEnvironment(a.cfg.Environment)
+	if err != nil {
+		return err // Validate has seen to it
+	}
 	pages := ui.New(ui.Config{
-		Version: version, API: a.api, Base: below, Secure: strings.HasPrefix(a.cfg.PublicURL, "https:"), TrustedProxies: a.cfg.TrustedProxies,
+		Version: version, Environment: ui.Environment(environment), API: a.api, Base: below, Secure: strings.HasPrefix(a.cfg.PublicURL, "https:"), TrustedProxies: a.cfg.TrustedProxies,
 		Frames: a.cfg.FrameOrigins, Provider: a.signInProvider(), Logger: a.log,
 	})
 	routes["/"] = pages
@@ -48,7 +52,6 @@ func (a *App) openPublic(version string) error {
 		routes[page.Path("{token}")] = page
 		routes[below+page.Path("{token}")] = page
 	}
-	var err error
 	a.public, err = admin.NewPublic(admin.PublicConfig{Listen: a.cfg.Listen, Routes: routes, Logger: a.log})
 	return err
 }

@@ -81,6 +81,7 @@ var settings = []struct {
 	{Setting{"slot", "NAME", "rowbell", "Replication slot", false}, text(func(c *Config) *string { return &c.Slot })},
 	{Setting{"publication", "NAME", "rowbell", "Publication; a second one is called the same with _insert", false}, text(func(c *Config) *string { return &c.Publication })},
 	{Setting{"instance", "NAME", "rowbell", "Name of this installation; a copy of the database needs rowbell adopt", false}, text(func(c *Config) *string { return &c.Instance })},
+	{Setting{"environment", "NAME[:COLOUR]", "", "What the pages call this installation in their header, with a colour: production:red; the instance if not given, unless that is rowbell", false}, text(func(c *Config) *string { return &c.Environment })},
 	{Setting{"capture", "MODE", "auto", "auto: capture the tables that workflows name; manual: wait for rowbell capture", false}, text(func(c *Config) *CaptureMode { return &c.Capture })},
 	{Setting{"tenant-column", "NAME", "tenant_id", "Tenant column of tables that were captured without naming one", false}, text(func(c *Config) *string { return &c.TenantColumn })},
 	{Setting{"listen", "ADDR", "127.0.0.1:8080", "Address of the API and of the web pages, and of the page on which people unsubscribe if there is a public-url; off: none", false}, text(func(c *Config) *string { return &c.Listen })},

@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/exec"
+	"runtime"
 	"strings"
 	"time"
 
@@ -33,6 +35,8 @@ type Options struct {
 	Out io.Writer
 	// Terminal and Colour say what Out understands: rewriting a line, and colours.
 	Terminal, Colour bool
+	// Browser opens the dashboard in the browser, where there is a desktop.
+	Browser bool
 	// Version and Revision are of this build.
 	Version, Revision string
 	// Pause is the time between two changes of the traffic, on average.
@@ -558,6 +562,16 @@ func (d *show) showRows(ctx context.Context, conn *pgx.Conn, title, query string
 // watch runs the traffic and shows the feed until ctx ends.
 func (d *show) watch(ctx context.Context) error {
 	d.showHints()
+	if d.Browser {
+		if command := opener(runtime.GOOS, os.Getenv, exec.LookPath); command != nil {
+			opened := make(chan struct{})
+			go func() {
+				defer close(opened)
+				open(ctx, command, d.dashboard())
+			}()
+			defer func() { <-opened }()
+		}
+	}
 	trafficConn, err := pgx.Connect(ctx, d.url())
 	if err != nil {
 		return err
@@ -606,7 +620,11 @@ func (d *show) follow(ctx context.Context, pool *pgxpool.Pool, t *traffic) error
 		}
 		now := time.Now()
 		if !now.Before(nextHint) {
-			d.teller.other(dim, "Try:  %s", hints[hint%len(hints)])
+			if at := hint % (len(hints) + 1); at == 0 {
+				d.teller.other(dim, "Watch it in the browser:  %s", d.dashboard())
+			} else {
+				d.teller.other(dim, "Try:  %s", hints[at-1])
+			}
 			nextHint, hint = now.Add(hintEvery), hint+1
 		}
 		if !now.Before(next) {
@@ -651,9 +669,15 @@ var apiHints = []string{
 	`curl -H "Authorization: Bearer $ROWBELL_KEY" "$ROWBELL_SERVER/api/v1/executions?limit=3"`,
 }
 
+// dashboard is the address of the pages that signs in whoever opens it: what stands behind #
+// goes to no server, and a script of the page shows it once.
+func (d *show) dashboard() string { return d.worker.apiURL() + "/enter#token=" + d.key }
+
 // showHints says what else there is to try.
 func (d *show) showHints() {
 	s := d.screen
+	s.line("%s  %s", s.paint(bold, "Watch it in the browser:"), s.paint(cyan, d.dashboard()))
+	s.line("")
 	url := d.url()
 	if _, err := d.server.Binaries().Program("psql"); err == nil {
 		s.line("Try it in another terminal:  %s", s.paint(bold, "psql '"+url+"'"))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -47,6 +48,39 @@ type Directory struct {
 	roles *cache[person, []string]
 	lists *cache[list, answer] // of members
 	users *cache[person, answer]
+
+	useMu sync.Mutex
+	use   Use
+}
+
+// Use is when a directory has answered last, and when it failed.
+type Use struct {
+	At, FailedAt time.Time // zero: never
+	Error        string    // of the last failure; it may be shown
+}
+
+// LastUse is when the directory was used, since it was made. d may be nil.
+func (d *Directory) LastUse() Use {
+	if d == nil {
+		return Use{}
+	}
+	d.useMu.Lock()
+	defer d.useMu.Unlock()
+	return d.use
+}
+
+// used notes what came of a query; err is one that may be shown.
+func (d *Directory) used(err error) {
+	if errors.Is(err, context.Canceled) {
+		return // who asked has gone away
+	}
+	d.useMu.Lock()
+	defer d.useMu.Unlock()
+	if err == nil {
+		d.use.At = time.Now()
+		return
+	}
+	d.use.FailedAt, d.use.Error = time.Now(), err.Error()
 }
 
 // person is somebody of a tenant.
@@ -91,8 +125,10 @@ func (d *Directory) Roles(ctx context.Context, actor, tenant string) ([]string, 
 		at := time.Now()
 		roles, err := d.ask(ask, &p.id, nullable(p.tenant))
 		if err != nil {
+			d.used(d.explain(err, "roles"))
 			return nil, err
 		}
+		d.used(nil)
 		d.roles.put(p, roles, at)
 		return roles, nil
 	})

@@ -214,3 +214,29 @@ func TestJudge(t *testing.T) {
 		}
 	}
 }
+
+// When it has answered last, and what went wrong last, is known.
+func TestLastUse(t *testing.T) {
+	t.Parallel()
+	db, d := open(t, directory.Config{Keep: time.Millisecond})
+	if u := d.LastUse(); u != (directory.Use{}) {
+		t.Errorf("nobody has asked, and it is %+v", u)
+	}
+	if got := roles(t, d, "ann", "beta"); got != "guest" {
+		t.Fatal(got)
+	}
+	if u := d.LastUse(); time.Since(u.At) > time.Minute || !u.FailedAt.IsZero() {
+		t.Errorf("it has answered, and it is %+v", u)
+	}
+	db.Exec(t, `alter table member rename to members`)
+	if _, err := d.Roles(t.Context(), "bob", "beta"); err == nil {
+		t.Fatal("there is no table, and it answers")
+	}
+	if u := d.LastUse(); u.FailedAt.Before(u.At) || !strings.Contains(u.Error, "member") {
+		t.Errorf("it has failed, and it is %+v", u)
+	}
+	var none *directory.Directory
+	if u := none.LastUse(); u != (directory.Use{}) {
+		t.Errorf("there is none, and it is %+v", u)
+	}
+}

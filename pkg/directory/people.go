@@ -202,6 +202,7 @@ func (d *Directory) people(ctx context.Context, q query, asked, tenant string, m
 			if err != nil {
 				err = d.explain(err, q.of)
 			}
+			d.used(err)
 			return a, err
 		}
 		select {

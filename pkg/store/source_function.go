@@ -19,6 +19,16 @@ type FunctionUse struct {
 	Executable, Usable bool
 }
 
+// CountFunctions is how many functions are registered that a tenant's workflows may call, "" =
+// operators'; nil: all there are.
+func (s *Source) CountFunctions(ctx context.Context, tenant *string) (n int, err error) {
+	err = s.db.QueryRow(ctx, `select count(*) from rowbell.function where $1::text is null or tenant_id is null or tenant_id = $1`, tenant).Scan(&n)
+	if err != nil {
+		return 0, sourceError("count the registered functions", err)
+	}
+	return n, nil
+}
+
 // FunctionUses are those of all active workflows, at most limit of them, those first that
 // can't be called.
 func (s *Source) FunctionUses(ctx context.Context, limit int) ([]FunctionUse, error) {

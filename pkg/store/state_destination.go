@@ -275,6 +275,34 @@ on conflict (tenant_id) do update set weight = excluded.weight, updated_at = clo
 	return nil
 }
 
+// KindUse is what came of deliveries to the destinations of one kind.
+type KindUse struct {
+	Destinations int
+	Barred       int // of them, those that take nothing now
+	LastSuccess  *time.Time
+	LastErrorAt  *time.Time
+	LastError    string
+}
+
+// KindUses are what came of deliveries by the kind of their destinations, of a tenant, "" for
+// operators'; nil: of all.
+func (s *State) KindUses(ctx context.Context, tenant *string) (map[string]KindUse, error) {
+	const what = "read how destinations are used"
+	rows, err := s.db.Query(ctx, `select kind, count(*), count(*) filter (where state <> 'closed'), max(last_success_at), max(last_error_at),
+	coalesce((array_agg(last_error order by last_error_at desc nulls last))[1], '')
+from rowbell.destination where $1::text is null or coalesce(tenant_id, '') = $1 group by kind`, tenant)
+	if err != nil {
+		return nil, stateError(what, err)
+	}
+	uses := make(map[string]KindUse)
+	var kind string
+	var u KindUse
+	if _, err := pgx.ForEachRow(rows, []any{&kind, &u.Destinations, &u.Barred, &u.LastSuccess, &u.LastErrorAt, &u.LastError}, func() error { uses[kind] = u; return nil }); err != nil {
+		return nil, stateError(what, err)
+	}
+	return uses, nil
+}
+
 // DisabledUntold takes the disabled destinations, at most limit, whose owners are not told
 // yet and whom no process is telling, for so long.
 func (s *State) DisabledUntold(ctx context.Context, while time.Duration, limit int) ([]workflow.Destination, error) {

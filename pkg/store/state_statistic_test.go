@@ -100,6 +100,43 @@ func TestStatistics(t *testing.T) {
 		t.Errorf("%d hours were counted again, %v, want 1", n, err)
 	}
 	check("after a retry")
+	// What ends between two counts is there at once for who asks for it, and counted once.
+	for _, f := range []store.StatisticFilter{{}, {TenantID: str("big")}, {TenantID: str("quiet")}} {
+		f.Since, f.Until = since, until
+		before, err := state.Statistics(t.Context(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Live = true
+		now, err := state.Statistics(t.Context(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now.Total.Success != before.Total.Success || now.Total.Failure != before.Total.Failure {
+			t.Errorf("nothing has ended since it was counted, and it is %+v in place of %+v", now.Total, before.Total)
+		}
+	}
+	const ofBig = `from (select x.ctid, x.tableoid from rowbell.execution x join rowbell.surrogate v on v.ref = x.version_ref where v.tenant_id = 'big' and x.status = 'success' order by x.id desc limit 7) y
+		where x.ctid = y.ctid and x.tableoid = y.tableoid`
+	was, err := state.Statistics(t.Context(), store.StatisticFilter{TenantID: str("big"), Since: since, Until: until})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Exec(t, `update rowbell.execution x set settled_at = clock_timestamp() `+ofBig)
+	is, err := state.Statistics(t.Context(), store.StatisticFilter{TenantID: str("big"), Since: since, Until: until, Live: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if is.Total.Success != was.Total.Success+7 { // as if these were seven more
+		t.Errorf("%d succeeded, %d before, of which 7 have ended just now", is.Total.Success, was.Total.Success)
+	}
+	other, err := state.Statistics(t.Context(), store.StatisticFilter{TenantID: str("acme"), Since: since, Until: until, Live: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := pgtest.One[int64](t, db, `select count(*) from rowbell.workflow_log where tenant_id = 'acme' and status = 'success'`); other.Total.Success != n {
+		t.Errorf("of acme %d succeeded, not %d", other.Total.Success, n)
+	}
 	// Hours that the log has let go of stay as they were, for as long as what is kept.
 	db.Exec(t, `update rowbell.statistic_hour set next_at = clock_timestamp()`)
 	before := pgtest.One[int64](t, db, `select sum(success)::int8 from rowbell.tenant_statistic`)

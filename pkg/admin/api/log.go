@@ -336,12 +336,14 @@ func (w *StatisticWindow) filter() (store.StatisticFilter, error) {
 func getStatistics(ctx context.Context, q *Request, in *struct {
 	TenantFilter
 	StatisticWindow
+	Live bool `query:"live" doc:"With what has ended since the hour that runs was counted, of 50,000 executions at most: about as it is now"`
 },
 ) (*struct{ Body store.Statistics }, error) {
 	f, err := in.filter()
 	if err != nil {
 		return nil, err
 	}
+	f.Live = in.Live
 	ok := false
 	if f.TenantID, ok = q.Filter(in.Tenant); !ok {
 		return nil, notFound("there is no tenant %s here", in.Tenant.Value)

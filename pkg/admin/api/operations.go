@@ -50,6 +50,17 @@ type Operations interface {
 	// Tenants lists tenants that have anything, the operators first, as "".
 	Tenants(ctx context.Context) ([]TenantListed, error)
 
+	// Connections are the services that Rowbell goes out to, with what a tenant's deliveries
+	// came to there; nil: all tenants'.
+	Connections(ctx context.Context, tenant *string) ([]ConnectionOut, error)
+	// VerifyConnection tries one. Returns ErrConflict if it is not set up.
+	VerifyConnection(ctx context.Context, name string, tenant *string, by string) (VerifiedOut, error)
+	// Settings are the limits in force, and a tenant's workflows that say otherwise; nil: all
+	// tenants'.
+	Settings(ctx context.Context, tenant *string) (SettingsOut, error)
+	// SetWeight says how many turns a tenant's deliveries get.
+	SetWeight(ctx context.Context, tenantID string, weight int, by string) error
+
 	// Health is what /readyz says.
 	Health(ctx context.Context) StreamHealth
 }

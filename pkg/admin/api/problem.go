@@ -29,6 +29,7 @@ type Problem struct {
 	Mend     string       `json:"mend,omitempty" doc:"What to do about it"`
 	Instance string       `json:"instance,omitempty" doc:"The request, as urn:rowbell:request:<id>; the same id stands in the log" example:"urn:rowbell:request:01K0"`
 	Errors   []FieldError `json:"errors,omitempty" doc:"Each thing that is wrong, where there are several or it has a place"`
+	Tenants  []string     `json:"tenants,omitempty" doc:"Of 403: you are a member of these, and have to say by the header Rowbell-Tenant in which you act"`
 	wait     int          // seconds for Retry-After; 0: none
 }
 
@@ -183,7 +184,7 @@ func (a *API) problem(ctx context.Context, err error) *Problem {
 	switch {
 	case errors.As(err, &p):
 	case errors.As(err, &refused):
-		p = &Problem{Status: refused.Status, Detail: refused.Reason, wait: int(math.Ceil(refused.RetryAfter.Seconds()))}
+		p = &Problem{Status: refused.Status, Detail: refused.Reason, Tenants: refused.Tenants, wait: int(math.Ceil(refused.RetryAfter.Seconds()))}
 		if refused.Err != nil {
 			a.cfg.Logger.WarnContext(ctx, "who sends a request could not be found out", "request_id", idOf(ctx), "err", refused.Err)
 		}

@@ -143,8 +143,10 @@ func sentenceCase(s string) string {
 		return s
 	}
 	r := []rune(s)
-	s = strings.ToUpper(string(r[0])) + string(r[1:])
-	if last := r[len(r)-1]; last != '.' && last != '!' && last != '?' {
+	if first, _, _ := strings.Cut(s, " "); !strings.Contains(first, "://") {
+		s = strings.ToUpper(string(r[0])) + string(r[1:])
+	}
+	if last := r[len(r)-1]; last != '.' && last != '!' && last != '?' && last != ';' {
 		s += "."
 	}
 	return s

@@ -138,8 +138,8 @@ type evidenceData struct {
 	Actions []rendered
 	Matched int
 	Missing string
-	Week    *store.Statistics
-	Broken  bool // it can't run yet
+	Reached string // how often it fired in a week, and whom that reached
+	Broken  bool   // it can't run yet
 	Pick    string
 }
 
@@ -207,11 +207,8 @@ func showEvidence(v *visit) (*page, error) {
 			}
 		}
 	}
-	if v.can(access.ExecutionRead) && l.Status != string(workflow.Draft) {
-		d.Week = &store.Statistics{}
-		if err := v.get(at("/workflows/%s/statistics", l.ID), url.Values{"since": {now().AddDate(0, 0, -7).UTC().Format(time.RFC3339)}, "by": {"day"}}, d.Week); err != nil {
-			return nil, err
-		}
+	if d.Reached, err = v.reached(l, d.List); err != nil {
+		return nil, err
 	}
 	return &page{template: "designer", title: "What it would do", nav: "workflows", data: d}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/rowbell/rowbell/pkg/access"
@@ -19,6 +20,7 @@ var homeRoutes = []route{
 // homeData answers: is all well?
 type homeData struct {
 	Range     string // day or week
+	Now       time.Time
 	Stats     *store.Statistics
 	Chart     template.HTML
 	Failures  *store.Causes
@@ -33,56 +35,113 @@ type homeData struct {
 	Calm      bool // nothing needs anybody
 }
 
+// Account says in a line how many things need somebody.
+func (d *homeData) Account() string { return sentenceCase(strings.Join(d.troubles(), ", ")) }
+
+func (d *homeData) troubles() []string {
+	var list []string
+	add := func(n int, one, many string) {
+		if n > 0 {
+			list = append(list, plural(int64(n), one, many))
+		}
+	}
+	if d.Health != nil && d.Health.Status != "ok" {
+		list = append(list, "the stream needs an operator")
+	}
+	add(len(d.Broken), "workflow can’t run", "workflows can’t run")
+	add(len(d.Muted), "destination takes nothing", "destinations take nothing")
+	if d.Failures != nil {
+		add(len(d.Failures.Causes), "thing fails", "things fail")
+	}
+	add(len(d.Pauses), "pause holds", "pauses hold")
+	return list
+}
+
 // mostCounted is how many active workflows are counted on the dashboard.
 const mostCounted = 200
 
+// Parts of the dashboard that are asked for anew while somebody looks: the figures, at each
+// run that ends, and what needs somebody, less often.
+const (
+	figuresPart = "figures"
+	concernPart = "concerns"
+)
+
 func home(v *visit) (*page, error) {
-	d := &homeData{Range: "day"}
-	q := url.Values{}
-	long := 24 * time.Hour
+	d := &homeData{Range: "day", Now: now()}
+	part := ""
+	if v.r.Header.Get("HX-Request") == "true" {
+		part = v.r.Header.Get("HX-Target")
+	}
+	if part != concernPart {
+		if err := v.figures(d); err != nil {
+			return nil, err
+		}
+	}
+	if part != figuresPart {
+		if err := v.concerns(d); err != nil {
+			return nil, err
+		}
+	}
+	return &page{template: "home", title: "Home", nav: "home", scripts: []string{"home.js"}, data: d}, nil
+}
+
+// figures reads what moves.
+func (v *visit) figures(d *homeData) error {
+	q := url.Values{"by": {"hour"}, "live": {"true"}}
+	long := 23 * time.Hour
 	if v.query("range") == "week" {
-		d.Range, long = "week", 7*24*time.Hour
+		d.Range, long = "week", 6*24*time.Hour
 		q.Set("by", "day")
 	}
-	since := now().Add(-long).UTC().Truncate(time.Hour)
-	q.Set("since", since.Format(time.RFC3339))
-	if v.can(access.ExecutionRead) {
-		d.Stats, d.Failures = &store.Statistics{}, &store.Causes{}
-		var recent api.LogPage[store.ListedExecution]
-		for _, ask := range []struct {
-			path  string
-			query url.Values
-			out   any
-		}{
-			{"/statistics", q, d.Stats},
-			{"/failures", url.Values{"since": {since.Format(time.RFC3339)}, "limit": {"5"}}, d.Failures},
-		} {
-			if err := v.get(ask.path, ask.query, ask.out); err != nil {
-				return nil, err
-			}
-		}
-		if err := searched(v, url.Values{"limit": {"8"}}, false, &recent); err != nil {
-			return nil, err
-		}
-		d.Recent = recent.Items
-		d.Chart = chart(d.Stats.Buckets, d.Range == "week")
-	}
 	if v.can(access.WorkflowRead) {
-		var active, any, broken api.LogPage[store.ListedWorkflow]
+		var active, any api.LogPage[store.ListedWorkflow]
 		if err := v.get("/workflows", url.Values{"status": {"active"}, "limit": {fmt.Sprint(mostCounted)}}, &active); err != nil {
-			return nil, err
+			return err
 		}
 		d.Active, d.ActiveAll = len(active.Items), active.Next == ""
 		d.Workflows = d.Active > 0
 		if !d.Workflows {
 			if err := v.get("/workflows", url.Values{"limit": {"1"}}, &any); err != nil {
-				return nil, err
+				return err
 			}
 			d.Workflows = len(any.Items) > 0
 		}
+	}
+	if !v.can(access.ExecutionRead) {
+		return nil
+	}
+	q.Set("since", now().Add(-long).UTC().Truncate(time.Hour).Format(time.RFC3339))
+	d.Stats = &store.Statistics{}
+	if err := v.get("/statistics", q, d.Stats); err != nil {
+		return err
+	}
+	d.Chart = chart(d.Stats.Buckets, d.Range == "week")
+	var recent api.LogPage[store.ListedExecution]
+	if err := searched(v, url.Values{"limit": {"8"}}, false, &recent); err != nil {
+		return err
+	}
+	d.Recent = recent.Items
+	return nil
+}
+
+// concerns reads what needs somebody.
+func (v *visit) concerns(d *homeData) error {
+	if v.can(access.ExecutionRead) {
+		d.Failures = &store.Causes{}
+		since := now().Add(-23 * time.Hour).UTC().Truncate(time.Hour)
+		if v.query("range") == "week" {
+			since = now().AddDate(0, 0, -6).UTC().Truncate(time.Hour)
+		}
+		if err := v.get("/failures", url.Values{"since": {since.Format(time.RFC3339)}, "limit": {"5"}}, d.Failures); err != nil {
+			return err
+		}
+	}
+	if v.can(access.WorkflowRead) {
 		for _, health := range []string{"broken", "incomplete"} {
+			var broken api.LogPage[store.ListedWorkflow]
 			if err := v.get("/workflows", url.Values{"health": {health}, "limit": {"5"}}, &broken); err != nil {
-				return nil, err
+				return err
 			}
 			d.Broken = append(d.Broken, broken.Items...)
 		}
@@ -90,7 +149,7 @@ func home(v *visit) (*page, error) {
 	if v.can(access.DestinationRead) {
 		var list api.LogPage[api.DestinationOut]
 		if err := v.get("/destinations", nil, &list); err != nil {
-			return nil, err
+			return err
 		}
 		for _, one := range list.Items { // those that take nothing come first
 			if one.State != "closed" {
@@ -101,18 +160,18 @@ func home(v *visit) (*page, error) {
 	if v.can(access.StreamRead) {
 		var list api.LogPage[api.PauseOut]
 		if err := v.get("/pauses", nil, &list); err != nil {
-			return nil, err
+			return err
 		}
 		d.Pauses = list.Items
 		if v.me.Tenant == nil {
 			d.Health = &api.StreamHealth{}
 			if err := v.get("/health", nil, d.Health); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	d.Calm = len(d.Broken) == 0 && len(d.Muted) == 0 && len(d.Pauses) == 0 && (d.Failures == nil || len(d.Failures.Causes) == 0) && (d.Health == nil || d.Health.Status == "ok")
-	return &page{template: "home", title: "Home", nav: "home", data: d}, nil
+	d.Calm = len(d.troubles()) == 0
+	return nil
 }
 
 // about says who the visitor is here, and what they may do.

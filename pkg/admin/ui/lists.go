@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"html/template"
 	"strings"
+	"time"
 )
 
 // listRoutes are the pages of lists, and of what one does about what stands in them.
@@ -15,6 +16,7 @@ var listRoutes = concat(
 
 // listFunctions are what their templates call besides.
 var listFunctions = template.FuncMap{
+	"tookShort":    func(d *time.Duration) string { return strings.Replace(took(*d), "less than ", "< ", 1) },
 	"int64":        func(n int) int64 { return int64(n) },
 	"sentenceWord": upperFirst, "did": did, "flat": flat, "who": who, "pause": pauseText, "check": checkText, "act": actText, "via": viaText, "cause": causeText, "before": func(n int32) int32 { return n - 1 }, "changed": changedText, "clauseText": clauseText, "clauseValues": clauseValues,
 }

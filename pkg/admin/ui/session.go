@@ -162,7 +162,12 @@ func (u *UI) show(w http.ResponseWriter, r *http.Request, token string) *api.Pro
 		return &api.Problem{Status: http.StatusUnauthorized, Detail: "this is no key: it has characters that no key has", Mend: "copy the whole key and nothing else"}
 	}
 	var me api.Me
-	if err := (&caller{api: u.cfg.API, r: r, token: token}).get("/me", nil, &me); err != nil {
+	err := (&caller{api: u.cfg.API, r: r, token: token}).get("/me", nil, &me)
+	if p := problemOf(err); err != nil && len(p.Tenants) > 0 {
+		u.keep(w, r, token, longestSession) // the page that follows asks in which
+		return nil
+	}
+	if err != nil {
 		p := problemOf(err)
 		if p.Mend = ""; p.Status == http.StatusUnauthorized { // which is for programs
 			p.Detail, _, _ = strings.Cut(p.Detail, ". Send ")

@@ -82,14 +82,19 @@ func (v *visit) ofStream(wrong error, done string) (*page, error) {
 	return problemPage(p, wrong)
 }
 
-func beginPause(v *visit) (*page, error) {
+// pause is what a form says of one.
+func (v *visit) pause() map[string]any {
 	in := map[string]any{"reason": v.form("reason")}
 	for name, value := range map[string]string{"workflow_id": v.form("workflow_id"), "kind": v.form("kind"), "for": v.form("for"), "tenant_id": v.form("tenant")} {
 		if value != "" {
 			in[name] = value
 		}
 	}
-	return v.ofStream(v.call("POST", "/pauses", nil, in, nil), "paused")
+	return in
+}
+
+func beginPause(v *visit) (*page, error) {
+	return v.ofStream(v.call("POST", "/pauses", nil, v.pause(), nil), "paused")
 }
 
 func endPause(v *visit) (*page, error) {

@@ -13,6 +13,8 @@ import (
 // Config is what the pages work with.
 type Config struct {
 	Version string
+	// Environment is shown in the header, so that installations are told apart.
+	Environment Environment
 	// API is asked for everything; it serves paths below api.Prefix.
 	API http.Handler
 	// Base is the path below which the pages stand for who reaches them, as "/rowbell"; "" is
@@ -30,6 +32,9 @@ type Config struct {
 	Provider *Provider
 	Logger   *slog.Logger
 }
+
+// Environment is how an installation is called, and its colour: a class of the style sheet.
+type Environment struct{ Name, Colour string }
 
 // UI serves the pages. It is an http.Handler for all paths but the API's.
 type UI struct {
@@ -62,6 +67,7 @@ func New(cfg Config) *UI {
 	mux.HandleFunc("GET /enter", u.showEnter)
 	mux.HandleFunc("POST /enter", u.enter)
 	mux.HandleFunc("POST /tenant", u.chooseTenant)
+	mux.HandleFunc("GET /tenants", u.showTenants)
 	mux.HandleFunc("GET /signin/provider", u.toProvider)
 	mux.HandleFunc("GET /signin/back", u.fromProvider)
 	mux.HandleFunc("GET /live", u.live)
@@ -83,7 +89,7 @@ type route struct {
 }
 
 // routes are all pages, by what they are about.
-var routes = concat(homeRoutes, workflowRoutes, runRoutes, designerRoutes, galleryRoutes, inboxRoutes)
+var routes = concat(homeRoutes, workflowRoutes, runRoutes, designerRoutes, galleryRoutes, inboxRoutes, connectionRoutes)
 
 func concat(lists ...[]route) []route {
 	var all []route

@@ -69,6 +69,7 @@ type layout struct {
 	Me      *api.Me
 	Tenant  string // the one that is acted in; "" all
 	CanPick bool   // the visitor may choose the tenant
+	Env     Environment
 	Done    string // what has just been done
 	Embeds  bool   // another application's page shows this one
 	Scripts []string
@@ -105,6 +106,9 @@ func (u *UI) visited(r route) http.Handler {
 		}
 		var shown *page
 		switch {
+		case err != nil && len(problemOf(err).Tenants) > 0:
+			u.toPick(w, req, problemOf(err).Tenants)
+			return
 		case err != nil && problemOf(err).Status == http.StatusUnauthorized:
 			u.toSignIn(w, req, problemOf(err).Detail)
 			return
@@ -166,7 +170,7 @@ func (u *UI) write(w http.ResponseWriter, v *visit, p *page) {
 	if v.me.Tenant != nil {
 		l.Tenant = *v.me.Tenant
 	}
-	l.CanPick = v.me.ID != "" && (v.me.Tenant == nil || v.tenant != "")
+	l.CanPick = v.me.Any || len(v.me.Tenants) > 1
 	name := "layout"
 	if target := r.Header.Get("HX-Target"); part && u.templates.has(p.template, target) {
 		name = target
@@ -179,6 +183,7 @@ func (u *UI) write(w http.ResponseWriter, v *visit, p *page) {
 // render writes one template of a page's.
 func (u *UI) render(w http.ResponseWriter, r *http.Request, file, name string, status int, l *layout) {
 	var b bytes.Buffer
+	l.Env = u.cfg.Environment
 	if err := u.templates.execute(&b, file, name, l); err != nil {
 		u.cfg.Logger.ErrorContext(r.Context(), "a page can't be made", "template", file, "err", err)
 		http.Error(w, "this page can't be made; the log of rowbell has more", http.StatusInternalServerError)

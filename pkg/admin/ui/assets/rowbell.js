@@ -68,10 +68,10 @@ each(document, "[data-theme-next]", (button) => {
 // A menu that was opened closes with Escape, and when something else is clicked.
 document.addEventListener("keydown", (e) => {
   if (e.key !== "Escape") return;
-  each(document, ".whoami details[open]", (d) => { d.open = false; d.querySelector("summary").focus(); });
+  each(document, ".whoami details[open], .where details[open]", (d) => { d.open = false; d.querySelector("summary").focus(); });
 });
 document.addEventListener("click", (e) => {
-  each(document, ".whoami details[open]", (d) => { if (!d.contains(e.target)) d.open = false; });
+  each(document, ".whoami details[open], .where details[open]", (d) => { if (!d.contains(e.target)) d.open = false; });
 });
 
 // A link that a host application has signed stands behind #, where no server sees it.
@@ -86,19 +86,41 @@ each(document, "form[data-enter]", (form) => {
 // In another page's frame: it may know how to sign in anew.
 if (document.querySelector("form[data-ended]") && window.parent !== window) window.parent.postMessage({ rowbell: "ended" }, "*");
 
-// Parts that follow what happens: the stream says what, and htmx fetches the part anew.
-let stream = null;
+// Parts that follow what happens: the stream says what, and htmx fetches the part anew, at
+// most each data-every milliseconds. Who looks may stop it (WCAG 2.2.2).
+let stream = null, still = false;
+const root = document.documentElement;
+const waits = new Map(); // by id, which outlives the part that is exchanged
+function stir(el) {
+  if (document.hidden || still) { el.dataset.stale = ""; return; }
+  const id = el.id, every = Number(el.dataset.every ?? 0);
+  const wait = every > 0 && waits.get(id);
+  if (wait) { wait.again = true; return; }
+  delete el.dataset.stale;
+  el.dispatchEvent(new CustomEvent("live"));
+  if (every === 0) return;
+  const mine = { again: false };
+  waits.set(id, mine);
+  setTimeout(() => {
+    waits.delete(id);
+    const part = document.getElementById(id);
+    if (mine.again && part) stir(part);
+  }, every);
+}
 function follow() {
   const wanted = new Set();
   each(document, "[data-live]", (el) => { el.dataset.live.split(" ").forEach((t) => wanted.add(t)); });
   if (wanted.size === 0 || stream) return;
   const base = document.querySelector(".rail .brand")?.getAttribute("href") ?? "/";
   const query = new URLSearchParams([...wanted].map((t) => ["type", t]));
+  if (document.querySelector("[data-now]")) query.set("ago", "2m"); // its chart begins with what was
   stream = new EventSource(base + "live?" + query);
+  stream.addEventListener("open", () => { root.dataset.stream = "open"; });
+  stream.addEventListener("error", () => { root.dataset.stream = "away"; });
   for (const type of wanted) {
-    stream.addEventListener(type, () => {
-      if (document.hidden) return;
-      each(document, `[data-live~="${type}"]`, (el) => { el.dispatchEvent(new CustomEvent("live")); });
+    stream.addEventListener(type, (e) => {
+      document.dispatchEvent(new CustomEvent("rowbell:live", { detail: { type, data: e.data } }));
+      each(document, `[data-live~="${type}"]`, stir);
     });
   }
 }
@@ -113,6 +135,10 @@ document.addEventListener("htmx:sendError", () => {
   document.getElementById("main").prepend(note);
 });
 document.addEventListener("htmx:afterOnLoad", () => { document.getElementById("unreachable")?.remove(); });
+const catchUp = () => { if (!document.hidden && !still) each(document, "[data-stale]", stir); };
+document.addEventListener("visibilitychange", catchUp);
+document.addEventListener("htmx:beforeRequest", (e) => { if (still && e.target.hasAttribute("data-live")) e.preventDefault(); });
+document.addEventListener("rowbell:still", (e) => { still = e.detail; catchUp(); });
 document.addEventListener("htmx:afterSwap", (e) => { times(e.detail.elt); });
 times(document);
 follow();
