@@ -21,6 +21,13 @@ func isSecret(key string, value any) (string, bool) {
 	return text, ok && text != "" && slices.Contains(secretKeys, strings.ToLower(key))
 }
 
+// ofColumns says that below a key of action_config such keys are columns: those of an action's
+// own conditions.
+func ofColumns(key string, value any) bool {
+	_, list := value.([]any)
+	return list && key == workflow.OnlyIfKey
+}
+
 // keepSecrets puts the references of the live workflow in the place of plain secrets that
 // are the same as the stored ones. One that can't be opened counts as another.
 func (p *planner) keepSecrets(ctx context.Context, next, live *workflow.Workflow) error {
@@ -64,6 +71,9 @@ func keepSecret(config, stored any, same func(plain, ref string) bool) {
 	case map[string]any:
 		with, _ := stored.(map[string]any)
 		for key, v := range config {
+			if ofColumns(key, v) {
+				continue
+			}
 			plain, secret := isSecret(key, v)
 			if !secret {
 				keepSecret(v, with[key], same)
@@ -117,6 +127,9 @@ func hide(config any) {
 	switch config := config.(type) {
 	case map[string]any:
 		for key, v := range config {
+			if ofColumns(key, v) {
+				continue
+			}
 			if _, secret := isSecret(key, v); secret {
 				config[key] = map[string]any{"ref": "(a new secret)"}
 			} else {
