@@ -161,6 +161,8 @@ type rendered struct {
 	People     []api.PersonOut
 	LeftOut    []api.PersonOut
 	Problem    string
+	Out        string          // why it would not run: "" it would; else what is said before OnlyIf
+	OnlyIf     []clauseVerdict // of them
 }
 
 func showEvidence(v *visit) (*page, error) {
@@ -198,6 +200,7 @@ func showEvidence(v *visit) (*page, error) {
 		if d.Actions, err = v.render(l, changeOf(d.Chosen.ID, d.Chosen.Operation), true); err != nil {
 			return nil, err
 		}
+		l.leaveOut(d.Actions, d.Chosen.Result)
 		if r := d.Chosen.Result; r != nil && r.Answer == trial.Broken { // the form says what, at its place
 			d.Broken = true
 			for i := range d.Actions {
@@ -250,6 +253,11 @@ func verdicts(r *trial.Result) []clauseVerdict {
 	if best == nil {
 		return nil
 	}
+	return verdictsOf(best.Clauses)
+}
+
+// verdictsOf are clauses as they are shown, one below the other.
+func verdictsOf(clauses []condition.Clause) []clauseVerdict {
 	var list []clauseVerdict
 	var walk func(clauses []condition.Clause, depth int)
 	walk = func(clauses []condition.Clause, depth int) {
@@ -277,8 +285,33 @@ func verdicts(r *trial.Result) []clauseVerdict {
 			}
 		}
 	}
-	walk(best.Clauses, 0)
+	walk(clauses, 0)
 	return list
+}
+
+// leaveOut says of each action with conditions of its own whether it would run.
+func (l *loaded) leaveOut(list []rendered, r *trial.Result) {
+	if r == nil {
+		return
+	}
+	for i := range list {
+		one := &list[i]
+		number := l.stored(one.ID)
+		for _, a := range r.Actions {
+			if fmt.Sprint(a.Number) == number && len(a.OnlyIf) > 0 {
+				one.OnlyIf = verdictsOf(a.OnlyIf)
+			}
+		}
+		for _, a := range r.LeftOut {
+			if fmt.Sprint(a.Number) != number {
+				continue
+			}
+			one.Out, one.OnlyIf = "Left out, because this doesn’t hold:", verdictsOf(a.OnlyIf)
+			if a.Verdict == condition.Failed {
+				one.Out = "It would fail, because this can’t be decided:"
+			}
+		}
+	}
 }
 
 // saysClause is a clause of a form in the form's words: total gte 1000 is Total is at least 1000.
@@ -452,6 +485,7 @@ func (v *visit) try() (*tryData, error) {
 	if d.Actions, err = v.render(l, on, false); err != nil {
 		return nil, err
 	}
+	l.leaveOut(d.Actions, d.On.Result)
 	return d, v.resolve(d)
 }
 
