@@ -63,6 +63,11 @@ type Result struct {
 	Notes    []string        `json:"notes,omitempty"` // on the change itself
 }
 
+// Acts says that it fires, or may, and that there is an action for it to run.
+func (r *Result) Acts() bool {
+	return (r.Answer == Fires || r.Answer == Depends) && (len(r.Actions) > 0 || len(r.LeftOut) == 0)
+}
+
 // Trigger is one trigger of the definition.
 type Trigger struct {
 	Name     string             `json:"name"` // trigger 1 (orders update)

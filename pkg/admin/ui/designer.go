@@ -651,6 +651,8 @@ func saveDesign(v *visit) (*page, error) {
 	e := editOf(d)
 	if f.get("do") != "restore" {
 		e.read(f, c.types, c.kinds)
+	} else {
+		e.tidy()
 	}
 	a, err := v.send(http.MethodPut, at("/workflows/%s/draft", id), nil, jsonText(e.whole()), map[string]string{"Content-Type": "application/json", "If-Match": f.get("etag")})
 	var refused *api.Problem

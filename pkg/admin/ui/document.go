@@ -421,6 +421,9 @@ func (e *edit) do(verb, what string) {
 	case "drop":
 		if g := e.rules[id]; g != nil {
 			g.remove(path)
+			if len(g.Items) == 0 { // of an action nothing is left
+				e.noOwn(id)
+			}
 		}
 	case "trigger":
 		t := docTrigger{ID: newID(), Operation: "create", Conditions: json.RawMessage("{}"), Priority: 100}
@@ -452,11 +455,8 @@ func (e *edit) do(verb, what string) {
 		}
 		e.Conditions = append(e.Conditions, c)
 	case "no-condition":
-		gone := func(c docCondition) bool { return c.ID == id }
-		e.Conditions = slices.DeleteFunc(e.Conditions, gone)
-		for action := range e.own {
-			e.own[action] = slices.DeleteFunc(e.own[action], gone)
-		}
+		e.Conditions = slices.DeleteFunc(e.Conditions, func(c docCondition) bool { return c.ID == id })
+		e.noOwn(id)
 	case "action":
 		after := e.waits()
 		e.Actions = append(e.Actions, docAction{ID: newID(), Type: id, Config: json.RawMessage("{}")})
@@ -490,6 +490,20 @@ func (e *edit) do(verb, what string) {
 		e.Recipients = append(e.Recipients, r)
 	case "no-recipient":
 		e.Recipients = slices.DeleteFunc(e.Recipients, func(r docRecipient) bool { return r.ID == id })
+	}
+}
+
+// noOwn takes a condition of an action away.
+func (e *edit) noOwn(id string) {
+	for action := range e.own {
+		e.own[action] = slices.DeleteFunc(e.own[action], func(c docCondition) bool { return c.ID == id })
+	}
+}
+
+// tidy takes the conditions of actions away that nothing is known of but that they were begun.
+func (e *edit) tidy() {
+	for action := range e.own {
+		e.own[action] = slices.DeleteFunc(e.own[action], func(c docCondition) bool { return c.Type == "field_value" && !c.counts() })
 	}
 }
 

@@ -219,7 +219,7 @@ func showEvidence(v *visit) (*page, error) {
 	return &page{template: "designer", title: "What it would do", nav: "workflows", data: d}, nil
 }
 
-func fires(r *trial.Result) bool { return r.Answer == trial.Fires || r.Answer == trial.Depends }
+func fires(r *trial.Result) bool { return r.Acts() }
 
 // simulate tries a workflow; what can't be tried says why.
 func (v *visit) simulate(l *loaded, c *candidate, on subject) error {
@@ -353,11 +353,18 @@ func valuesShown(c *condition.Clause) string {
 	return s
 }
 
+// reaches says that a kind of action reaches people.
+func reaches(kind string) bool { return kind == "notification" || kind == "email" }
+
 // render shows each action's texts for a change, as one person would get them, and who does.
 func (v *visit) render(l *loaded, on subject, few bool) ([]rendered, error) {
 	var list []rendered
 	for _, a := range l.document.Actions {
 		one := rendered{ID: a.ID, Kind: a.Type}
+		if a.Type == "log" { // it says nothing to anybody
+			list = append(list, one)
+			continue
+		}
 		var out definition.Previewed
 		err := v.call(http.MethodPost, at("/workflows/%s/actions/%s/preview", l.ID, l.stored(a.ID)), l.draftQuery(), on, &out)
 		switch p := problemOf(err); {
@@ -373,7 +380,7 @@ func (v *visit) render(l *loaded, on subject, few bool) ([]rendered, error) {
 			}
 		}
 		for _, r := range l.document.Recipients {
-			if r.ActionID == nil || *r.ActionID == a.ID {
+			if reaches(a.Type) && (r.ActionID == nil || *r.ActionID == a.ID) {
 				one.Recipients = append(one.Recipients, recipientText(r))
 			}
 		}
