@@ -459,7 +459,7 @@ var (
 	testKeys       = []string{"name", "change", "event", "fired_before", "expect"}
 	testChangeKeys = []string{"entity_type", "operation", "tenant_id", "new", "old", "actor", "at"}
 	testEventKeys  = []string{"id", "entity_type", "operation", "tenant_id", "row_key", "committed_at", "data"}
-	testExpectKeys = []string{"fires", "stopped_by", "recipients", "texts"}
+	testExpectKeys = []string{"fires", "stopped_by", "recipients", "texts", "left_out"}
 )
 
 func article(noun string) string {

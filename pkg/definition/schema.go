@@ -327,10 +327,11 @@ func testSchema() schema {
 				}},
 				"if": schema{"required": []string{"action"}}, "then": schema{"minProperties": 2},
 			}},
+			"left_out": schema{"description": "The ids of all actions that are left out by their only_if, in any order.", "type": []string{"array", "null"}, "items": schema{"type": "string", "minLength": 1}},
 		},
 		"if":   schema{"properties": schema{"fires": schema{"const": true}}},
 		"then": schema{"properties": schema{"stopped_by": schema{"enum": []any{"", nil}}}},
-		"else": schema{"properties": schema{"recipients": schema{"type": "null"}, "texts": schema{"type": "null"}}},
+		"else": schema{"properties": schema{"recipients": schema{"type": "null"}, "texts": schema{"type": "null"}, "left_out": schema{"type": "null"}}},
 	}
 	given := func(key string) schema {
 		return schema{"required": []string{key}, "properties": schema{key: schema{"type": "object"}}}

@@ -248,7 +248,7 @@ func plainNumber(s string) string {
 // sameStored says that two workflows would be stored alike.
 func sameStored(a, b *workflow.Workflow) bool { return samePart(inStoredOrder(a), inStoredOrder(b)) }
 
-// renamedActions gives the texts that tests expect the new ids of their actions.
+// renamedActions gives what tests expect of actions the new ids of these.
 func renamedActions(settings json.RawMessage, ids map[string]string) json.RawMessage {
 	if !bytes.Contains(settings, []byte(`"`+workflow.TestsKey+`"`)) {
 		return settings
@@ -263,12 +263,21 @@ func renamedActions(settings json.RawMessage, ids map[string]string) json.RawMes
 	}
 	for _, t := range tests.items {
 		expect := t.get("expect")
-		if expect == nil || expect.get("texts") == nil {
+		if expect == nil {
 			continue
 		}
-		for _, of := range expect.get("texts").items {
-			if id := of.get("action"); id != nil && ids[id.value] != "" {
-				id.value = ids[id.value]
+		if texts := expect.get("texts"); texts != nil {
+			for _, of := range texts.items {
+				if id := of.get("action"); id != nil && ids[id.value] != "" {
+					id.value = ids[id.value]
+				}
+			}
+		}
+		if left := expect.get("left_out"); left != nil {
+			for _, id := range left.items {
+				if ids[id.value] != "" {
+					id.value = ids[id.value]
+				}
 			}
 		}
 	}

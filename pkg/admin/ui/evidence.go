@@ -317,6 +317,9 @@ func (l *loaded) leaveOut(list []rendered, r *trial.Result) {
 // saysClause is a clause of a form in the form's words: total gte 1000 is Total is at least 1000.
 func saysClause(c *condition.Clause) string {
 	column, rest, ok := strings.Cut(c.Text, " ")
+	if strings.Contains(c.Where, "(time_based)") || strings.Contains(c.Where, "(role_based)") {
+		return cmp.Or(saysKey(column, rest), c.Text)
+	}
 	op, value, _ := strings.Cut(rest, " ")
 	text := operatorText(op, "")
 	if !ok || text == "" || !strings.HasPrefix(c.Where, "field_conditions") && !strings.Contains(c.Where, "field_value") {
@@ -329,6 +332,35 @@ func saysClause(c *condition.Clause) string {
 		value = ""
 	}
 	return strings.TrimSpace(humane(column) + " " + text + " " + value)
+}
+
+// saysKey is a key of a condition on time or roles in words; "" if there are none for it.
+func saysKey(key, value string) string {
+	var list []string
+	var hours struct{ From, To string }
+	switch {
+	case key == "hours" && json.Unmarshal([]byte(value), &hours) == nil:
+		return "From " + hours.From + " to " + hours.To
+	case json.Unmarshal([]byte(value), &list) != nil:
+		return ""
+	}
+	if key == "days" {
+		for i, d := range list {
+			list[i] = humane(d)
+		}
+	}
+	words := map[string]string{
+		"days": "On ", "holidays": "Not on ", "roles": "Whoever did it has one of the roles ", "all_roles": "Whoever did it has the roles ",
+		"not_roles": "Whoever did it has none of the roles ", "actors": "It was done by ", "not_actors": "It was not done by ",
+	}[key]
+	if words == "" {
+		return ""
+	}
+	if len(list) == 1 {
+		words = strings.Replace(words, "one of the roles", "the role", 1)
+		words = strings.Replace(words, "none of the roles", "not the role", 1)
+	}
+	return words + strings.Join(list, ", ")
 }
 
 func valuesShown(c *condition.Clause) string {
@@ -601,6 +633,9 @@ func (v *visit) resolve(d *tryData) error {
 				continue
 			}
 			a.To = done.To
+			if !reaches(a.Kind) {
+				break // the workflow's recipients are not its
+			}
 			for _, r := range done.Recipients {
 				one := api.RecipientIn{Type: r.Type, Value: r.ID}
 				if r.Type == "attribute" {
