@@ -189,3 +189,20 @@ func TestExplainLeftOut(t *testing.T) {
 		t.Errorf("got %+v", list)
 	}
 }
+
+// What the executor pays for an action with a condition of its own, from the event's data on.
+func BenchmarkOnlyIf(b *testing.B) {
+	rel, table := orders('f'), captured()
+	c := &Change{Op: change.Update, Table: table, Relation: rel, CommittedAt: at, Recorded: true, New: row("7", "a", "x", "1", "n", "p"), Old: row("7", "a", "y", "1", "n", "p")}
+	e := &workflow.Event{ID: "e", Op: c.Op, CommittedAt: at, Table: "orders", TenantID: "a", Data: c.data(c.event(), c.Op)}
+	list := []workflow.Condition{form(`{"total": {"lt": 100}}`), expression(`lower(new.status) == "x"`)[0]}
+	for b.Loop() {
+		back, err := Recorded(e, table, rel)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if own := back.OnlyIf(0, "log", list); own.Verdict != condition.True {
+			b.Fatal(own)
+		}
+	}
+}

@@ -188,6 +188,9 @@ func TestActions(t *testing.T) {
 		b.pictured("try-action-1280")
 		b.press("Send to me only")
 		b.sees("Sent to ann, and to nobody else.")
+		if strings.Contains(b.text(), "Nothing was sent.") {
+			t.Error("it says that nothing was sent, too")
+		}
 		if got := pgtest.One[string](t, w.db, `select string_agg(recipient_id || ' ' || title, ', ') from rowbell.notification`); got != "ann Order 2 of Ben" {
 			t.Errorf("in inboxes there is %s", got)
 		}
