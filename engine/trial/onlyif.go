@@ -2,6 +2,7 @@ package trial
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/rowbell/rowbell/engine/condition"
 	"github.com/rowbell/rowbell/engine/match"
@@ -34,6 +35,62 @@ func (c *Change) OnlyIf(action int, kind string, list []workflow.Condition) Own 
 	return c.onlyIf(action, kind, list, c.event(), side{c.Op, c.Side})
 }
 
+// Programs keeps what actions' conditions were bound to, for who decides often. The zero value
+// is ready; it may be used by several goroutines.
+type Programs struct {
+	mu    sync.Mutex
+	bound map[string]*condition.Bound
+}
+
+const mostPrograms = 10_000
+
+// OnlyIf answers as Change.OnlyIf, but without Clauses where the conditions hold.
+func (p *Programs) OnlyIf(c *Change, action int, kind string, list []workflow.Condition) Own {
+	if b := p.find(c, action, kind, list); b != nil {
+		env := c.env(c.event(), side{c.Op, c.Side})
+		if ok, err := b.Eval(env); ok && err == nil {
+			return Own{Verdict: condition.True}
+		}
+	}
+	return c.OnlyIf(action, kind, list) // which says why
+}
+
+// find returns conditions that are bound to a change's table; nil if they can't be.
+func (p *Programs) find(c *Change, action int, kind string, list []workflow.Condition) *condition.Bound {
+	key := fmt.Appendf(nil, "%s %d %x %d", c.Table.Label, c.Table.Version, c.Relation.Fingerprint, c.Op)
+	for _, cond := range list {
+		key = fmt.Appendf(key, " %d %s %s", len(cond.Config), cond.Type, cond.Config)
+	}
+	p.mu.Lock()
+	b := p.bound[string(key)]
+	p.mu.Unlock()
+	if b != nil {
+		return b
+	}
+	form, err := match.OnlyIfOf(action, kind, list)
+	if err != nil || form == nil {
+		return nil
+	}
+	if b, err = form.Bind(c.Relation, c.Table, c.Op); err != nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bound == nil || len(p.bound) >= mostPrograms {
+		p.bound = make(map[string]*condition.Bound)
+	}
+	p.bound[string(key)] = b
+	return b
+}
+
+// env is what conditions are evaluated against for one side of the change.
+func (c *Change) env(ev *change.Event, s side) *condition.Env {
+	env := &condition.Env{}
+	env.LoadAs(ev, s.op, &condition.Context{Position: c.Position, Side: s.side, CommittedAt: c.CommittedAt, Actor: decodeActor(c.Actor)})
+	env.Mask(c.masked)
+	return env
+}
+
 func (c *Change) onlyIf(action int, kind string, list []workflow.Condition, ev *change.Event, s side) Own {
 	form, err := match.OnlyIfOf(action, kind, list)
 	if err != nil {
@@ -42,11 +99,7 @@ func (c *Change) onlyIf(action int, kind string, list []workflow.Condition, ev *
 	if form == nil {
 		return Own{Verdict: condition.True}
 	}
-	var env condition.Env
-	ctx := &condition.Context{Position: c.Position, Side: s.side, CommittedAt: c.CommittedAt, Actor: decodeActor(c.Actor)}
-	env.LoadAs(ev, s.op, ctx)
-	env.Mask(c.masked)
-	clauses, err := form.Explain(c.Relation, c.Table, s.op, &env)
+	clauses, err := form.Explain(c.Relation, c.Table, s.op, c.env(ev, s))
 	if err != nil {
 		return undecided(err)
 	}

@@ -57,6 +57,7 @@ func TestOnlyIfAgainstIndex(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	pick := func(list ...string) string { return list[r.IntN(len(list))] }
 	count := map[condition.Verdict]int{}
+	var programs Programs
 	for range 5000 {
 		rel := orders([]byte("ffd")[r.IntN(3)])
 		c := anyChange(r, rel)
@@ -95,6 +96,11 @@ func TestOnlyIfAgainstIndex(t *testing.T) {
 		own := back.OnlyIf(0, "log", list)
 		if own.Verdict != want || (own.Reason == "") != (want == condition.True) {
 			t.Fatalf("%s\n%s of %s: got %s (%s), want %s", v.Document, c.Op, e.Data, own.Verdict, own.Reason, want)
+		}
+		for range 2 { // bound, and found bound
+			if quick := programs.OnlyIf(back, 0, "log", list); quick.Verdict != own.Verdict || quick.Reason != own.Reason {
+				t.Fatalf("%s\n%s of %s: got %+v, and with what was bound %+v", v.Document, c.Op, e.Data, own, quick)
+			}
 		}
 		if again := back.OnlyIf(0, "log", list); !reflect.DeepEqual(again, own) {
 			t.Fatalf("first %+v, then %+v", own, again)
@@ -196,12 +202,13 @@ func BenchmarkOnlyIf(b *testing.B) {
 	c := &Change{Op: change.Update, Table: table, Relation: rel, CommittedAt: at, Recorded: true, New: row("7", "a", "x", "1", "n", "p"), Old: row("7", "a", "y", "1", "n", "p")}
 	e := &workflow.Event{ID: "e", Op: c.Op, CommittedAt: at, Table: "orders", TenantID: "a", Data: c.data(c.event(), c.Op)}
 	list := []workflow.Condition{form(`{"total": {"lt": 100}}`), expression(`lower(new.status) == "x"`)[0]}
+	var programs Programs
 	for b.Loop() {
 		back, err := Recorded(e, table, rel)
 		if err != nil {
 			b.Fatal(err)
 		}
-		if own := back.OnlyIf(0, "log", list); own.Verdict != condition.True {
+		if own := programs.OnlyIf(back, 0, "log", list); own.Verdict != condition.True {
 			b.Fatal(own)
 		}
 	}

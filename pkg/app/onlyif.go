@@ -16,7 +16,8 @@ import (
 // ownConditions decides what actions ask for themselves, for events as they were recorded. The
 // types of columns are not recorded, so tables are read as they are now, and kept for a while.
 type ownConditions struct {
-	table func(ctx context.Context, label string) (*workflow.Table, *change.Relation, error)
+	table    func(ctx context.Context, label string) (*workflow.Table, *change.Relation, error)
+	programs trial.Programs
 
 	mu    sync.Mutex
 	known map[string]knownTable
@@ -92,6 +93,6 @@ func (o *ownConditions) on(action int, kind string, list []workflow.Condition, e
 	if err != nil {
 		return executor.Decided{Failed: true, Reason: "its condition can't be decided: " + err.Error()}
 	}
-	own := c.OnlyIf(action, kind, list)
+	own := o.programs.OnlyIf(c, action, kind, list)
 	return executor.Decided{Reason: own.Reason, Failed: own.Verdict == condition.Failed}
 }
