@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -243,6 +244,26 @@ func TestOwnConditions(t *testing.T) {
 	if whole := e.whole(); len(whole.Recipients) != 1 || whole.Recipients[0].Value != "ann" {
 		t.Errorf("the recipients are %+v", whole.Recipients)
 	}
+}
+
+// The columns of an action's own conditions are mapped as those of the workflow's.
+func TestOwnConditionsAreMapped(t *testing.T) {
+	t.Parallel()
+	for _, e := range gallery() {
+		if e.Name != "order-cancelled" {
+			continue
+		}
+		if len(e.Needs) != 1 || !slices.Contains(e.Needs[0].Columns, "total") {
+			t.Errorf("it needs %+v", e.Needs)
+		}
+		d := e.mapped(&mapping{Tables: map[string]string{"orders": "sales"}, Columns: map[string]map[string]string{"orders": {"total": "amount", "status": "stage", "id": "no"}}})
+		want := `"only_if":[{"condition_type":"field_value","condition_config":{"amount":{"gte":1000}}},{"condition_type":"expression","condition_config":{"expression":"old.stage != \"new\""}}]`
+		if got := string(d.Actions[1].Config); !strings.Contains(got, want) {
+			t.Errorf("it is mapped as %s", got)
+		}
+		return
+	}
+	t.Error("there is no such example")
 }
 
 // What is wrong with an action's own condition stands at the condition.
