@@ -15,7 +15,7 @@ import (
 )
 
 // CommonKeys are the keys of action_config that every kind has.
-var CommonKeys = []string{"exclude", "on_failure", "retry"}
+var CommonKeys = []string{"exclude", "on_failure", workflow.OnlyIfKey, "retry"}
 
 // Plan is what a workflow version does: one Step for each action of its document, in
 // the document's order.
@@ -30,6 +30,9 @@ type Step struct {
 	// StopOnFailure says that actions with a higher order are cancelled if a delivery
 	// of this one gives up.
 	StopOnFailure bool
+	// OnlyIf are the action's own conditions: where they don't hold it is left out. They are
+	// judged by package match.
+	OnlyIf []workflow.Condition
 	// Recipients are those that the workflow has for this action; only of kinds that
 	// take any.
 	Recipients []workflow.Recipient
@@ -116,6 +119,9 @@ func (r *Registry) step(a workflow.Action, d defaults) (Step, error) {
 		if s.Exclude, err = parseExclude(text); err != nil {
 			return Step{}, fmt.Errorf("exclude: %w", err)
 		}
+	}
+	if s.OnlyIf, err = workflow.ParseOnlyIf(common[workflow.OnlyIfKey]); err != nil {
+		return Step{}, err
 	}
 	if limited, ok := runner.(Limited); ok {
 		s.Limits = limited.Limits()

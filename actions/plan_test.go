@@ -100,7 +100,7 @@ func TestPlanProblems(t *testing.T) {
 	}{
 		{``, []string{`rung {}`}, `action 1 (rung): unknown action kind "rung"; did you mean "ring"?`},
 		{``, []string{`ring []`}, `action 1 (ring): action_config is not a JSON object; write {} if there is nothing to configure`},
-		{``, []string{`ring {"to": 1, "x": 1}`}, "action 1 (ring): to: it is a number, where a string belongs; write it as \"a/b\"\naction 1 (ring): x: there is no such key; the keys are: exact, flag, headers, named, pin, secret, times, to, tone, unique; and those of every kind, exclude, on_failure and retry"},
+		{``, []string{`ring {"to": 1, "x": 1}`}, "action 1 (ring): to: it is a number, where a string belongs; write it as \"a/b\"\naction 1 (ring): x: there is no such key; the keys are: exact, flag, headers, named, pin, secret, times, to, tone, unique; and those of every kind, exclude, on_failure, only_if and retry"},
 		{``, []string{`ring {"to": "a"}`, `ring {"to": "bad"}`}, `action 2 (ring): to: nobody is called bad; write another name`},
 		{``, []string{`ring {"to": "bad"}`, `rung {}`}, "action 1 (ring): to: nobody is called bad; write another name\naction 2 (rung): unknown action kind \"rung\"; did you mean \"ring\"?"},
 		{``, []string{`tell {}`}, `action 1 (tell): it needs a recipient; add a row to workflow_recipient: a user's id, a role, a group, or attribute with the name of a column that holds an id`},

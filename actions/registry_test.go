@@ -96,8 +96,8 @@ func TestValidate(t *testing.T) {
 		`{"to": "a", "too": "b"}`:     `too: there is no such key; did you mean "to"?`,
 		`{"to": "a", "headerss": {}}`: `headerss: there is no such key; did you mean "headers"?`,
 		`{"to": "a", "retyr": []}`:    `retyr: there is no such key; did you mean "retry"?`,
-		`{"to": "a", "volume": 3}`:    `volume: there is no such key; the keys are: exact, flag, headers, named, pin, secret, times, to, tone, unique; and those of every kind, exclude, on_failure and retry`,
-		`{"to": "a", "src": 3}`:       `src: there is no such key; the keys are: exact, flag, headers, named, pin, secret, times, to, tone, unique; and those of every kind, exclude, on_failure and retry`,
+		`{"to": "a", "volume": 3}`:    `volume: there is no such key; the keys are: exact, flag, headers, named, pin, secret, times, to, tone, unique; and those of every kind, exclude, on_failure, only_if and retry`,
+		`{"to": "a", "src": 3}`:       `src: there is no such key; the keys are: exact, flag, headers, named, pin, secret, times, to, tone, unique; and those of every kind, exclude, on_failure, only_if and retry`,
 		`{"tp": "a", "to": "a"}`:      `tp: there is no such key; did you mean "to"?`,
 		`{"to": "a", "secret": {"name": "x", "ref": "y"}}`:    `secret.name: there is no such key; the keys are: ref`,
 		`{"to": "a", "secret": 5}`:                            `secret: it has none of the forms that it may have; write it as "whsec_…"`,
@@ -119,7 +119,7 @@ func TestValidate(t *testing.T) {
 		`{"to": "a", "exact": false}`:                         `exact: write true`,
 		`{"to": "a", "flag": 1}`:                              `flag: it is a number, where a boolean or a string belongs`,
 		`[]`:                                                  `it is an array, where an object belongs`,
-		`{"to": 1, "tone": 2, "x": 3}`:                        "to: it is a number, where a string belongs; write it as \"a/b\"\ntone: write \"low\" or \"high\"\nx: there is no such key; the keys are: exact, flag, headers, named, pin, secret, times, to, tone, unique; and those of every kind, exclude, on_failure and retry",
+		`{"to": 1, "tone": 2, "x": 3}`:                        "to: it is a number, where a string belongs; write it as \"a/b\"\ntone: write \"low\" or \"high\"\nx: there is no such key; the keys are: exact, flag, headers, named, pin, secret, times, to, tone, unique; and those of every kind, exclude, on_failure, only_if and retry",
 		`{"to": "a"`:                                          "action_config is not JSON: unexpected EOF",
 	} {
 		got := ""
@@ -140,7 +140,7 @@ func TestValidateWithoutKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct{ config, want string }{
-		"tell": {`{"volume": 1}`, "volume: there is no such key; remove it: the only keys are those of every kind, exclude, on_failure and retry"},
+		"tell": {`{"volume": 1}`, "volume: there is no such key; remove it: the only keys are those of every kind, exclude, on_failure, only_if and retry"},
 		"bare": {`{"in": {"a": 1}}`, "in.a: there is no such key; remove it: there are no keys here"},
 	} {
 		k, err := r.Kind(name)
@@ -233,11 +233,11 @@ func TestSchema(t *testing.T) {
 	if doc.Title != "Ring" || doc.Description != "Rings." || doc.Schema != "https://json-schema.org/draft/2020-12/schema" {
 		t.Errorf("title %q, description %q, schema %q", doc.Title, doc.Description, doc.Schema)
 	}
-	if len(doc.Properties) != 13 {
+	if len(doc.Properties) != 14 {
 		t.Errorf("properties are %v", doc.Properties)
 	}
 	at := -1 // forms are drawn in the order of properties
-	for _, key := range []string{"to", "secret", "headers", "times", "exclude", "on_failure", "retry"} {
+	for _, key := range []string{"to", "secret", "headers", "times", "exclude", "on_failure", "only_if", "retry"} {
 		i := strings.Index(whole, `"`+key+`":{`)
 		if i <= at {
 			t.Errorf("%s is not where it belongs in %s", key, whole)
@@ -248,7 +248,7 @@ func TestSchema(t *testing.T) {
 	// The whole schema is one, and says the same of the common keys as Plan does.
 	for _, name := range []string{"ring", "tell"} {
 		k := &Kind{Name: name, Schema: string(r.Schema(name))}
-		k.Schema = strings.NewReplacer(`"exclude":`, `"ex":`, `"on_failure":`, `"on":`, `"retry":`, `"re":`).Replace(k.Schema)
+		k.Schema = strings.NewReplacer(`"exclude":`, `"ex":`, `"on_failure":`, `"on":`, `"only_if":`, `"oi":`, `"retry":`, `"re":`).Replace(k.Schema)
 		s, err := compileSchema(k)
 		if err != nil {
 			t.Fatal(err)
@@ -263,6 +263,11 @@ func TestSchema(t *testing.T) {
 			`"ex": ["me"]`:                   false,
 			`"on": "never"`:                  false,
 			`"re": "5s"`:                     false,
+			`"oi": [{"condition_type": "field_value", "condition_config": {"total": {"gt": 1}}}]`: true,
+			`"oi": []`: true,
+			`"oi": {"condition_type": "field_value", "condition_config": {}}`: false,
+			`"oi": [{"condition_type": "moon", "condition_config": {}}]`:      false,
+			`"oi": [{"total": 1}]`: false,
 		} {
 			if err := s.validate(json.RawMessage("{" + to + config + "}")); (err == nil) != ok {
 				t.Errorf("%s: %s: %v", name, config, err)

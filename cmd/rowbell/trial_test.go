@@ -329,6 +329,18 @@ actions:
 		t.Errorf("%v\n%s%s", err, r.stdout, r.stderr)
 	}
 
+	// An action that its own condition leaves out says so.
+	db.Exec(t, `insert into rowbell.workflow_definition (id, tenant_id, name, status) values ('cancelled', 'acme', 'Order cancelled', 'inactive');
+		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field_conditions) values ('cancelled', 'orders', 'update', '{"status": {"changed_to": "cancelled"}}');
+		insert into rowbell.workflow_action (id, workflow_id, action_type, action_config) values ('cancelled-1', 'cancelled', 'log', '{}'),
+			('cancelled-2', 'cancelled', 'log', '{"only_if": [{"condition_type": "field_value", "condition_config": {"total": {"gte": 1000}}}]}')`)
+	args := []string{"workflow", "simulate", "cancelled", "--row", "orders", "1", "--as", "update", "--new", `{"status": "cancelled"}`}
+	r = rowbell(t, env, args...)
+	if r.code != 0 || !strings.Contains(r.stdout, "Actions that are left out, by conditions of their own:\n  action 2, log\n") || !strings.Contains(r.stdout, "new.total is 999.90") {
+		t.Errorf("%s%s", r.stdout, r.stderr)
+	}
+	inDocs(t, event, args, r.stdout)
+
 	// A file that names a workflow is its tenant's, as to check; - is standard input; and
 	// what lies about in the directory is no workflow.
 	dir := t.TempDir()

@@ -250,13 +250,14 @@ func TestWorkflowDepends(t *testing.T) {
 		insert into rowbell.workflow_definition (id, tenant_id, status, draft) values ('odd', null, 'inactive', null),
 			('late', 'acme', 'draft', '{"settings": {"tests": [{"name": "one", "change": {"new": {"secret_note": "x"}}, "expect": {"fires": true}}]}, "triggers": [{"entity_type": "orders", "operation": "create", "field_conditions": {"note": "x"}}]}');
 		alter table orders replica identity full;
-		alter table orders add column sent_at timestamptz, add column priority int, add column "a.b" int;
+		alter table orders add column sent_at timestamptz, add column priority int, add column region text, add column "a.b" int;
 		insert into rowbell.workflow_definition (id, tenant_id, status, settings) values ('watch', 'acme', 'inactive', '{"firing": "becomes_true"}'), ('event', null, 'active', '{}');
 		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field_conditions) values
 			('watch', 'orders', 'update', '{"any_changed": ["priority"]}'), ('event', 'domain:orders', 'create', '{"status": "x"}');
 		insert into rowbell.workflow_condition (workflow_id, condition_type, condition_config) values ('watch', 'time_based', '{"column": "sent_at", "within": "3d"}');
 		insert into rowbell.workflow_action (workflow_id, action_type, action_config) values
 			('watch', 'notification', '{"title": "{% if changed contains \"total\" %}x{% endif %}"}'), ('event', 'log', '{}');
+		insert into rowbell.workflow_action (workflow_id, action_type, action_config, "order") values ('watch', 'log', '{"only_if": [{"condition_type": "field_value", "condition_config": {"region": "eu"}}]}', 5);
 		insert into rowbell.workflow_recipient (workflow_id, recipient_type, recipient_id) values ('watch', 'user', 'ann');
 		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field_conditions) values ('odd', 'orders', 'create', '{"nothing": 1}');
 		insert into rowbell.workflow_action (workflow_id, action_type) values ('odd', 'log'), ('late', 'log')`)
@@ -269,6 +270,7 @@ func TestWorkflowDepends(t *testing.T) {
 		"orders.sent_at":       {"watch of tenant acme, inactive, version 1\n  condition  condition 1 (time_based)  new.sent_at\n"},
 		"orders.secret_note":   {"late of tenant acme, draft, draft\n  test  test \"one\"  secret_note\n"},
 		"orders.priority":      {"watch of tenant acme, inactive, version 1\n  any_changed  trigger 1 (orders update), field_conditions.any_changed  changed.priority\n"},
+		"orders.region":        {"watch of tenant acme, inactive, version 1\n  condition  action 2 (log), only_if, condition 1 (field_value)  new.region\n"},
 		"orders.total":         {"template  action 1 (notification), title  changed.total"},
 		"orders":               {"trigger        trigger 1 (orders update)\n", "new.total"},
 		"public.orders":        {"trigger 1 (orders update)"},

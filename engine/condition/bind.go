@@ -182,7 +182,11 @@ func (c *Cache) Bind(f *Form, rel *change.Relation, t *workflow.Table, op change
 		})
 	}
 	if b.absent != "" && !b.present {
-		return nil, oneSided(where, b.absent, op)
+		whose := "the workflow's"
+		if f.of != "" {
+			whose = "its"
+		}
+		return nil, oneSided(where, whose, b.absent, op)
 	}
 	return b, nil
 }
@@ -210,7 +214,7 @@ func becomes(c *clause, part *Bound, rel *change.Relation, t *workflow.Table, op
 }
 
 // oneSided says that a condition speaks of the wrong row.
-func oneSided(where, column string, op change.Op) error {
+func oneSided(where, whose, column string, op change.Op) error {
 	other, none := "old", "no new row"
 	if op == change.Create {
 		other, none = "new", "no old row"
@@ -218,7 +222,7 @@ func oneSided(where, column string, op change.Op) error {
 	_, name, _ := strings.Cut(column, ".")
 	return &Error{
 		Where:   where,
-		Message: fmt.Sprintf("the workflow's conditions read only %s, and a %s has %s", column, op, none),
+		Message: fmt.Sprintf("%s conditions read only %s, and a %s has %s", whose, column, op, none),
 		Mend:    "write " + accessor(other, name),
 	}
 }

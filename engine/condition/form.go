@@ -46,6 +46,9 @@ type Source struct {
 	// Firing is the workflow's mode. With BecomesTrue the conditions are about one row at a
 	// time, and Bound.EvalBefore evaluates them for the old one; "" is Every.
 	Firing workflow.Firing
+	// Of is what the conditions stand in, for messages: action 2 (webhook), only_if. "": the
+	// workflow.
+	Of string
 }
 
 // Form is a Source whose shape and syntax have been judged, without a table. It is
@@ -53,6 +56,7 @@ type Source struct {
 type Form struct {
 	clauses []clause
 	becomes bool // firing mode becomes_true
+	of      string
 }
 
 // clause is one condition as an expression.
@@ -95,7 +99,7 @@ func (f *Form) Expressions() []string {
 
 // Parse judges shape and syntax. Returns an *Error.
 func Parse(src Source) (*Form, error) {
-	f := &Form{becomes: src.Firing == workflow.BecomesTrue}
+	f := &Form{becomes: src.Firing == workflow.BecomesTrue, of: src.Of}
 	if raw := src.Trigger.FieldConditions; !empty(raw) {
 		if err := f.addForm("field_conditions", raw, true); err != nil {
 			return nil, err
@@ -103,6 +107,9 @@ func Parse(src Source) (*Form, error) {
 	}
 	for i, c := range src.Conditions {
 		where := fmt.Sprintf("condition %d (%s)", i+1, c.Type)
+		if src.Of != "" {
+			where = src.Of + ", " + where
+		}
 		switch c.Type {
 		case "field_value":
 			if empty(c.Config) {

@@ -127,6 +127,13 @@ func (e *Executor) run(work context.Context, t *task) result {
 			return r
 		}
 	}
+	if step != nil {
+		if settled, err := e.leftOut(work, o, step, event); err != nil {
+			return putOff(err)
+		} else if settled {
+			return r
+		}
+	}
 	if !t.Addressed {
 		e.resolve(work, &r, p, step, event)
 		return r

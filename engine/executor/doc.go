@@ -13,6 +13,8 @@
 //	           (Reserve, Recorded); otherwise free to claim
 //	claimed    by whoever has room, lanes by turns; after a failed attempt too
 //	waiting    in memory, for its turn
+//	decided    if its action has conditions of its own: cancelled with the reason if they
+//	           don't hold for the event as it was recorded, dead if they can't be decided
 //	addressed  if its kind has recipients: replaced by one delivery for each
 //	wanted     asked of the person whose share it is: cancelled if they have opted out, put
 //	           off, untried, while their quiet hours last
@@ -20,7 +22,8 @@
 //	settled    its outcome is written: it has ended, is to be tried again at a time, or
 //	           is given back untried
 //
-// A first attempt and the tenth go the same way from "waiting" on. Only what a fresh
+// A first attempt and the tenth go the same way from "waiting" on, but that conditions of an
+// action's own are decided once: not for its recipients' shares, nor after an attempt. Only what a fresh
 // delivery is, comes from memory instead of from a claim.
 //
 // A lane is one tenant's deliveries to one destination. Lanes, tenants and the whole have

@@ -38,6 +38,10 @@ type Config struct {
 	// Plan reads what a workflow does; Registry.Plan, or one that redirects. Its error
 	// is why the workflow's deliveries end.
 	Plan func(*workflow.Workflow) (*actions.Plan, error)
+	// OnlyIf decides an action's own conditions, by its index and kind, for an event as it was
+	// recorded. An error is one of the database, and may go away. nil: nobody can, and an action
+	// that has any fails.
+	OnlyIf func(ctx context.Context, action int, kind string, list []workflow.Condition, event *workflow.Event) (Decided, error)
 	// Directory says who has which roles, and who people are. nil: nobody has any, gates that
 	// need to know wait, and then give up; and of people there are only the ids.
 	Directory *directory.Directory

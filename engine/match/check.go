@@ -81,6 +81,7 @@ func Check(w *workflow.Workflow, lookup Lookup, judge Judge) Report {
 		}
 		c.conditions()
 	}
+	c.onlyIf()
 	c.lacks(uses)
 
 	r := Report{Verdict: compiled.Health.Verdict}
@@ -366,7 +367,7 @@ type Reading struct {
 	Err     error    // it can't be judged, with the place; then Columns are unknown
 }
 
-// Reads lists what trigger i and each condition read of its table.
+// Reads lists what trigger i, each condition, and those of actions read of its table.
 func Reads(w *workflow.Workflow, i int, table *workflow.Table, rel *change.Relation) []Reading {
 	// In which mode it fires makes no difference to what it reads.
 	every := *w
@@ -405,5 +406,5 @@ func Reads(w *workflow.Workflow, i int, table *workflow.Table, rel *change.Relat
 			fail(where, err)
 		}
 	}
-	return list
+	return append(list, ownReads(w, t, table, rel)...)
 }

@@ -20,13 +20,14 @@ type Compiled struct {
 	TenantID   string
 	Status     workflow.Status
 	Health     workflow.Health  // OK, Broken or Incomplete; NotCaptured and bind errors come with the Index
-	LogOnly    bool             // all actions are of kind log, and nothing is decided before them
+	LogOnly    bool             // all actions are of kind log, and nothing is decided before them or of them
 	Gated      bool             // the executor decides first: OncePerRow, or roles by directory
 	OncePerRow bool             // only the first match of each row counts
 	Routes     []workflow.Route // of the actions, in their order
 	Limits     workflow.Limits  // of the workflow; zero where the operator's count
 
 	triggers []trigger // of workflows whose Health is OK
+	own      []own     // conditions of actions
 	uses     []workflow.ColumnUse
 }
 
@@ -102,6 +103,9 @@ func Compile(v workflow.Version, ref int32, judge Judge) *Compiled {
 			return c.broken(err.Error())
 		}
 		c.Routes, c.uses = judged.Routes, judged.Columns
+	}
+	if err := c.readOnlyIf(w); err != nil {
+		return c.broken(err.Error())
 	}
 	switch {
 	case len(w.Triggers) > MostTriggers:

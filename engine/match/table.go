@@ -134,11 +134,15 @@ func (t *Table) compile(c *Compiled, programs *condition.Cache) ([]*rule, []*con
 		}
 	}
 	list := warnings(rules)
+	own, err := t.onlyIf(c, rules, programs)
+	if err != nil {
+		return nil, nil, t.hint(err)
+	}
 	lacks, err := t.lacks(c, rules)
 	if err != nil {
 		return nil, nil, err
 	}
-	return rules, append(list, lacks...), nil
+	return rules, slices.Concat(list, own, lacks), nil
 }
 
 // warnings returns what is worth knowing of the conditions of rules.

@@ -16,9 +16,34 @@ import (
 const maxActions = 6
 
 // Action says one action in the infinitive, with those of the recipients that are its
-// own or everybody's: "notify maria and the row's account manager".
+// own or everybody's, and with the conditions that are its own: "notify maria and the row's
+// account manager", "if its total is over 1000, notify maria".
 func Action(a workflow.Action, recipients []workflow.Recipient) string {
-	return action(a, recipients, "row", nil)
+	said := action(a, recipients, "row", nil)
+	if only := onlyIf(a); only != "" {
+		return "if " + only + ", " + said
+	}
+	return said
+}
+
+// onlyIf says what must hold for an action to be run: "its total is over 1000"; "" nothing.
+func onlyIf(a workflow.Action) string {
+	list, err := a.OnlyIf()
+	if err != nil {
+		return "something holds that can't be read"
+	}
+	all := conditions(list)
+	var said []string
+	if all.of != nil {
+		said = append(said, all.of.String())
+	}
+	if all.when != "" {
+		said = append(said, "it happens "+all.when)
+	}
+	if all.by != "" {
+		said = append(said, "it is done "+all.by)
+	}
+	return join(said, "and")
 }
 
 // action speaks of the columns of what it is about by the noun given. settings are the
@@ -224,24 +249,58 @@ func does(w *workflow.Workflow, of string) string {
 			end++
 		}
 		if start > 0 {
-			b.WriteString(", then" + evenIf(w, list[previous:start]) + " ")
+			b.WriteString(", then" + evenIf(w, list[previous:start]))
 		}
-		var said []string
+		var said []done
 		for i, a := range list[start:end] {
 			if start+i >= maxActions && end-start-i > 1 {
-				said = append(said, fmt.Sprintf("do %s", count(end-start-i, "more thing")))
+				said = append(said, done{does: fmt.Sprintf("do %s", count(end-start-i, "more thing"))})
 				break
 			}
-			if one := action(a, w.Recipients, of, w.Settings); !slices.Contains(said, one) {
-				said = append(said, one)
-			} else {
-				said = append(said, one+" once more")
+			one := done{action(a, w.Recipients, of, w.Settings), onlyIf(a)}
+			if slices.Contains(said, one) {
+				one.does += " once more"
 			}
+			said = append(said, one)
 		}
-		b.WriteString(join(said, "and"))
+		besides(&b, said)
 		previous, start = start, end
 	}
-	return b.String()
+	return strings.TrimLeft(b.String(), ", ")
+}
+
+// done is what an action does, and what must hold for it; "" nothing.
+type done struct{ does, only string }
+
+// besides writes what is done side by side: " notify ann and, if its total is over 1000, also
+// send an e-mail to sales".
+func besides(b *strings.Builder, list []done) {
+	if !slices.ContainsFunc(list, func(d done) bool { return d.only != "" }) {
+		said := make([]string, len(list))
+		for i, d := range list {
+			said[i] = d.does
+		}
+		b.WriteString(" " + join(said, "and"))
+		return
+	}
+	for i, d := range list {
+		switch {
+		case i > 0 && i == len(list)-1:
+			b.WriteString(" and")
+		case i > 0:
+			b.WriteByte(',')
+		}
+		if d.only != "" {
+			if s := b.String(); !strings.HasSuffix(s, ",") {
+				b.WriteByte(',')
+			}
+			b.WriteString(" if " + d.only + ",")
+			if i > 0 {
+				b.WriteString(" also")
+			}
+		}
+		b.WriteString(" " + d.does)
+	}
 }
 
 // evenIf says which of the actions may fail without an end to what comes after them:

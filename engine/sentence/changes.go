@@ -376,7 +376,9 @@ func actionChange(say func(string, ...any), b, a workflow.Action) {
 		is, aOK := asObject(a.Config)
 		switch {
 		case bOK && aOK:
-			for _, change := range objectChanges(nil, was, is) {
+			onlyIfChange(say, b, a, was, is)
+			own := func(m member) bool { return m.key == workflow.OnlyIfKey }
+			for _, change := range objectChanges(nil, slices.DeleteFunc(was, own), slices.DeleteFunc(is, own)) {
 				say("%s: %s", called(a), change)
 			}
 		case !equal(b.Config, a.Config):
@@ -385,6 +387,26 @@ func actionChange(say func(string, ...any), b, a workflow.Action) {
 	}
 	if b.Order != a.Order {
 		say("%s: order changed from %d to %d", called(a), b.Order, a.Order)
+	}
+}
+
+// onlyIfChange says how an action's own conditions changed.
+func onlyIfChange(say func(string, ...any), b, a workflow.Action, was, is object) {
+	before, _ := was.get(workflow.OnlyIfKey)
+	after, _ := is.get(workflow.OnlyIfKey)
+	if text(sorted(before)) == text(sorted(after)) {
+		return
+	}
+	switch b, now := onlyIf(b), onlyIf(a); {
+	case b == now && b == "": // nothing, in two ways
+	case b == now:
+		say("%s: only if changed in its details: %s", called(a), now)
+	case b == "":
+		say("%s: now only if %s", called(a), now)
+	case now == "":
+		say("%s: no longer only if %s", called(a), b)
+	default:
+		say("%s: now only if %s (before: only if %s)", called(a), now, b)
 	}
 }
 

@@ -42,6 +42,14 @@ func TestChanges(t *testing.T) {
 			"renamed from “W” to “Order approved”", "description added: “The warehouse packs it”", "turned off", "now for all tenants, no longer for tenant acme",
 		}},
 		{"turned on", base(edit(func(w *workflow.Workflow) { w.Status = workflow.Draft })), base(), []string{"turned on"}},
+		{"only if", base(), base(action(1, `{"title": "Order {{ new.id }}", "only_if": [{"condition_type": "field_value", "condition_config": {"token": "x", "total": {"gt": 5}}}]}`)), []string{
+			"notification: now only if its token is x and its total is over 5",
+		}},
+		{"only if something else", base(action(1, only(`{"total": 1}`))), base(action(1, only(`{"total": 2}`))), []string{"notification: now only if its total is 2 (before: only if its total is 1)"}},
+		{"only if no more", base(action(1, only(`{"total": 1}`))), base(action(1, `{"only_if": []}`)), []string{"notification: no longer only if its total is 1"}},
+		{"only if written otherwise", base(action(1, only(`{"total": 1}`))), base(action(1, only(`{"total": {"eq": 1}}`))), []string{"notification: only if changed in its details: its total is 1"}},
+		{"only if nothing", base(action(1, `{}`)), base(action(1, `{"only_if": null}`)), nil},
+		{"an action with conditions", of(on("orders", "create")), of(on("orders", "create"), act(0, "log", only(`{"total": 1}`))), []string{"action added: if its total is 1, record it"}},
 		{"firing", base(), base(settings(`{"firing": "once_per_row", "retry": {"webhook": ["2s", "5s"]}}`)), []string{"now fires once for each row, no longer for every matching change"}},
 		{"firing said explicitly", base(), base(settings(`{"firing": "every", "retry": {"webhook": ["2s", "5s"]}}`)), nil},
 		{"settings", base(), base(settings(`{"retry": {"webhook": ["2s", "1m"]}, "on_failure": "continue"}`)), []string{

@@ -69,6 +69,9 @@ func nothingSets(prefix []string, rest common, do string) string {
 	if len(prefix) > 0 {
 		once = strings.Join(prefix, ", ") + ", " + once
 	}
+	if strings.HasPrefix(do, "if ") { // of an action's own
+		return begin + "; " + strings.TrimSuffix(once, ",") + ", it will, " + do + "."
+	}
 	return begin + "; " + strings.TrimSuffix(once, ",") + ", it will " + do + "."
 }
 

@@ -457,6 +457,31 @@ func TestOf(t *testing.T) {
 			of(on("orders", "create"), act(0, "chat", `{"service": "slack", "secret": {"ref": "x"}, "text": "a"}`), act(1, "chat", `{"service": "telegram", "channel": "-100123", "text": "a"}`)),
 			`When an order is created, post a chat message in Slack, then post a chat message to “-100123” in Telegram.`,
 		},
+		// Actions with conditions of their own.
+		{
+			of(on("orders", "create"), act(0, "notification", only(`{"total": {"gt": 1000}}`)), to("user", "ann")),
+			`When an order is created, if its total is over 1000, notify ann.`,
+		},
+		{
+			of(on("orders", "create"), act(0, "notification", `{}`), act(0, "email", only(`{"total": {"gt": 1000}}`)), act(1, "webhook", only(`{"status": "paid"}`)), to("user", "ann")),
+			`When an order is created, notify ann and, if its total is over 1000, also send an e-mail to ann, then, if its status is paid, send a webhook (it has no URL yet).`,
+		},
+		{
+			of(on("orders", "create"), act(0, "log", only(`{"total": {"gt": 1000}}`)), act(0, "log", only(`{"status": "paid"}`)), act(0, "log", `{}`)),
+			`When an order is created, if its total is over 1000, record it, if its status is paid, also record it and record it.`,
+		},
+		{
+			of(on("orders", "update"), act(0, "log", `{"on_failure": "continue"}`), act(1, "log", `{"only_if": [{"condition_type": "time_based", "condition_config": {"days": ["sat", "sun"]}}, {"condition_type": "role_based", "condition_config": {"roles": ["clerk"]}}, {"condition_type": "expression", "condition_config": {"expression": "new.total > 10"}}]}`)),
+			`When an order is updated, record it, then, even if that fails, if its total is over 10, it happens at weekends (UTC) and it is done by someone with role clerk, record it.`,
+		},
+		{
+			of(on("orders", "create"), act(0, "log", `{"only_if": {"total": 1}}`)),
+			`When an order is created, if something holds that can't be read, record it.`,
+		},
+		{
+			of(act(0, "log", only(`{"total": {"gt": 1000}}`))),
+			`Nothing sets it off yet; once something does, it will, if its total is over 1000, record it.`,
+		},
 		{ // a chat message is nobody's in particular
 			of(on("orders", "create"), act(0, "chat", `{"service": "slack"}`), act(0, "notification", `{}`), to("user", "ann")),
 			`When an order is created, post a chat message in Slack and notify ann.`,
@@ -515,6 +540,11 @@ func TestOf(t *testing.T) {
 			t.Errorf("%q is no UTF-8", got)
 		}
 	}
+}
+
+// only is an action's configuration with a condition of its own.
+func only(form string) string {
+	return `{"only_if": [{"condition_type": "field_value", "condition_config": ` + form + `}]}`
 }
 
 func operatorsOf(parts ...part) *workflow.Workflow { return of(append(parts, operators())...) }

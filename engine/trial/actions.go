@@ -1,13 +1,12 @@
 package trial
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 
+	"github.com/rowbell/rowbell/engine/condition"
 	"github.com/rowbell/rowbell/pkg/change"
 	"github.com/rowbell/rowbell/pkg/template"
 	"github.com/rowbell/rowbell/pkg/workflow"
@@ -22,6 +21,8 @@ type Action struct {
 	To         string      `json:"to,omitempty"`
 	Texts      []Text      `json:"texts,omitempty"`
 	Recipients []Recipient `json:"recipients,omitempty"`
+	// OnlyIf are conditions of its own, which hold.
+	OnlyIf []condition.Clause `json:"only_if,omitempty"`
 }
 
 // Text is a template, rendered for the change. The recipient's name isn't known, so it
@@ -55,16 +56,17 @@ type textKey struct {
 	channel template.Channel
 }
 
-func actionsOf(w *workflow.Workflow, c *Change, ev *change.Event, op change.Op, r *Result) []Action {
+func actionsOf(w *workflow.Workflow, c *Change, ev *change.Event, op change.Op, r *Result, own map[int]Own) []Action {
 	vars, varsErr := template.EventVariables(c.asEvent(ev, op))
 	library := workflow.NewLibrary(w.Templates)
 	locale, zone, _ := w.Language() // what is wrong with it was said before
 	var list []Action
-	for _, a := range byOrder(w) {
-		n := slices.IndexFunc(w.Actions, func(x workflow.Action) bool {
-			return x.ID == a.ID && x.Type == a.Type && x.Order == a.Order && bytes.Equal(x.Config, a.Config)
-		})
-		out := Action{Number: n + 1, Kind: a.Type, Order: a.Order}
+	for _, n := range byOrder(w) {
+		if o, ok := own[n]; ok && o.Verdict != condition.True {
+			continue
+		}
+		a := w.Actions[n]
+		out := Action{Number: n + 1, Kind: a.Type, Order: a.Order, OnlyIf: own[n].Clauses}
 		var config map[string]json.RawMessage
 		_ = json.Unmarshal(a.Config, &config) // what isn't an object is broken, and was said so
 		if target := textIn(config, "url"); target != "" {

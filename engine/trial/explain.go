@@ -88,6 +88,8 @@ type Account struct {
 	ExecutionID string                   `json:"execution_id,omitempty"`
 	Status      workflow.ExecutionStatus `json:"status,omitempty"`
 	Triggers    []Trigger                `json:"triggers,omitempty"`
+	// LeftOut are actions whose own conditions don't hold for the event, of one that ran.
+	LeftOut []LeftOut `json:"left_out,omitempty"`
 }
 
 // Explain says for each workflow what became of the event: those that fired first, then
@@ -138,6 +140,7 @@ func (q *Question) account(id string, versions []Past) []Account {
 			for _, v := range versions {
 				if v.Version.Version == a.Version {
 					a.TenantID = v.TenantID
+					q.left(&a, &v)
 				}
 			}
 			list = append(list, a)
@@ -190,6 +193,23 @@ func (q *Question) ran(x *Execution) Account {
 		a.Reason = q.pending(x, &a)
 	}
 	return a
+}
+
+// left says which actions of the version that ran were left out, and why.
+func (q *Question) left(a *Account, p *Past) {
+	w, err := workflow.Parse(p.Document)
+	if err != nil {
+		return
+	}
+	c := q.Change
+	a.LeftOut = leftOut(w, c.own(w, c.event(), side{c.Op, c.Side}))
+	if len(a.LeftOut) == 0 || a.Status != workflow.Success {
+		return
+	}
+	a.Reason = "it fired, and all its other actions succeeded"
+	for i := range a.LeftOut {
+		a.Reason += "; " + a.LeftOut[i].named() + " was left out: " + a.LeftOut[i].Reason
+	}
 }
 
 // pending says what a pending execution waits for.

@@ -226,6 +226,7 @@ func differences(r *Result, w *workflow.Workflow, want *workflow.TestExpect) []s
 	if want.Recipients != nil {
 		list = append(list, recipientDifferences(r.Actions, want.Recipients)...)
 	}
+	list = append(list, leftOutDifferences(r.LeftOut, w, want.LeftOut)...)
 	for _, t := range want.Texts {
 		if problem := textDifference(r.Actions, w, t); problem != "" {
 			say("%s", problem)
@@ -240,6 +241,29 @@ func stops(clauses []condition.Clause, text string) bool {
 	return slices.ContainsFunc(clauses, func(c condition.Clause) bool {
 		return c.Verdict == condition.False && (strings.Contains(Describe(&c), text) || stops(c.Children, text))
 	})
+}
+
+// leftOutDifferences compares which actions would be left out, whatever the order.
+func leftOutDifferences(got []LeftOut, w *workflow.Workflow, want []string) []string {
+	if want == nil {
+		return nil
+	}
+	var list []string
+	idOf := func(l LeftOut) string { return w.Actions[l.Number-1].ID }
+	for _, id := range want {
+		switch {
+		case !slices.ContainsFunc(w.Actions, func(a workflow.Action) bool { return a.ID == id }):
+			list = append(list, fmt.Sprintf("there is no action with the id %q to leave out", id))
+		case !slices.ContainsFunc(got, func(l LeftOut) bool { return idOf(l) == id }):
+			list = append(list, fmt.Sprintf("the action with the id %q is not left out", id))
+		}
+	}
+	for i := range got {
+		if !slices.Contains(want, idOf(got[i])) {
+			list = append(list, fmt.Sprintf("%s is left out: %s", got[i].named(), got[i].Reason))
+		}
+	}
+	return list
 }
 
 // recipientDifferences compares who would get something, whatever the order.
@@ -346,6 +370,11 @@ func TestOf(e *workflow.Event, r *Result, w *workflow.Workflow) (workflow.Test, 
 		t.FiredBefore = r.Firing == workflow.OncePerRow && strings.HasPrefix(r.Reason, "it has fired")
 		t.Expect.StoppedBy = r.Reason
 		return t, nil
+	}
+	for _, l := range r.LeftOut {
+		if l.Number <= len(w.Actions) && w.Actions[l.Number-1].ID != "" {
+			t.Expect.LeftOut = append(t.Expect.LeftOut, w.Actions[l.Number-1].ID)
+		}
 	}
 	for _, a := range r.Actions {
 		texts := workflow.TestTexts{Texts: make(map[string]workflow.TestText)}

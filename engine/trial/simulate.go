@@ -57,9 +57,15 @@ type Result struct {
 	Firing   workflow.Firing `json:"firing"`
 	Triggers []Trigger       `json:"triggers"`
 	Gates    []string        `json:"gates,omitempty"`
-	Actions  []Action        `json:"actions,omitempty"` // those that would run
+	Actions  []Action        `json:"actions,omitempty"`  // those that would run
+	LeftOut  []LeftOut       `json:"left_out,omitempty"` // those that would not, by conditions of their own
 	Warnings []string        `json:"warnings,omitempty"`
 	Notes    []string        `json:"notes,omitempty"` // on the change itself
+}
+
+// Acts says that it fires, or may, and that there is an action for it to run.
+func (r *Result) Acts() bool {
+	return (r.Answer == Fires || r.Answer == Depends) && (len(r.Actions) > 0 || len(r.LeftOut) == 0)
 }
 
 // Trigger is one trigger of the definition.
@@ -393,7 +399,16 @@ func (r *Result) decide(in Input, w *workflow.Workflow, ev *change.Event, sides 
 		r.Answer = Depends
 		r.Reason += "; the directory decides about roles, and isn't asked here"
 	}
-	r.Actions = actionsOf(w, c, ev, t.op, r)
+	as := side{t.op, c.Side}
+	if i := slices.IndexFunc(sides, func(s side) bool { return s.op == t.op }); i >= 0 {
+		as = sides[i]
+	}
+	own := c.own(w, ev, as)
+	r.LeftOut = leftOut(w, own)
+	r.Actions = actionsOf(w, c, ev, t.op, r, own)
+	if len(r.Actions) == 0 && len(r.LeftOut) > 0 {
+		r.Reason += "; but nothing is done: " + r.LeftOut[0].named() + ": " + r.LeftOut[0].Reason
+	}
 }
 
 // gates are what the executor decides after recording.
@@ -434,9 +449,12 @@ func masked(lists ...[]condition.Clause) bool {
 	return false
 }
 
-// byOrder sorts actions as they run.
-func byOrder(w *workflow.Workflow) []workflow.Action {
-	list := slices.Clone(w.Actions)
-	slices.SortStableFunc(list, func(a, b workflow.Action) int { return cmp.Compare(a.Order, b.Order) })
+// byOrder are the indexes of the actions as they run.
+func byOrder(w *workflow.Workflow) []int {
+	list := make([]int, len(w.Actions))
+	for i := range list {
+		list[i] = i
+	}
+	slices.SortStableFunc(list, func(a, b int) int { return cmp.Compare(w.Actions[a].Order, w.Actions[b].Order) })
 	return list
 }

@@ -107,6 +107,44 @@ func expression(text string) []workflow.Condition {
 	return []workflow.Condition{{Type: "expression", Config: config}}
 }
 
+// anyChange is a change of a row, as the stream would bring it.
+func anyChange(r *rand.Rand, rel *change.Relation) *Change {
+	pick := func(list ...string) string { return list[r.IntN(len(list))] }
+	value := func(toast bool) []any {
+		list := []any{"7", pick("a", "a", "a", "b"), pick("x", "y"), pick("1", "1.0", "2"), pick("x", "y"), pick("p", "q")}
+		for i := 2; i < 5; i++ {
+			if r.IntN(6) == 0 {
+				list[i] = nil
+			} else if toast && i == 4 && r.IntN(3) == 0 {
+				list[i] = 0 // not in the WAL
+			}
+		}
+		return list
+	}
+	c := &Change{Table: captured(), Relation: rel, CommittedAt: at, Position: change.Position{Stream: 1, CommitLSN: 9}, Recorded: true, Actor: json.RawMessage(`{"id": "ann"}`)}
+	before := value(false)
+	if rel.ReplicaIdentity != 'f' {
+		before = []any{"7", 0, 0, 0, 0, 0}
+	}
+	switch r.IntN(4) {
+	case 0:
+		c.Op, c.New = change.Create, row(value(false)...)
+	case 1:
+		c.Op, c.Old = change.Delete, row(before...)
+	default:
+		c.Op, c.New = change.Update, row(value(true)...)
+		if rel.ReplicaIdentity == 'f' {
+			after := value(true)
+			if r.IntN(4) == 0 {
+				after = slices.Clone(before)
+				after[5] = "another"
+			}
+			c.New, c.Old = row(after...), row(before...)
+		}
+	}
+	return c
+}
+
 // TestAgainstIndex: what a simulation comes to is what the stream would decide, and so it
 // is once the event was recorded and read back.
 func TestAgainstIndex(t *testing.T) {
@@ -152,38 +190,7 @@ func TestAgainstIndex(t *testing.T) {
 		}
 		v := document(pick(`{}`, `{"firing": "becomes_true"}`, `{"firing": "once_per_row"}`), conditions, triggers...)
 		rel := orders([]byte("ffd")[r.IntN(3)])
-		value := func(toast bool) []any {
-			list := []any{"7", pick("a", "a", "a", "b"), pick("x", "y"), pick("1", "1.0", "2"), pick("x", "y"), pick("p", "q")}
-			for i := 2; i < 5; i++ {
-				if r.IntN(6) == 0 {
-					list[i] = nil
-				} else if toast && i == 4 && r.IntN(3) == 0 {
-					list[i] = 0 // not in the WAL
-				}
-			}
-			return list
-		}
-		c := &Change{Table: captured(), Relation: rel, CommittedAt: at, Position: change.Position{Stream: 1, CommitLSN: 9}, Recorded: true, Actor: json.RawMessage(`{"id": "ann"}`)}
-		before := value(false)
-		if rel.ReplicaIdentity != 'f' {
-			before = []any{"7", 0, 0, 0, 0, 0}
-		}
-		switch r.IntN(4) {
-		case 0:
-			c.Op, c.New = change.Create, row(value(false)...)
-		case 1:
-			c.Op, c.Old = change.Delete, row(before...)
-		default:
-			c.Op, c.New = change.Update, row(value(true)...)
-			if rel.ReplicaIdentity == 'f' {
-				after := value(true)
-				if r.IntN(4) == 0 {
-					after = slices.Clone(before)
-					after[5] = "another"
-				}
-				c.New, c.Old = row(after...), row(before...)
-			}
-		}
+		c := anyChange(r, rel)
 		ev := c.event()
 		ix := match.New()
 		ix.Capture(c.Table)

@@ -82,7 +82,7 @@ func (a *App) prepareDelivery(version string) error {
 	}
 	delivery := executor.Config{
 		Concurrency: a.cfg.DeliveryConcurrency, PerDestination: a.cfg.DestinationConcurrency, PerTenant: a.cfg.TenantConcurrency,
-		Lease: a.cfg.DeliveryLease, Hold: a.cfg.Delivery == DeliveryHold, Plan: a.plan, Directory: a.directory,
+		Lease: a.cfg.DeliveryLease, Hold: a.cfg.Delivery == DeliveryHold, Plan: a.plan, OnlyIf: a.ownConditions().decide, Directory: a.directory,
 		Preferences: a.preferences(), Logger: a.log,
 	}
 	a.shareDestinations(&delivery)

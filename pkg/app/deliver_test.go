@@ -376,7 +376,7 @@ func TestActionsManual(t *testing.T) {
 	captured(t, db)
 	db.Exec(t, `insert into orders (tenant_id, account_manager) values ('acme', 'ben')`)
 	logged(t, db, "large-order", 1)
-	if got := db.QueryString(t, `select string_agg(kind, ' ' order by kind) from rowbell.delivery`); got != "chat email function log notification publish webhook" {
+	if got := db.QueryString(t, `select string_agg(kind, ' ' order by kind) from rowbell.delivery`); got != "chat email email function log notification publish webhook" {
 		t.Errorf("deliveries: %s", got)
 	}
 }

@@ -28,6 +28,7 @@ import (
 // exampleChanges is what sets off each example, by its id: transactions.
 var exampleChanges = map[string][]string{
 	"order-approved":      {`insert into orders (tenant_id, customer_id, status, total) values ('acme', 1, 'new', 10)`, `update orders set status = 'approved' where tenant_id = 'acme' and total = 10`},
+	"order-cancelled":     {`insert into orders (tenant_id, customer_id, status, total) values ('acme', 1, 'approved', 40), ('acme', 1, 'approved', 4000)`, `update orders set status = 'cancelled' where total in (40, 4000)`},
 	"large-order":         {`insert into orders (tenant_id, customer_id, total) values ('globex', 4, 1500)`},
 	"credit-raised":       {`update customers set credit_limit = credit_limit + 1 where id = 2`},
 	"order-deleted":       {`insert into orders (tenant_id, customer_id, total) values ('globex', 4, 3)`, `delete from orders where total = 3`},
@@ -169,7 +170,7 @@ func TestExamplesInYAML(t *testing.T) {
 	}
 	inboxes := strings.Join(pgtest.Query[string](t, db, `select distinct recipient_id || ': ' || title from rowbell.notification`), "\n")
 	for _, want := range []string{
-		"maria: Order ", "lena: Auftrag ", "is at risk", "rui: Invoice ", "rui: Order ", "has credit of 3000", "lena: Payment of order 42 failed 3 times", "lena: Invoice ",
+		"maria: Order ", "lena: Auftrag ", "is at risk", "rui: Invoice ", "rui: Order ", "has credit of 3000", "lena: Payment of order 42 failed 3 times", "lena: Invoice ", " was cancelled",
 	} {
 		if !strings.Contains(inboxes, want) {
 			t.Errorf("nobody has %q in\n%s", want, inboxes)
@@ -178,6 +179,9 @@ func TestExamplesInYAML(t *testing.T) {
 	var texts []string
 	for _, m := range mails.Mails() {
 		texts = append(texts, string(m.Raw))
+	}
+	if all := strings.Join(texts, "\n"); !strings.Contains(all, "over 4000.00 was cancelled") || strings.Contains(all, "over 40.00 was cancelled") {
+		t.Errorf("the mails of cancelled orders are\n%s", all)
 	}
 	if all := strings.Join(texts, "\n"); !strings.Contains(all, "Welcome, Zoe") || !strings.Contains(all, "is overdue") || !strings.Contains(all, "Fragen? Schreiben Sie an") {
 		t.Errorf("the mails are\n%s", all)

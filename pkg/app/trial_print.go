@@ -70,9 +70,25 @@ func WriteSimulation(w io.Writer, r *trial.Result) error {
 			}
 			fmt.Fprintf(&b, "    %-10s %s\n", t.Name, indented(text, strings.Repeat(" ", 15)))
 		}
+		writeClauses(&b, a.OnlyIf, "    ")
+	}
+	if len(r.LeftOut) > 0 {
+		b.WriteString("\nActions that are left out, by conditions of their own:\n")
+		writeLeftOut(&b, r.LeftOut, "  ")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// writeLeftOut says which actions would be left out, and for what.
+func writeLeftOut(b *strings.Builder, list []trial.LeftOut, indent string) {
+	for _, l := range list {
+		fmt.Fprintf(b, "%saction %d, %s\n", indent, l.Number, l.Kind)
+		if len(l.OnlyIf) == 0 {
+			fmt.Fprintf(b, "%s  %s\n", indent, indented(l.Reason, indent+"  "))
+		}
+		writeClauses(b, l.OnlyIf, indent+"  ")
+	}
 }
 
 var answers = map[trial.Answer]string{
@@ -150,6 +166,8 @@ func gather(lines *[]line, list []condition.Clause, indent string) {
 		case c.Kind == condition.All && indent == "" && strings.HasPrefix(c.Where, "field_conditions"),
 			c.Kind == condition.All && indent == "" && strings.HasPrefix(c.Where, "condition "):
 			l.text = c.Where // the whole of one condition
+		case c.Kind == condition.All && indent == "" && strings.HasPrefix(c.Where, "action "):
+			_, l.text, _ = strings.Cut(c.Where, ", ") // only_if, condition 1 (field_value)
 		case c.Kind == condition.Any:
 			l.text = indent + "any of:"
 		case c.Kind == condition.Not:
@@ -217,6 +235,10 @@ func WriteExplanation(w io.Writer, x *definition.Explanation, all bool) error {
 		}
 		for j := range a.Triggers {
 			writeTrigger(&b, &a.Triggers[j], "    ")
+		}
+		if len(a.LeftOut) > 0 {
+			b.WriteString("    left out, by conditions of their own:\n")
+			writeLeftOut(&b, a.LeftOut, "      ")
 		}
 	}
 	if len(x.Workflows) == 0 {

@@ -229,6 +229,14 @@ func (d *dependents) of(ctx context.Context, st state, table, column string) Dep
 			use("any_changed", fmt.Sprintf("condition %d (%s), any_changed", n+1, c.Type), col, "changed."+col)
 		})
 	}
+	for n, a := range w.Actions {
+		own, _ := a.OnlyIf() // what is wrong with it the plan says
+		for i, c := range own {
+			anyChanged(c.Config, func(col string) {
+				use("any_changed", fmt.Sprintf("action %d (%s), %s, condition %d (%s), any_changed", n+1, a.Type, workflow.OnlyIfKey, i+1, c.Type), col, "changed."+col)
+			})
+		}
+	}
 	plan, err := d.service.Registry.Plan(w)
 	if err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {

@@ -37,6 +37,10 @@ func (d *Document) File() string { return d.file }
 // partName is how problems name parts: trigger 2 (orders update), condition 1 (expression).
 var partName = regexp.MustCompile(`(trigger|condition|action|recipient|test) (\d+)(?: \([^)]*\))?(?:, field_conditions)?`)
 
+// onlyIfName is how they name an action's own conditions: action 2 (webhook), only_if,
+// condition 1 (field_value).
+var onlyIfName = regexp.MustCompile(`action (\d+)(?: \([^)]*\))?, only_if(?:, condition (\d+)(?: \([^)]*\))?)?`)
+
 // Place is where in the file something stands, as file:line:column, that a
 // match.Problem's Where names: "trigger 1 (orders update), field_conditions.total.gt". What
 // can't be found stands where that begins which it is a part of; at worst it is the file.
@@ -59,6 +63,9 @@ func (d *Document) Pointer(where string) string {
 func (d *Document) place(where string) (line, column int) {
 	at := member{}
 	rest := ""
+	if own := onlyIfName.FindStringSubmatchIndex(where); own != nil {
+		return d.placeOwn(where, own)
+	}
 	if found := partName.FindAllStringSubmatchIndex(where, -1); found != nil {
 		last := found[len(found)-1]
 		kind, number := where[last[2]:last[3]], where[last[4]:last[5]]
@@ -83,6 +90,33 @@ func (d *Document) place(where string) (line, column int) {
 		return 0, 0
 	}
 	at = at.walk(rest)
+	return at.line, at.column
+}
+
+// placeOwn is place for an action's own conditions, which were found at these indexes of where.
+func (d *Document) placeOwn(where string, found []int) (line, column int) {
+	nodes := d.parts["actions"]
+	n, err := strconv.Atoi(where[found[2]:found[3]])
+	if err != nil || n < 1 || n > len(nodes) {
+		return 0, 0
+	}
+	at := member{value: nodes[n-1], line: nodes[n-1].line, column: nodes[n-1].column}
+	at = at.walk(".action_config").walk("." + workflow.OnlyIfKey)
+	if found[4] < 0 {
+		return at.line, at.column
+	}
+	n, err = strconv.Atoi(where[found[4]:found[5]])
+	if err != nil || n < 1 || n > len(at.value.items) {
+		return at.line, at.column
+	}
+	at = at.walk(fmt.Sprintf("[%d]", n-1))
+	config := at.walk(".condition_config")
+	if e := config.walk(".expression"); e.value != config.value {
+		return e.line, e.column
+	}
+	if config.value != at.value {
+		at = config.walk(where[found[1]:])
+	}
 	return at.line, at.column
 }
 
@@ -425,7 +459,7 @@ var (
 	testKeys       = []string{"name", "change", "event", "fired_before", "expect"}
 	testChangeKeys = []string{"entity_type", "operation", "tenant_id", "new", "old", "actor", "at"}
 	testEventKeys  = []string{"id", "entity_type", "operation", "tenant_id", "row_key", "committed_at", "data"}
-	testExpectKeys = []string{"fires", "stopped_by", "recipients", "texts"}
+	testExpectKeys = []string{"fires", "stopped_by", "recipients", "texts", "left_out"}
 )
 
 func article(noun string) string {

@@ -30,6 +30,7 @@ func Schema(kinds *actions.Registry) ([]byte, error) {
 		return nil, err
 	}
 	defs["id"] = schema{"description": "Up to 64 characters, without a dot. A part without one gets one.", "type": "string", "maxLength": 64, "pattern": `^[^.]*$`}
+	defs["condition"] = conditionSchema()
 	defs["settings"] = settingsSchema(kinds)
 	defs["test"] = testSchema()
 	defs["workflow"] = workflowSchema(kinds)
@@ -114,7 +115,7 @@ func workflowSchema(kinds *actions.Registry) schema {
 				"id":               orNothing(ref("id")),
 			},
 		}),
-		"conditions": listOf("What must hold besides: all of these.", conditionSchema()),
+		"conditions": listOf("What must hold besides: all of these.", ref("condition")),
 		"actions":    listOf("What it does.", actionSchema(kinds)),
 		"recipients": listOf("Who gets what the actions send.", schema{
 			"type": "object", "required": []string{"recipient_type", "recipient_id"}, "additionalProperties": false,
@@ -202,6 +203,10 @@ func addKinds(defs schema, kinds *actions.Registry) error {
 		defs[kindDef(k.Name)] = renamed(of, rename)
 		for name, def := range inner {
 			defs[rename(name)] = renamed(def, rename)
+		}
+		properties, _ := defs[kindDef(k.Name)].(schema)["properties"].(schema)
+		if own, ok := properties[workflow.OnlyIfKey].(schema); ok {
+			own["items"] = ref("condition") // as a workflow's, each by its type
 		}
 	}
 	return nil
@@ -322,10 +327,11 @@ func testSchema() schema {
 				}},
 				"if": schema{"required": []string{"action"}}, "then": schema{"minProperties": 2},
 			}},
+			"left_out": schema{"description": "The ids of all actions that are left out by their only_if, in any order.", "type": []string{"array", "null"}, "items": schema{"type": "string", "minLength": 1}},
 		},
 		"if":   schema{"properties": schema{"fires": schema{"const": true}}},
 		"then": schema{"properties": schema{"stopped_by": schema{"enum": []any{"", nil}}}},
-		"else": schema{"properties": schema{"recipients": schema{"type": "null"}, "texts": schema{"type": "null"}}},
+		"else": schema{"properties": schema{"recipients": schema{"type": "null"}, "texts": schema{"type": "null"}, "left_out": schema{"type": "null"}}},
 	}
 	given := func(key string) schema {
 		return schema{"required": []string{key}, "properties": schema{key: schema{"type": "object"}}}

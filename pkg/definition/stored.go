@@ -21,6 +21,13 @@ func isSecret(key string, value any) (string, bool) {
 	return text, ok && text != "" && slices.Contains(secretKeys, strings.ToLower(key))
 }
 
+// ofColumns says that below a key of action_config such keys are columns: those of an action's
+// own conditions.
+func ofColumns(key string, value any) bool {
+	_, list := value.([]any)
+	return list && key == workflow.OnlyIfKey
+}
+
 // keepSecrets puts the references of the live workflow in the place of plain secrets that
 // are the same as the stored ones. One that can't be opened counts as another.
 func (p *planner) keepSecrets(ctx context.Context, next, live *workflow.Workflow) error {
@@ -64,6 +71,9 @@ func keepSecret(config, stored any, same func(plain, ref string) bool) {
 	case map[string]any:
 		with, _ := stored.(map[string]any)
 		for key, v := range config {
+			if ofColumns(key, v) {
+				continue
+			}
 			plain, secret := isSecret(key, v)
 			if !secret {
 				keepSecret(v, with[key], same)
@@ -117,6 +127,9 @@ func hide(config any) {
 	switch config := config.(type) {
 	case map[string]any:
 		for key, v := range config {
+			if ofColumns(key, v) {
+				continue
+			}
 			if _, secret := isSecret(key, v); secret {
 				config[key] = map[string]any{"ref": "(a new secret)"}
 			} else {
@@ -235,7 +248,7 @@ func plainNumber(s string) string {
 // sameStored says that two workflows would be stored alike.
 func sameStored(a, b *workflow.Workflow) bool { return samePart(inStoredOrder(a), inStoredOrder(b)) }
 
-// renamedActions gives the texts that tests expect the new ids of their actions.
+// renamedActions gives what tests expect of actions the new ids of these.
 func renamedActions(settings json.RawMessage, ids map[string]string) json.RawMessage {
 	if !bytes.Contains(settings, []byte(`"`+workflow.TestsKey+`"`)) {
 		return settings
@@ -250,12 +263,21 @@ func renamedActions(settings json.RawMessage, ids map[string]string) json.RawMes
 	}
 	for _, t := range tests.items {
 		expect := t.get("expect")
-		if expect == nil || expect.get("texts") == nil {
+		if expect == nil {
 			continue
 		}
-		for _, of := range expect.get("texts").items {
-			if id := of.get("action"); id != nil && ids[id.value] != "" {
-				id.value = ids[id.value]
+		if texts := expect.get("texts"); texts != nil {
+			for _, of := range texts.items {
+				if id := of.get("action"); id != nil && ids[id.value] != "" {
+					id.value = ids[id.value]
+				}
+			}
+		}
+		if left := expect.get("left_out"); left != nil {
+			for _, id := range left.items {
+				if ids[id.value] != "" {
+					id.value = ids[id.value]
+				}
 			}
 		}
 	}

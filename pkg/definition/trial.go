@@ -167,7 +167,7 @@ func (s *Service) change(ctx context.Context, of Simulation) (*trial.Change, err
 		c.CommittedAt = time.Now()
 		return c, nil
 	}
-	t, rel, err := s.table(ctx, of.Table)
+	t, rel, err := s.Table(ctx, of.Table)
 	if err != nil {
 		return nil, err
 	}
@@ -200,15 +200,16 @@ func (s *Service) Recorded(ctx context.Context, e *workflow.Event) (*trial.Chang
 	if e.Op == change.Emit {
 		return trial.Recorded(e, nil, nil)
 	}
-	t, rel, err := s.table(ctx, e.Table)
+	t, rel, err := s.Table(ctx, e.Table)
 	if err != nil {
 		return nil, fmt.Errorf("event %s: %w", e.ID, err)
 	}
 	return trial.Recorded(e, t, rel)
 }
 
-// table is a captured table with its columns as they are now.
-func (s *Service) table(ctx context.Context, name string) (*workflow.Table, *change.Relation, error) {
+// Table is a captured table with its columns as they are now. Returns workflow.ErrNotFound if
+// there is none.
+func (s *Service) Table(ctx context.Context, name string) (*workflow.Table, *change.Relation, error) {
 	t, err := s.Source.TableNamed(ctx, name)
 	if err != nil {
 		return nil, nil, err
@@ -256,7 +257,7 @@ func (s *Service) Explain(ctx context.Context, eventID string) (Explanation, err
 
 // ExplainRow explains the last recorded events of a row, the latest first.
 func (s *Service) ExplainRow(ctx context.Context, table, key string) ([]Explanation, error) {
-	t, _, err := s.table(ctx, table)
+	t, _, err := s.Table(ctx, table)
 	if err != nil {
 		return nil, err
 	}

@@ -59,6 +59,9 @@ type TestExpect struct {
 	// Recipients are those of all actions that would run; nil: whoever they are.
 	Recipients []TestRecipient `json:"recipients,omitempty"`
 	Texts      []TestTexts     `json:"texts,omitempty"`
+	// LeftOut are the ids of the actions that would not run, by conditions of their own; nil:
+	// whichever.
+	LeftOut []string `json:"left_out,omitempty"`
 }
 
 // TestRecipient names a recipient by one of the first four members.
@@ -211,8 +214,8 @@ func ParseTest(raw json.RawMessage) (Test, error) {
 		return t, fmt.Errorf("its event lacks entity_type, operation or data; rowbell workflow test --record writes one")
 	case t.Expect.Fires && t.Expect.StoppedBy != "":
 		return t, fmt.Errorf("it is to fire, and stopped_by says what stops it: leave one out")
-	case !t.Expect.Fires && (t.Expect.Recipients != nil || t.Expect.Texts != nil):
-		return t, fmt.Errorf("what doesn't fire has neither recipients nor texts; leave them out")
+	case !t.Expect.Fires && (t.Expect.Recipients != nil || t.Expect.Texts != nil || t.Expect.LeftOut != nil):
+		return t, fmt.Errorf("what doesn't fire has neither recipients nor texts, and leaves no action out; leave them out")
 	}
 	for _, r := range t.Expect.Recipients {
 		kind, _, given := r.Named()

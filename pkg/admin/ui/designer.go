@@ -221,16 +221,17 @@ type triggerView struct {
 	Missing      bool // the table isn't captured
 }
 
-// onlyView is a condition besides those of triggers.
+// onlyView is a condition besides those of triggers: of the workflow, or of an action.
 type onlyView struct {
 	docCondition
-	Rule     *ruleView
-	Time     *timed
-	Who      *makers
-	Days     []columnView
-	Chip     string
-	Code     bool
-	Problems []api.FieldError
+	Own, First bool // of an action; the first one there
+	Rule       *ruleView
+	Time       *timed
+	Who        *makers
+	Days       []columnView
+	Chip       string
+	Code       bool
+	Problems   []api.FieldError
 }
 
 // ruleView is a group.
@@ -269,6 +270,7 @@ type actionView struct {
 	First, Last bool
 	After       bool
 	Kind        *kind
+	Only        []onlyView // conditions of its own
 	Main, More  []fieldView
 	Recipients  []recipientView
 	Problems    []api.FieldError
@@ -294,7 +296,7 @@ func showDesigner(v *visit) (*page, error) {
 // designer makes the page of an edit. refused is why it isn't saved.
 func (v *visit) designer(l *loaded, e *edit, c *catalogue, refused *api.Problem) (*page, error) {
 	d := &designerData{loaded: l, Edit: e, Tables: c.tables, Kinds: c.list, Saved: refused == nil}
-	d.Document = string(jsonText(e.whole()))
+	d.Document = string(jsonText(e.full()))
 	var report api.ReportOut
 	p := &page{template: "designer", title: "Edit " + e.Name, nav: "workflows", data: d, scripts: []string{"designer.js"}}
 	switch {
@@ -351,6 +353,7 @@ func (p *places) at(pointer string) []api.FieldError {
 	for i, one := range p.list {
 		if !p.shown[i] && (one.Pointer == pointer || strings.HasPrefix(one.Pointer, pointer+"/")) {
 			p.shown[i] = true
+			one.Detail = strings.TrimPrefix(one.Detail, one.Where+": ") // it is shown there
 			out = append(out, one)
 		}
 	}
@@ -416,29 +419,7 @@ func (d *designerData) fill(c *catalogue, wrong *places) {
 		view.Problems = wrong.at(pointer)
 		d.Triggers = append(d.Triggers, view)
 	}
-	for i, cond := range e.Conditions {
-		pointer := "#/conditions/" + strconv.Itoa(i)
-		view := onlyView{docCondition: cond}
-		switch t, w := timedOf(cond.Config), makersOf(cond.Config); {
-		case cond.Type == "field_value":
-			view.Rule = c.rule(e.rules[cond.ID], cond.ID, "c."+cond.ID, "", d.Columns, c.table(first), wrong, pointer)
-		case cond.Type == "time_based" && t != nil:
-			view.Time = t
-			for _, day := range days {
-				view.Days = append(view.Days, columnView{Name: day.Value, Title: day.Text, Checked: len(t.Days) == 0 || slices.Contains(t.Days, day.Value)})
-			}
-		case cond.Type == "role_based" && w != nil:
-			view.Who = w
-		default:
-			view.Chip = string(cond.Config)
-			var x struct{ Expression string }
-			if cond.Type == "expression" && json.Unmarshal(cond.Config, &x) == nil {
-				view.Chip, view.Code = x.Expression, true
-			}
-		}
-		view.Problems = wrong.at(pointer)
-		d.Only = append(d.Only, view)
-	}
+	d.Only = c.only(e, e.Conditions, "#/conditions", d.Columns, c.table(first), wrong)
 	d.settings()
 	waits := e.waits()
 	takers := 0
@@ -456,6 +437,10 @@ func (d *designerData) fill(c *catalogue, wrong *places) {
 	for i, a := range e.Actions {
 		pointer := "#/actions/" + strconv.Itoa(i)
 		view := actionView{docAction: a, Number: i + 1, First: i == 0, Last: i == len(e.Actions)-1, After: waits[a.ID], Kind: c.kinds[a.Type]}
+		view.Only = c.only(e, e.own[a.ID], pointer+"/action_config/"+workflow.OnlyIfKey, d.Columns, c.table(first), wrong)
+		for j := range view.Only {
+			view.Only[j].Own, view.Only[j].First = true, j == 0
+		}
 		if view.Kind != nil {
 			view.Main, view.More = view.Kind.view("a."+a.ID+".c", a.Config)
 			for _, list := range [][]fieldView{view.Main, view.More} {
@@ -478,6 +463,41 @@ func (d *designerData) fill(c *catalogue, wrong *places) {
 		d.Actions = append(d.Actions, view)
 	}
 	d.Problems = wrong.rest()
+}
+
+// only makes what a form shows of conditions, which stand in the document below a pointer.
+func (c *catalogue) only(e *edit, list []docCondition, pointer string, columns []columnView, t *api.TableDetail, wrong *places) []onlyView {
+	var views []onlyView
+	n := 0 // of those that the document has
+	for _, cond := range list {
+		at := pointer + "/" + strconv.Itoa(n)
+		if cond.counts() {
+			n++
+		} else {
+			at = "#/-" // nothing is wrong with it yet
+		}
+		view := onlyView{docCondition: cond}
+		switch times, w := timedOf(cond.Config), makersOf(cond.Config); {
+		case cond.Type == "field_value":
+			view.Rule = c.rule(e.rules[cond.ID], cond.ID, "c."+cond.ID, "", columns, t, wrong, at+"/condition_config")
+		case cond.Type == "time_based" && times != nil:
+			view.Time = times
+			for _, day := range days {
+				view.Days = append(view.Days, columnView{Name: day.Value, Title: day.Text, Checked: len(times.Days) == 0 || slices.Contains(times.Days, day.Value)})
+			}
+		case cond.Type == "role_based" && w != nil:
+			view.Who = w
+		default:
+			view.Chip = string(cond.Config)
+			var x struct{ Expression string }
+			if cond.Type == "expression" && json.Unmarshal(cond.Config, &x) == nil {
+				view.Chip, view.Code = x.Expression, true
+			}
+		}
+		view.Problems = wrong.at(at)
+		views = append(views, view)
+	}
+	return views
 }
 
 func (d *designerData) settings() {
@@ -631,6 +651,8 @@ func saveDesign(v *visit) (*page, error) {
 	e := editOf(d)
 	if f.get("do") != "restore" {
 		e.read(f, c.types, c.kinds)
+	} else {
+		e.tidy()
 	}
 	a, err := v.send(http.MethodPut, at("/workflows/%s/draft", id), nil, jsonText(e.whole()), map[string]string{"Content-Type": "application/json", "If-Match": f.get("etag")})
 	var refused *api.Problem
@@ -667,9 +689,16 @@ func (e *edit) take(stored *document) {
 		configs[a.ID] = a.Config
 	}
 	for i := range e.Actions {
-		if config := configs[e.Actions[i].ID]; config != nil {
-			e.Actions[i].Config = config
+		a := &e.Actions[i]
+		config := configs[a.ID]
+		if config == nil {
+			continue
 		}
+		if m, _ := readMembers(config); e.own[a.ID] != nil && m.get(workflow.OnlyIfKey) != nil {
+			m.set(workflow.OnlyIfKey, nil) // the form has it, with what isn't complete
+			config = m.raw()
+		}
+		a.Config = config
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,7 +51,7 @@ func shop(t *testing.T) *catalogue {
 // sent is what a browser would send of the designer's form as it shows an edit.
 func sent(t *testing.T, c *catalogue, e *edit) fields {
 	t.Helper()
-	d := &designerData{loaded: &loaded{}, Edit: e, Tables: c.tables, Kinds: c.list, Document: string(jsonText(e.whole()))}
+	d := &designerData{loaded: &loaded{}, Edit: e, Tables: c.tables, Kinds: c.list, Document: string(jsonText(e.full()))}
 	d.fill(c, placed(nil))
 	u := New(Config{})
 	var b bytes.Buffer
@@ -151,6 +152,145 @@ func TestDesignerLeavesDocumentsAsTheyAre(t *testing.T) {
 		if string(jsonText(a)) != string(jsonText(b)) {
 			t.Errorf("%s: comes back as\n%s\nwant\n%s", e.Name, got, want)
 		}
+	}
+}
+
+// again is what the server makes of a form that a browser sends, with what is done to it.
+func again(t *testing.T, c *catalogue, e *edit, do string, fill map[string]string) *edit {
+	t.Helper()
+	f := sent(t, c, e)
+	for name, value := range fill {
+		if !f.has(name) {
+			t.Fatalf("the form has no %s", name)
+		}
+		f[name] = []string{value}
+	}
+	f["do"] = []string{do}
+	d := &document{}
+	if err := json.Unmarshal([]byte(f.get("document")), d); err != nil {
+		t.Fatal(err)
+	}
+	next := editOf(d)
+	next.read(f, c.types, c.kinds)
+	return next
+}
+
+// An action's own conditions are built as the workflow's are, by what the browser sends alone;
+// what isn't complete stays in the form and out of the document.
+func TestOwnConditions(t *testing.T) {
+	t.Parallel()
+	c := shop(t)
+	e := editOf(&document{Name: "x", Triggers: []docTrigger{{ID: "t1", EntityType: "orders", Operation: "update", Conditions: json.RawMessage(`{}`)}}, Actions: []docAction{
+		{ID: "a", Type: "log", Config: json.RawMessage(`{}`)},
+		{ID: "b", Type: "log", Config: json.RawMessage(`{"on_failure":"continue","only_if":[{"id":"mine","condition_type":"expression","condition_config":{"expression":"new.total > old.total * 2"}},{"condition_type":"field_value","condition_config":{"status":"paid"}}]}`)},
+	}})
+	config := func(i int) string { return string(e.whole().Actions[i].Config) }
+	const untouched = `{"on_failure":"continue","only_if":[{"id":"mine","condition_type":"expression","condition_config":{"expression":"new.total > old.total * 2"}},{"condition_type":"field_value","condition_config":{"status":"paid"}}]}`
+	if got := config(1); got != untouched {
+		t.Errorf("it is read as %s", got)
+	}
+	e = again(t, c, e, "condition field_value a", nil)
+	if got := config(0); got != `{}` || len(e.own["a"]) != 1 {
+		t.Errorf("nothing is asked for yet, and it is %s", got)
+	}
+	at := "c." + e.own["a"][0].ID
+	e = again(t, c, e, "", map[string]string{at + ".0.col": "total"})
+	e = again(t, c, e, "", map[string]string{at + ".0.op": "gt", at + ".0.val": "1000"})
+	const first = `{"only_if":[{"condition_type":"field_value","condition_config":{"total":{"gt":1000}}}]}`
+	if got := config(0); got != first {
+		t.Errorf("it is %s", got)
+	}
+	e = again(t, c, e, "condition role_based a", nil)
+	e = again(t, c, e, "condition time_based a", nil)
+	if got := config(0); got != `{"only_if":[{"condition_type":"field_value","condition_config":{"total":{"gt":1000}}},{"condition_type":"time_based","condition_config":{"zone":"UTC","days":["mon","tue","wed","thu","fri"]}}]}` {
+		t.Errorf("it is %s", got)
+	}
+	e = again(t, c, e, "", map[string]string{"c." + e.own["a"][1].ID + ".roles": "manager"})
+	e = again(t, c, e, "no-condition "+e.own["a"][2].ID, nil)
+	e = again(t, c, e, "down a", nil)
+	if e.Actions[1].ID != "a" || config(1) != `{"only_if":[{"condition_type":"field_value","condition_config":{"total":{"gt":1000}}},{"condition_type":"role_based","condition_config":{"roles":["manager"]}}]}` || config(0) != untouched {
+		t.Errorf("they are %s and %s", config(0), config(1))
+	}
+	e = again(t, c, e, "group "+e.own["a"][0].ID+" ", nil)
+	e = again(t, c, e, "drop "+e.own["a"][0].ID+" 0", nil)
+	for e2 := range 2 {
+		name := at + ".0." + string(rune('0'+e2))
+		e = again(t, c, e, "", map[string]string{name + ".col": "status"})
+		e = again(t, c, e, "", map[string]string{name + ".val": string(rune('a' + e2))})
+	}
+	if got := config(1); !strings.Contains(got, `{"any":[{"status":"a"},{"status":"b"}]}`) {
+		t.Errorf("with a group it is %s", got)
+	}
+	for _, cond := range e.own["a"] {
+		e = again(t, c, e, "no-condition "+cond.ID, nil)
+	}
+	if got := config(1); got != `{}` {
+		t.Errorf("without any it is %s", got)
+	}
+	e = again(t, c, e, "no-action b", nil)
+	if len(e.own["b"]) != 0 || len(e.Actions) != 1 {
+		t.Errorf("of what is gone there is %v", e.own)
+	}
+	// What is stored comes back without what isn't complete, which the form keeps.
+	e = again(t, c, e, "condition field_value a", nil)
+	e.take(&document{Actions: []docAction{{ID: "a", Type: "log", Config: json.RawMessage(`{"retry":["5s"]}`)}}})
+	if got := string(e.full().Actions[0].Config); !strings.HasPrefix(got, `{"retry":["5s"],"only_if":[{"id":"~`) {
+		t.Errorf("the form keeps %s", got)
+	}
+	// A recipient whose name isn't given yet is there when it is.
+	e = again(t, c, e, "action notification", nil)
+	e = again(t, c, e, "recipient", nil)
+	e = again(t, c, e, "", map[string]string{"r." + e.Recipients[0].ID + ".value": "ann"})
+	if whole := e.whole(); len(whole.Recipients) != 1 || whole.Recipients[0].Value != "ann" {
+		t.Errorf("the recipients are %+v", whole.Recipients)
+	}
+}
+
+// The columns of an action's own conditions are mapped as those of the workflow's.
+func TestOwnConditionsAreMapped(t *testing.T) {
+	t.Parallel()
+	for _, e := range gallery() {
+		if e.Name != "order-cancelled" {
+			continue
+		}
+		if len(e.Needs) != 1 || !slices.Contains(e.Needs[0].Columns, "total") {
+			t.Errorf("it needs %+v", e.Needs)
+		}
+		d := e.mapped(&mapping{Tables: map[string]string{"orders": "sales"}, Columns: map[string]map[string]string{"orders": {"total": "amount", "status": "stage", "id": "no"}}})
+		want := `"only_if":[{"condition_type":"field_value","condition_config":{"amount":{"gte":1000}}},{"condition_type":"expression","condition_config":{"expression":"old.stage != \"new\""}}]`
+		if got := string(d.Actions[1].Config); !strings.Contains(got, want) {
+			t.Errorf("it is mapped as %s", got)
+		}
+		return
+	}
+	t.Error("there is no such example")
+}
+
+// What is wrong with an action's own condition stands at the condition.
+func TestOwnConditionsProblems(t *testing.T) {
+	t.Parallel()
+	c := shop(t)
+	e := editOf(&document{Name: "x", Triggers: []docTrigger{{ID: "t1", EntityType: "orders", Operation: "update", Conditions: json.RawMessage(`{}`)}}, Actions: []docAction{
+		{ID: "a", Type: "log", Config: json.RawMessage(`{"only_if":[{"id":"none","condition_type":"field_value","condition_config":{}},{"id":"one","condition_type":"field_value","condition_config":{"status":"x","total":{"gt":"many"}}},{"id":"two","condition_type":"expression","condition_config":{"expression":"new.x"}}]}`)},
+	}})
+	d := &designerData{loaded: &loaded{}, Edit: e}
+	d.fill(c, placed([]api.FieldError{
+		{Pointer: "#/actions/0/action_config/only_if/0/condition_config/total/gt", Where: "action 1 (log), only_if, condition 1 (field_value).total.gt", Detail: "action 1 (log), only_if, condition 1 (field_value).total.gt: no number"},
+		{Pointer: "#/actions/0/action_config/only_if/1/condition_config/expression", Detail: "there is no column x"},
+		{Pointer: "#/actions/0", Detail: "something else"},
+	}))
+	list := d.Actions[0].Only
+	if len(list) != 3 || len(list[0].Problems) != 0 || !list[0].First || !list[1].Own || list[1].First {
+		t.Fatalf("the conditions are %+v", list)
+	}
+	if got := list[1].Rule.Items[1].Clause.Problems; len(got) != 1 || got[0].Detail != "no number" {
+		t.Errorf("at the clause stands %+v", got)
+	}
+	if got := list[2].Problems; len(got) != 1 || list[2].Chip != "new.x" {
+		t.Errorf("at the expression stands %+v", list[2])
+	}
+	if got := d.Actions[0].Problems; len(got) != 1 || got[0].Detail != "something else" {
+		t.Errorf("at the action stands %+v", got)
 	}
 }
 

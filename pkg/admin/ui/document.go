@@ -86,11 +86,16 @@ type edit struct {
 	rules map[string]*group // field conditions of triggers, and those of conditions, by their ids
 	// columns are, by triggers, those of which one must have changed.
 	columns map[string][]string
+	// own are the conditions of actions, by the actions' ids. They stand in no action_config here.
+	own map[string][]docCondition
 }
+
+// unnamed begins the ids that the form gives to conditions of actions, which need none.
+const unnamed = "~"
 
 // editOf makes a form's state of a document.
 func editOf(d *document) *edit {
-	e := &edit{document: d, rules: make(map[string]*group), columns: make(map[string][]string)}
+	e := &edit{document: d, rules: make(map[string]*group), columns: make(map[string][]string), own: make(map[string][]docCondition)}
 	for _, t := range d.Triggers {
 		m, ok := readMembers(t.Conditions)
 		var columns []string
@@ -103,22 +108,79 @@ func editOf(d *document) *edit {
 		e.rules[t.ID] = readRule(t.Conditions)
 	}
 	for i := range d.Conditions {
-		c := &d.Conditions[i]
-		if c.Type == "expression" { // one that a form has written is that form again
-			var config struct {
-				Expression string `json:"expression"`
-			}
-			if json.Unmarshal(c.Config, &config) == nil {
-				if kind, form, ok := condition.FromExpression(config.Expression); ok && kind == "field_value" {
-					c.Type, c.Config = kind, form
-				}
-			}
-		}
-		if c.Type == "field_value" {
-			e.rules[c.ID] = readRule(c.Config)
-		}
+		e.open(&d.Conditions[i])
+	}
+	for i := range d.Actions {
+		e.takeOwn(&d.Actions[i])
 	}
 	return e
+}
+
+// open makes a tree of a condition that a form can show as one.
+func (e *edit) open(c *docCondition) {
+	if c.Type == "expression" { // one that a form has written is that form again
+		var config struct {
+			Expression string `json:"expression"`
+		}
+		if json.Unmarshal(c.Config, &config) == nil {
+			if kind, form, ok := condition.FromExpression(config.Expression); ok && kind == "field_value" {
+				c.Type, c.Config = kind, form
+			}
+		}
+	}
+	if c.Type == "field_value" {
+		e.rules[c.ID] = readRule(c.Config)
+	}
+}
+
+// takeOwn takes an action's conditions out of its configuration. What is no list of them stays
+// there: the check says what is wrong with it.
+func (e *edit) takeOwn(a *docAction) {
+	m, _ := readMembers(a.Config)
+	list, err := workflow.ParseOnlyIf(m.get(workflow.OnlyIfKey))
+	if err != nil || m.get(workflow.OnlyIfKey) == nil {
+		return
+	}
+	m.set(workflow.OnlyIfKey, nil)
+	a.Config = m.raw()
+	e.own[a.ID] = nil
+	for _, c := range list {
+		one := docCondition{cmp.Or(c.ID, unnamed+newID()), c.Type, c.Config}
+		e.open(&one)
+		e.own[a.ID] = append(e.own[a.ID], one)
+	}
+}
+
+// withOwn is a configuration with the action's conditions, or with those that are complete.
+func (e *edit) withOwn(a docAction, complete bool) json.RawMessage {
+	var list []members
+	for _, c := range e.own[a.ID] {
+		if complete && !c.counts() {
+			continue
+		}
+		var m members
+		if !complete || !strings.HasPrefix(c.ID, unnamed) {
+			m.set("id", jsonText(c.ID))
+		}
+		m.set("condition_type", jsonText(c.Type))
+		m.set("condition_config", c.Config)
+		list = append(list, m)
+	}
+	if list == nil {
+		return a.Config
+	}
+	raws := make([]json.RawMessage, len(list))
+	for i := range list {
+		raws[i] = list[i].raw()
+	}
+	m, _ := readMembers(a.Config)
+	m.set(workflow.OnlyIfKey, jsonText(raws))
+	return m.raw()
+}
+
+// counts says that a condition asks for something.
+func (c *docCondition) counts() bool {
+	return c.Type != "field_value" && c.Type != "role_based" || string(c.Config) != "{}"
 }
 
 // read takes over what a form sent, and does what its button asks.
@@ -142,19 +204,8 @@ func (e *edit) read(f fields, types func(table string) map[string]string, kinds 
 			e.rules[t.ID] = g
 		}
 	}
-	for i := range e.Conditions {
-		c := &e.Conditions[i]
-		if g := f.rule("c."+c.ID, 0); g != nil && c.Type == "field_value" {
-			e.rules[c.ID] = g
-		}
-		if at := "c." + c.ID; f.has(at + ".shown") {
-			switch c.Type {
-			case "time_based":
-				c.Config = readTimed(f, at, c.Config)
-			case "role_based":
-				c.Config = readMakers(f, at, c.Config)
-			}
-		}
+	for c := range e.all {
+		e.readCondition(f, c)
 	}
 	e.readSettings(f)
 	e.readActions(f, kinds)
@@ -171,6 +222,38 @@ func (e *edit) read(f fields, types func(table string) map[string]string, kinds 
 	verb, what, _ := strings.Cut(f.get("do"), " ")
 	e.do(verb, what)
 	e.write(types)
+}
+
+// all are the conditions of the workflow and those of its actions.
+func (e *edit) all(yield func(*docCondition) bool) {
+	for i := range e.Conditions {
+		if !yield(&e.Conditions[i]) {
+			return
+		}
+	}
+	for _, a := range e.Actions {
+		for i := range e.own[a.ID] {
+			if !yield(&e.own[a.ID][i]) {
+				return
+			}
+		}
+	}
+}
+
+func (e *edit) readCondition(f fields, c *docCondition) {
+	at := "c." + c.ID
+	if g := f.rule(at, 0); g != nil && c.Type == "field_value" {
+		e.rules[c.ID] = g
+	}
+	if !f.has(at + ".shown") {
+		return
+	}
+	switch c.Type {
+	case "time_based":
+		c.Config = readTimed(f, at, c.Config)
+	case "role_based":
+		c.Config = readMakers(f, at, c.Config)
+	}
 }
 
 // write puts the trees into the document.
@@ -192,8 +275,8 @@ func (e *edit) write(types func(table string) map[string]string) {
 			t.Conditions = append(members{{"any_changed", jsonText(columns)}}, m...).raw()
 		}
 	}
-	for i := range e.Conditions {
-		if c := &e.Conditions[i]; c.Type == "field_value" && e.rules[c.ID] != nil {
+	for c := range e.all {
+		if c.Type == "field_value" && e.rules[c.ID] != nil {
 			c.Config = e.rules[c.ID].json(first)
 		}
 	}
@@ -338,6 +421,9 @@ func (e *edit) do(verb, what string) {
 	case "drop":
 		if g := e.rules[id]; g != nil {
 			g.remove(path)
+			if len(g.Items) == 0 { // of an action nothing is left
+				e.noOwn(id)
+			}
 		}
 	case "trigger":
 		t := docTrigger{ID: newID(), Operation: "create", Conditions: json.RawMessage("{}"), Priority: 100}
@@ -351,6 +437,9 @@ func (e *edit) do(verb, what string) {
 		}
 	case "condition":
 		c := docCondition{ID: newID(), Type: id, Config: json.RawMessage("{}")}
+		if path != "" { // an action's own
+			c.ID = unnamed + c.ID
+		}
 		switch id {
 		case "field_value":
 			e.rules[c.ID] = &group{Join: "all", Items: []*item{{Clause: &clause{Op: "eq", Values: []string{""}}}}}
@@ -360,9 +449,14 @@ func (e *edit) do(verb, what string) {
 		default:
 			return
 		}
+		if path != "" {
+			e.own[path] = append(e.own[path], c)
+			return
+		}
 		e.Conditions = append(e.Conditions, c)
 	case "no-condition":
 		e.Conditions = slices.DeleteFunc(e.Conditions, func(c docCondition) bool { return c.ID == id })
+		e.noOwn(id)
 	case "action":
 		after := e.waits()
 		e.Actions = append(e.Actions, docAction{ID: newID(), Type: id, Config: json.RawMessage("{}")})
@@ -371,6 +465,7 @@ func (e *edit) do(verb, what string) {
 		after := e.waits()
 		e.Actions = slices.DeleteFunc(e.Actions, func(a docAction) bool { return a.ID == id })
 		e.Recipients = slices.DeleteFunc(e.Recipients, func(r docRecipient) bool { return r.ActionID != nil && *r.ActionID == id })
+		delete(e.own, id)
 		e.number(after)
 	case "up", "down":
 		after := e.waits()
@@ -398,12 +493,39 @@ func (e *edit) do(verb, what string) {
 	}
 }
 
+// noOwn takes a condition of an action away.
+func (e *edit) noOwn(id string) {
+	for action := range e.own {
+		e.own[action] = slices.DeleteFunc(e.own[action], func(c docCondition) bool { return c.ID == id })
+	}
+}
+
+// tidy takes the conditions of actions away that nothing is known of but that they were begun.
+func (e *edit) tidy() {
+	for action := range e.own {
+		e.own[action] = slices.DeleteFunc(e.own[action], func(c docCondition) bool { return c.Type == "field_value" && !c.counts() })
+	}
+}
+
+// full is the document with all that the form shows, so that it can be read from there again.
+func (e *edit) full() *document {
+	d := *e.document
+	d.Actions = slices.Clone(d.Actions)
+	for i, a := range d.Actions {
+		d.Actions[i].Config = e.withOwn(a, false)
+	}
+	return &d
+}
+
 // whole is the document without what isn't complete, as the API can read it.
 func (e *edit) whole() *document {
 	d := *e.document
+	d.Actions = slices.Clone(d.Actions)
+	for i, a := range d.Actions {
+		d.Actions[i].Config = e.withOwn(a, true)
+	}
 	d.Recipients = slices.DeleteFunc(slices.Clone(d.Recipients), func(r docRecipient) bool { return r.Value == "" })
-	d.Conditions = slices.DeleteFunc(slices.Clone(d.Conditions), func(c docCondition) bool { return c.Type == "field_value" && string(c.Config) == "{}" })
-	d.Conditions = slices.DeleteFunc(d.Conditions, func(c docCondition) bool { return c.Type == "role_based" && string(c.Config) == "{}" })
+	d.Conditions = slices.DeleteFunc(slices.Clone(d.Conditions), func(c docCondition) bool { return !c.counts() })
 	return &d
 }
 

@@ -161,6 +161,8 @@ type rendered struct {
 	People     []api.PersonOut
 	LeftOut    []api.PersonOut
 	Problem    string
+	Out        string          // why it would not run: "" it would; else what is said before OnlyIf
+	OnlyIf     []clauseVerdict // of them
 }
 
 func showEvidence(v *visit) (*page, error) {
@@ -198,6 +200,7 @@ func showEvidence(v *visit) (*page, error) {
 		if d.Actions, err = v.render(l, changeOf(d.Chosen.ID, d.Chosen.Operation), true); err != nil {
 			return nil, err
 		}
+		l.leaveOut(d.Actions, d.Chosen.Result)
 		if r := d.Chosen.Result; r != nil && r.Answer == trial.Broken { // the form says what, at its place
 			d.Broken = true
 			for i := range d.Actions {
@@ -213,7 +216,7 @@ func showEvidence(v *visit) (*page, error) {
 	return &page{template: "designer", title: "What it would do", nav: "workflows", data: d}, nil
 }
 
-func fires(r *trial.Result) bool { return r.Answer == trial.Fires || r.Answer == trial.Depends }
+func fires(r *trial.Result) bool { return r.Acts() }
 
 // simulate tries a workflow; what can't be tried says why.
 func (v *visit) simulate(l *loaded, c *candidate, on subject) error {
@@ -247,6 +250,11 @@ func verdicts(r *trial.Result) []clauseVerdict {
 	if best == nil {
 		return nil
 	}
+	return verdictsOf(best.Clauses)
+}
+
+// verdictsOf are clauses as they are shown, one below the other.
+func verdictsOf(clauses []condition.Clause) []clauseVerdict {
 	var list []clauseVerdict
 	var walk func(clauses []condition.Clause, depth int)
 	walk = func(clauses []condition.Clause, depth int) {
@@ -274,13 +282,41 @@ func verdicts(r *trial.Result) []clauseVerdict {
 			}
 		}
 	}
-	walk(best.Clauses, 0)
+	walk(clauses, 0)
 	return list
+}
+
+// leaveOut says of each action with conditions of its own whether it would run.
+func (l *loaded) leaveOut(list []rendered, r *trial.Result) {
+	if r == nil {
+		return
+	}
+	for i := range list {
+		one := &list[i]
+		number := l.stored(one.ID)
+		for _, a := range r.Actions {
+			if fmt.Sprint(a.Number) == number && len(a.OnlyIf) > 0 {
+				one.OnlyIf = verdictsOf(a.OnlyIf)
+			}
+		}
+		for _, a := range r.LeftOut {
+			if fmt.Sprint(a.Number) != number {
+				continue
+			}
+			one.Out, one.OnlyIf = "Left out, because this doesn’t hold:", verdictsOf(a.OnlyIf)
+			if a.Verdict == condition.Failed {
+				one.Out = "It would fail, because this can’t be decided:"
+			}
+		}
+	}
 }
 
 // saysClause is a clause of a form in the form's words: total gte 1000 is Total is at least 1000.
 func saysClause(c *condition.Clause) string {
 	column, rest, ok := strings.Cut(c.Text, " ")
+	if strings.Contains(c.Where, "(time_based)") || strings.Contains(c.Where, "(role_based)") {
+		return cmp.Or(saysKey(column, rest), c.Text)
+	}
 	op, value, _ := strings.Cut(rest, " ")
 	text := operatorText(op, "")
 	if !ok || text == "" || !strings.HasPrefix(c.Where, "field_conditions") && !strings.Contains(c.Where, "field_value") {
@@ -293,6 +329,35 @@ func saysClause(c *condition.Clause) string {
 		value = ""
 	}
 	return strings.TrimSpace(humane(column) + " " + text + " " + value)
+}
+
+// saysKey is a key of a condition on time or roles in words; "" if there are none for it.
+func saysKey(key, value string) string {
+	var list []string
+	var hours struct{ From, To string }
+	switch {
+	case key == "hours" && json.Unmarshal([]byte(value), &hours) == nil:
+		return "From " + hours.From + " to " + hours.To
+	case json.Unmarshal([]byte(value), &list) != nil:
+		return ""
+	}
+	if key == "days" {
+		for i, d := range list {
+			list[i] = humane(d)
+		}
+	}
+	words := map[string]string{
+		"days": "On ", "holidays": "Not on ", "roles": "Whoever did it has one of the roles ", "all_roles": "Whoever did it has the roles ",
+		"not_roles": "Whoever did it has none of the roles ", "actors": "It was done by ", "not_actors": "It was not done by ",
+	}[key]
+	if words == "" {
+		return ""
+	}
+	if len(list) == 1 {
+		words = strings.Replace(words, "one of the roles", "the role", 1)
+		words = strings.Replace(words, "none of the roles", "not the role", 1)
+	}
+	return words + strings.Join(list, ", ")
 }
 
 func valuesShown(c *condition.Clause) string {
@@ -317,11 +382,18 @@ func valuesShown(c *condition.Clause) string {
 	return s
 }
 
+// reaches says that a kind of action reaches people.
+func reaches(kind string) bool { return kind == "notification" || kind == "email" }
+
 // render shows each action's texts for a change, as one person would get them, and who does.
 func (v *visit) render(l *loaded, on subject, few bool) ([]rendered, error) {
 	var list []rendered
 	for _, a := range l.document.Actions {
 		one := rendered{ID: a.ID, Kind: a.Type}
+		if a.Type == "log" { // it says nothing to anybody
+			list = append(list, one)
+			continue
+		}
 		var out definition.Previewed
 		err := v.call(http.MethodPost, at("/workflows/%s/actions/%s/preview", l.ID, l.stored(a.ID)), l.draftQuery(), on, &out)
 		switch p := problemOf(err); {
@@ -337,7 +409,7 @@ func (v *visit) render(l *loaded, on subject, few bool) ([]rendered, error) {
 			}
 		}
 		for _, r := range l.document.Recipients {
-			if r.ActionID == nil || *r.ActionID == a.ID {
+			if reaches(a.Type) && (r.ActionID == nil || *r.ActionID == a.ID) {
 				one.Recipients = append(one.Recipients, recipientText(r))
 			}
 		}
@@ -449,6 +521,7 @@ func (v *visit) try() (*tryData, error) {
 	if d.Actions, err = v.render(l, on, false); err != nil {
 		return nil, err
 	}
+	l.leaveOut(d.Actions, d.On.Result)
 	return d, v.resolve(d)
 }
 
@@ -557,6 +630,9 @@ func (v *visit) resolve(d *tryData) error {
 				continue
 			}
 			a.To = done.To
+			if !reaches(a.Kind) {
+				break // the workflow's recipients are not its
+			}
 			for _, r := range done.Recipients {
 				one := api.RecipientIn{Type: r.Type, Value: r.ID}
 				if r.Type == "attribute" {

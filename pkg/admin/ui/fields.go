@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/rowbell/rowbell/pkg/admin/api"
+	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
 // kind is a kind of action, with what its configuration holds.
@@ -52,6 +53,9 @@ func readProperties(raw json.RawMessage, defs map[string]json.RawMessage, requir
 	list, _ := readMembers(raw)
 	var out []property
 	for _, m := range list {
+		if m.key == workflow.OnlyIfKey {
+			continue // which has a form of its own
+		}
 		var p struct {
 			Title, Description, Format string
 			Ref                        string          `json:"$ref"`

@@ -98,7 +98,12 @@ func (e *example) needs() {
 		e.Domain = e.Domain || t.Domain()
 		renameKeys(t.FieldConditions, func(c string) string { add(c); return c })
 	}
-	for _, c := range w.Conditions {
+	conditions := slices.Clone(w.Conditions)
+	for _, a := range w.Actions {
+		own, _ := a.OnlyIf() // the examples are in order
+		conditions = append(conditions, own...)
+	}
+	for _, c := range conditions {
 		switch c.Type {
 		case "field_value":
 			renameKeys(c.Config, func(c string) string { add(c); return c })
@@ -206,7 +211,7 @@ func (e *example) mapped(m *mapping) *document {
 		}
 		d.Triggers = append(d.Triggers, docTrigger{newID(), entity, t.Operation, renameKeys(t.FieldConditions, column), t.Priority})
 	}
-	for _, c := range w.Conditions {
+	condition := func(c workflow.Condition) json.RawMessage {
 		config := c.Config
 		switch c.Type {
 		case "field_value":
@@ -224,7 +229,10 @@ func (e *example) mapped(m *mapping) *document {
 				config = jsonText(map[string]string{"expression": string(texts(json.RawMessage(x.Expression)))})
 			}
 		}
-		d.Conditions = append(d.Conditions, docCondition{newID(), c.Type, config})
+		return config
+	}
+	for _, c := range w.Conditions {
+		d.Conditions = append(d.Conditions, docCondition{newID(), c.Type, condition(c)})
 	}
 	for _, a := range w.Actions {
 		o, _ := readMembers(texts(a.Config))
@@ -239,6 +247,16 @@ func (e *example) mapped(m *mapping) *document {
 		}
 		for i := range o {
 			o[i].value = json.RawMessage(footers.ReplaceAllString(string(o[i].value), ""))
+		}
+		if own, _ := a.OnlyIf(); own != nil {
+			list := make([]members, len(own))
+			raws := make([]json.RawMessage, len(own))
+			for i, c := range own {
+				list[i].set("condition_type", jsonText(c.Type))
+				list[i].set("condition_config", condition(c))
+				raws[i] = list[i].raw()
+			}
+			o.set(workflow.OnlyIfKey, jsonText(raws))
 		}
 		d.Actions = append(d.Actions, docAction{newID(), a.Type, o.raw(), a.Order})
 	}

@@ -103,7 +103,22 @@ type runData struct {
 	Changes  []change
 	Triggers []trial.Trigger // what its version judged the change by
 	Answer   string          // what came of that
+	LeftOut  []trial.LeftOut // actions that the change is not for, by conditions of their own
 	Again    string          // where it is run again; "" it can't be
+}
+
+// Left says that a delivery's action was left out, and what of its conditions; nil if it wasn't.
+func (d *runData) Left(of store.ShownDelivery) *trial.LeftOut {
+	why, left := strings.CutPrefix(of.Reason, workflow.NotMet)
+	if !left || of.Status != store.DeliveryCancelled {
+		return nil
+	}
+	for i := range d.LeftOut {
+		if d.LeftOut[i].Number == int(of.Action)+1 {
+			return &d.LeftOut[i]
+		}
+	}
+	return &trial.LeftOut{Number: int(of.Action) + 1, Kind: of.Kind, Reason: why}
 }
 
 // change is a column before and after.
@@ -128,7 +143,7 @@ func showRun(v *visit) (*page, error) {
 		var judged trial.Result
 		err := v.call("POST", at("/workflows/%s/simulate", d.WorkflowID), url.Values{"version": {fmt.Sprint(d.Version)}}, map[string]string{"event_id": d.EventID}, &judged)
 		if err == nil {
-			d.Triggers, d.Answer = evaluated(judged.Triggers), judged.Reason
+			d.Triggers, d.Answer, d.LeftOut = evaluated(judged.Triggers), judged.Reason, judged.LeftOut
 		} else if problemOf(err).Status >= 500 {
 			return nil, err
 		}

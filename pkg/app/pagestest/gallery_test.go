@@ -97,7 +97,7 @@ func TestGalleryWithoutScripts(t *testing.T) {
 			t.Errorf("%s: an old form overwrites a newer draft:\n%s", d.Name, body)
 		}
 	}
-	if n := pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_definition where tenant_id = 'acme' and status = 'draft' and draft is not null`); n != 15 {
+	if n := pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_definition where tenant_id = 'acme' and status = 'draft' and draft is not null`); n != 16 {
 		t.Errorf("%d drafts were made", n)
 	}
 	// Recorded changes and rows of others are nobody's here.
