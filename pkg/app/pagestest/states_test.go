@@ -84,6 +84,9 @@ var screens = []screen{
 	{name: "activity", path: "/activity", empty: "Key: create first key", full: []string{"Workflow: create", "Download as CSV"}, older: true, narrow: "text=nosuchthing", reset: "Show all", viewer: denied},
 	{name: "act", path: "/activity/{act}", full: []string{"What", "Who", "When"}, viewer: denied},
 	{name: "access", path: "/access", empty: "Nobody yet", next: "Make a key", full: []string{"People", "Ann Archer", "API keys"}, viewer: denied},
+	{name: "connections", path: "/connections", empty: "Connections", full: []string{"Connections", "Last worked", "Not set up"}, viewer: "The services that Rowbell goes out to", never: []string{"Try it now: Mail server"}},
+	{name: "settings", path: "/settings", empty: "No table is captured yet", full: []string{"Settings", "Pauses", "What is masked"}, viewer: "Nothing is paused", never: []string{"Begin a pause", "Change a tenant’s turns"}},
+	{name: "tenants", path: "/tenants", empty: "Tenants", full: []string{"Where you act now"}, viewer: "Where you act now"},
 	{name: "stream", path: "/stream", empty: "Health", full: []string{"Health", "Pauses"}, viewer: "Nothing is paused", never: []string{"Begin a pause"}},
 }
 
@@ -357,7 +360,7 @@ func (b *tab) unreachable() {
 }
 
 // noScreen are what the pages serve besides: parts of pages, files, and ways back after a form.
-var noScreen = []string{"/workflows/{}/evidence", "/activity/activity.csv", "/transfer/workflows.yaml", "/destinations/{}/{}", "/access/{}"}
+var noScreen = []string{"/workflows/{}/evidence", "/activity/activity.csv", "/transfer/workflows.yaml", "/destinations/{}/{}", "/access/{}", "/connections/{}/verify", "/settings/{}"}
 
 // The table has each page that there is.
 func TestScreensAreAll(t *testing.T) {

@@ -49,6 +49,8 @@ var tour = []struct{ screen, theme string }{
 	{"activity", "light"},
 	{"access", "light"},
 	{"stream", "light"},
+	{"connections", "light"},
+	{"settings", "light"},
 }
 
 // tourPaths are of screens that show more so.
