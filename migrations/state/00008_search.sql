@@ -35,7 +35,7 @@ create index statistic_hour_next on rowbell.statistic_hour (next_at) where next_
 comment on table rowbell.statistic_hour is 'Which hours of commit time were counted into tenant_statistic and workflow_statistic, and when they will be again';
 comment on column rowbell.statistic_hour.hour is 'When it began (UTC)';
 comment on column rowbell.statistic_hour.counted_at is 'When it was last counted (state server''s clock); null: not yet';
-comment on column rowbell.statistic_hour.next_at is 'When it is to be counted again: what was pending may have ended; null: it is over';
+comment on column rowbell.statistic_hour.next_at is 'When it is to be counted again: what was pending may have ended; -infinity: something of it that had ended was retried; null: it is over';
 
 create table rowbell.tenant_statistic (
 	hour timestamptz not null,

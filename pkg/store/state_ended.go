@@ -314,7 +314,7 @@ func (s *State) RetryDelivery(ctx context.Context, id string, of func(action int
 		}
 		back = r.back
 		at, _, _ := idTime(executionID)
-		_, err = tx.Exec(ctx, countAgainSQL, at)
+		_, err = tx.Exec(ctx, reopenedSQL, at)
 		return err
 	})
 	if err != nil {

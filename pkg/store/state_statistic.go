@@ -21,10 +21,18 @@ const busyHour = 32
 
 // hourSQL counts hour $1, whose executions' ids are from $2 to before $3. (The ids say the
 // time, so that one stretch of the key is read.)
-var hourSQL = fmt.Sprintf(`with x as materialized (
+//
+// It is counted at c, which comes behind the snapshot that is counted, and before the counting:
+// whatever is in the count had settled by then, and is not taken for something that ended since.
+var hourSQL = fmt.Sprintf(`with c as materialized (
+	select clock_timestamp() as at
+), counted as (
+	update rowbell.statistic_hour set counted_at = (select at from c) where hour = $1
+), x as materialized (
 	select x.version_ref, x.status, case when x.status <> 'cancelled' then `+stepSQL+` end as step, count(*)::int4 as n
 	from rowbell.execution x
 	where x.committed_at >= $1 and x.committed_at < $1::timestamptz + interval '1 hour' and x.id >= $2 and x.id < $3
+	and (select at from c) is not null
 	group by 1, 2, 3
 ), t as materialized (
 	select tenant_id, sum(success)::int4 as success, sum(failure)::int4 as failure, sum(cancelled)::int4 as cancelled,
@@ -113,7 +121,10 @@ func (s *State) countHour(ctx context.Context, keepDays int) (more bool, err err
 			return err
 		}
 		var hour, now time.Time
-		err := tx.QueryRow(ctx, `select hour, clock_timestamp() from rowbell.statistic_hour where next_at <= clock_timestamp() order by hour desc limit 1 for update skip locked`).Scan(&hour, &now)
+		var reopened bool
+		err := tx.QueryRow(ctx, `select hour, clock_timestamp(), next_at = '-infinity' from rowbell.statistic_hour
+where next_at <= clock_timestamp() and (next_at > '-infinity' or counted_at is null or counted_at < clock_timestamp() - $1::interval)
+order by hour desc limit 1 for update skip locked`, countEach).Scan(&hour, &now, &reopened)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}
@@ -134,7 +145,11 @@ func (s *State) countHour(ctx context.Context, keepDays int) (more bool, err err
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `update rowbell.statistic_hour set counted_at = $2, next_at = $3 where hour = $1`, hour, now, nextCount(hour, now, time.Since(begun), pending))
+		next := nextCount(hour, now, time.Since(begun), pending)
+		if at := now.Add(countEach); reopened && (next == nil || at.Before(*next)) { // by then most have ended anew
+			next = &at
+		}
+		_, err = tx.Exec(ctx, `update rowbell.statistic_hour set next_at = $2 where hour = $1`, hour, next)
 		return err
 	})
 	return more, err
@@ -170,8 +185,14 @@ func firstID(at time.Time) string {
 	return id.String()
 }
 
-// countAgainSQL says that executions of commit time $1 change, of an hour that was counted.
+// countAgainSQL says that executions of commit time $1 are added, to an hour that was counted.
 const countAgainSQL = `update rowbell.statistic_hour set next_at = least(next_at, clock_timestamp() + interval '1 minute') where hour = date_trunc('hour', $1::timestamptz, 'UTC')`
+
+// reopenedSQL says that an execution of commit time $1, which may have been counted, is pending
+// again. It would be counted twice when it ends: until the hour is counted anew, as soon as
+// somebody counts but once a minute at most, nothing is added to it. (It waits for a count that
+// runs, and so comes behind it.)
+const reopenedSQL = `update rowbell.statistic_hour set next_at = '-infinity' where hour = date_trunc('hour', $1::timestamptz, 'UTC')`
 
 // StatisticFilter says of what statistics are asked for: of one workflow; else of a tenant;
 // else of all.
@@ -182,8 +203,9 @@ type StatisticFilter struct {
 	Until      time.Time // Defaults to now
 	Days       bool      // by day instead of by hour
 	Zone       *time.Location
-	// Live adds what has ended since the hour that runs was counted: a few minutes of it, and at
-	// most mostLive. Of a workflow it is counted anyway, but for busy hours.
+	// Live adds what has ended since its hour was counted: a few minutes of it, at most mostLive,
+	// and nothing to hours of which something was retried since. Of a workflow it is counted
+	// anyway, but for busy hours.
 	Live bool
 }
 
@@ -211,8 +233,9 @@ type Bucket struct {
 type Statistics struct {
 	Total   Counts   `json:"total"`
 	Buckets []Bucket `json:"buckets"` // in order, without gaps
-	// AsOf is when the hour of these was counted that was counted first of all: what has
-	// ended since may be missing. The hour that runs is counted each minute or so.
+	// AsOf is when the hour of these was counted that was counted first of all, of those that
+	// will be again: what has ended since may be missing. The hour that runs is counted each
+	// minute or so. With Live it is now, where all that has ended since was added.
 	AsOf time.Time `json:"as_of"`
 }
 
@@ -236,20 +259,11 @@ func (s *State) Statistics(ctx context.Context, f StatisticFilter) (Statistics, 
 		return Statistics{}, fmt.Errorf("%w: statistics of more than %d days can't be asked for at once", ErrRange, mostStatisticHours/24)
 	}
 	st := statistics{f: f, since: since, until: until, buckets: make(map[time.Time]*Counts)}
-	var err error
 	if f.WorkflowID != "" {
 		what += " of workflow " + f.WorkflowID
-		err = st.readWorkflow(ctx, s)
-	} else {
-		err = st.readTenant(ctx, s)
 	}
-	if err == nil {
-		err = s.db.QueryRow(ctx, `select coalesce(min(counted_at), 'epoch') from rowbell.statistic_hour where hour >= $1 and hour < $2 and next_at is not null and counted_at is not null`,
-			since, until).Scan(&st.asOf)
-	}
-	if err == nil && f.Live && f.WorkflowID == "" {
-		err = st.readLive(ctx, s)
-	}
+	// In one snapshot: what a count moves into the tables meanwhile is neither missing nor twice.
+	err := pgx.BeginTxFunc(ctx, s.db, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error { return st.read(ctx, tx) })
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Statistics{}, notFound("there is no workflow %s in the log", f.WorkflowID)
 	}
@@ -268,6 +282,43 @@ type statistics struct {
 	since, until time.Time
 	buckets      map[time.Time]*Counts
 	asOf         time.Time
+}
+
+func (st *statistics) read(ctx context.Context, tx pgx.Tx) error {
+	var err error
+	if st.f.WorkflowID != "" {
+		err = st.readWorkflow(ctx, tx)
+	} else {
+		err = st.readTenant(ctx, tx)
+	}
+	if err != nil {
+		return err
+	}
+	// An hour that was not counted yet has nothing but what ended since it began.
+	var first *time.Time
+	var now time.Time
+	var reopened bool
+	err = tx.QueryRow(ctx, `select min(coalesce(counted_at, hour)), now(), coalesce(bool_or(next_at = '-infinity'), false)
+from rowbell.statistic_hour where hour >= $1 and hour < $2 and next_at is not null`, st.since, st.until).Scan(&first, &now, &reopened)
+	if err != nil {
+		return err
+	}
+	st.asOf = st.until
+	if now.Before(st.until) {
+		st.asOf = now
+	}
+	all := first == nil || !first.Before(st.asOf)
+	if st.f.Live && st.f.WorkflowID == "" {
+		added, err := st.readLive(ctx, tx)
+		if err != nil {
+			return err
+		}
+		all = all || added < mostLive && !reopened && now.Sub(*first) < liveBack
+	}
+	if !all {
+		st.asOf = *first
+	}
+	return nil
 }
 
 // from is the beginning of the bucket that an hour belongs to.
@@ -289,12 +340,12 @@ func (st *statistics) of(hour time.Time) *Counts {
 	return c
 }
 
-func (st *statistics) readTenant(ctx context.Context, s *State) error {
+func (st *statistics) readTenant(ctx context.Context, tx pgx.Tx) error {
 	tenant := "*"
 	if st.f.TenantID != nil {
 		tenant = *st.f.TenantID
 	}
-	rows, err := s.db.Query(ctx, `select hour, success, failure, cancelled, steps, counts from rowbell.tenant_statistic
+	rows, err := tx.Query(ctx, `select hour, success, failure, cancelled, steps, counts from rowbell.tenant_statistic
 where tenant_id = $1 and hour >= $2 and hour < $3`, tenant, st.since, st.until)
 	if err != nil {
 		return err
@@ -309,34 +360,35 @@ const (
 	mostLive = 50_000
 )
 
-// readLive counts what has ended since its hour was counted. (The index execution_settled finds
-// it: a stretch of blocks at the end of each partition.)
-func (st *statistics) readLive(ctx context.Context, s *State) error {
+// readLive counts what has ended since its hour was counted, and says how much that is. (The
+// index execution_settled finds it: a stretch of blocks at the end of each partition. By
+// clock_timestamp, which is volatile, it could not.)
+func (st *statistics) readLive(ctx context.Context, tx pgx.Tx) (int64, error) {
 	args := parameters{st.since, st.until, liveBack, mostLive}
 	of := ""
 	if st.f.TenantID != nil {
 		of = ` and ` + tenantIs("v.tenant_id", *st.f.TenantID, &args)
 	}
-	rows, err := s.db.Query(ctx, `select date_trunc('hour', x.committed_at, 'UTC') as hour, x.status, x.step, count(*) from (
-	select x.version_ref, x.committed_at, x.settled_at, x.status, `+stepSQL+` as step from rowbell.execution x
-	where x.committed_at >= $1 and x.committed_at < $2 and x.settled_at > greatest(clock_timestamp() - $3::interval,
-		(select counted_at from rowbell.statistic_hour where hour = date_trunc('hour', clock_timestamp(), 'UTC'))) limit $4
-) x join rowbell.surrogate v on v.ref = x.version_ref left join rowbell.statistic_hour h on h.hour = date_trunc('hour', x.committed_at, 'UTC')
-where (h.counted_at is null or x.settled_at > h.counted_at)`+of+` group by 1, 2, 3`, args...)
+	rows, err := tx.Query(ctx, `select date_trunc('hour', x.committed_at, 'UTC') as hour, x.status, x.step, count(*) from (
+	select x.committed_at, x.status, `+stepSQL+` as step from rowbell.execution x join rowbell.surrogate v on v.ref = x.version_ref
+	left join rowbell.statistic_hour h on h.hour = date_trunc('hour', x.committed_at, 'UTC')
+	where x.committed_at >= $1 and x.committed_at < $2 and x.settled_at > now() - $3::interval
+	and (h.counted_at is null or x.settled_at > h.counted_at and h.next_at is distinct from '-infinity')`+of+` limit $4
+) x group by 1, 2, 3`, args...)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	st.asOf = st.until
 	return st.count(rows)
 }
 
-// count adds executions that were counted just now.
-func (st *statistics) count(rows pgx.Rows) error {
+// count adds executions that were counted just now, and says how many they are.
+func (st *statistics) count(rows pgx.Rows) (all int64, err error) {
 	var hour time.Time
 	var status workflow.ExecutionStatus
 	var step int16
 	var n int64
-	_, err := pgx.ForEachRow(rows, []any{&hour, &status, &step, &n}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&hour, &status, &step, &n}, func() error {
+		all += n
 		c := st.of(hour)
 		switch status {
 		case workflow.Success:
@@ -350,7 +402,7 @@ func (st *statistics) count(rows pgx.Rows) error {
 		c.steps[step] += n
 		return nil
 	})
-	return err
+	return all, err
 }
 
 // add adds rows of the tables, whose hours are told to seen.
@@ -381,13 +433,13 @@ func (st *statistics) add(rows pgx.Rows, seen func(ref int32, hour time.Time)) e
 }
 
 // readWorkflow reads the hours that have rows, and counts what lies between them.
-func (st *statistics) readWorkflow(ctx context.Context, s *State) error {
+func (st *statistics) readWorkflow(ctx context.Context, tx pgx.Tx) error {
 	var args parameters
 	sql := "select ref from rowbell.surrogate where kind = 'workflow' and id = " + args.add(st.f.WorkflowID)
 	if st.f.TenantID != nil {
 		sql += " and " + tenantIs("tenant_id", *st.f.TenantID, &args)
 	}
-	rows, err := s.db.Query(ctx, sql, args...)
+	rows, err := tx.Query(ctx, sql, args...)
 	if err != nil {
 		return err
 	}
@@ -399,7 +451,7 @@ func (st *statistics) readWorkflow(ctx context.Context, s *State) error {
 		return pgx.ErrNoRows
 	}
 	counted := make(map[int32][]time.Time)
-	rows, err = s.db.Query(ctx, `select hour, success, failure, cancelled, steps, counts, version_ref from rowbell.workflow_statistic
+	rows, err = tx.Query(ctx, `select hour, success, failure, cancelled, steps, counts, version_ref from rowbell.workflow_statistic
 where version_ref = any ($1) and hour >= $2 and hour < $3`, refs, st.since, st.until)
 	if err != nil {
 		return err
@@ -421,7 +473,7 @@ where version_ref = any ($1) and hour >= $2 and hour < $3`, refs, st.since, st.u
 			at = hour.Add(time.Hour)
 		}
 	}
-	rows, err = s.db.Query(ctx, `select date_trunc('hour', x.committed_at, 'UTC'), x.status, x.step, count(*)
+	rows, err = tx.Query(ctx, `select date_trunc('hour', x.committed_at, 'UTC'), x.status, x.step, count(*)
 from unnest($1::int4[], $2::timestamptz[], $3::timestamptz[]) w (ref, since, until) cross join lateral (
 	select x.committed_at, x.status, `+stepSQL+` as step from rowbell.execution x
 	where x.version_ref = w.ref and x.committed_at >= w.since and x.committed_at < w.until offset 0
@@ -429,14 +481,12 @@ from unnest($1::int4[], $2::timestamptz[], $3::timestamptz[]) w (ref, since, unt
 	if err != nil {
 		return err
 	}
-	return st.count(rows)
+	_, err = st.count(rows)
+	return err
 }
 
 func (st *statistics) result() Statistics {
 	r := Statistics{Total: Counts{steps: make(map[int16]int64)}, AsOf: st.asOf.UTC()}
-	if st.asOf.Unix() == 0 {
-		r.AsOf = st.until
-	}
 	for hour := st.since; hour.Before(st.until); hour = hour.Add(time.Hour) {
 		at := st.from(hour)
 		if n := len(r.Buckets); n > 0 && r.Buckets[n-1].From.Equal(at) {

@@ -2,9 +2,11 @@ package store_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
+	"github.com/rowbell/rowbell/pkg/change"
 	"github.com/rowbell/rowbell/pkg/pgtest"
 	"github.com/rowbell/rowbell/pkg/store"
 	"github.com/rowbell/rowbell/pkg/workflow"
@@ -88,64 +90,63 @@ func TestStatistics(t *testing.T) {
 	}
 	// What is put back is counted again.
 	id := db.QueryString(t, `select id from rowbell.delivery_done where status = 'dead' and execution_id in (select id from rowbell.execution where action is not null) order by id desc limit 1`)
+	before := read(t, state, store.StatisticFilter{Since: since, Until: until})
 	if _, err := state.RetryDelivery(t.Context(), id, func(int16) store.PutBack { return store.PutBack{Addressed: true} }); err != nil {
 		t.Fatal(err)
 	}
-	due := pgtest.One[time.Time](t, db, `select next_at from rowbell.statistic_hour where hour = date_trunc('hour', (select committed_at from rowbell.delivery where id = $1), 'UTC')`, id)
-	if time.Until(due) > 2*time.Minute {
-		t.Errorf("the hour is counted again at %s", due)
+	// It succeeds. Whoever asks before the hour is counted anew is told what was, not both.
+	db.Exec(t, `with q as (delete from rowbell.queue where execution_id = (select execution_id from rowbell.delivery where id = $1) returning *)
+		insert into rowbell.execution (id, committed_at, executed_at, settled_at, version_ref, priority, action, attempts, kind, recipient, status)
+		select execution_id, committed_at, executed_at, clock_timestamp(), version_ref, priority, action, attempts, kind, recipient, 'success' from q`, id)
+	const ofIt = ` where hour = date_trunc('hour', (select committed_at from rowbell.delivery_done where id = $1), 'UTC')`
+	live := read(t, state, store.StatisticFilter{Since: since, Until: until, Live: true})
+	if live.Total.Failure != before.Total.Failure || live.Total.Success != before.Total.Success {
+		t.Errorf("%d failed and %d succeeded, %d and %d before one of the failures was retried", live.Total.Failure, live.Total.Success, before.Total.Failure, before.Total.Success)
 	}
-	db.Exec(t, `update rowbell.statistic_hour set next_at = clock_timestamp() where hour = date_trunc('hour', (select committed_at from rowbell.delivery where id = $1), 'UTC')`, id)
+	if counted := pgtest.One[time.Time](t, db, `select counted_at from rowbell.statistic_hour`+ofIt, id); live.AsOf.After(counted) {
+		t.Errorf("as of %s, and the hour was counted at %s", live.AsOf, counted)
+	}
+	if n, err := state.CountHours(t.Context(), 30, 90); err != nil || n != 0 {
+		t.Errorf("%d hours were counted again within a minute, %v", n, err)
+	}
+	db.Exec(t, `update rowbell.statistic_hour set counted_at = counted_at - interval '2 minutes'`+ofIt, id)
 	if n, err := state.CountHours(t.Context(), 30, 90); err != nil || n != 1 {
 		t.Errorf("%d hours were counted again, %v, want 1", n, err)
 	}
 	check("after a retry")
+	if due := pgtest.One[time.Time](t, db, `select next_at from rowbell.statistic_hour`+ofIt, id); time.Until(due) > 2*time.Minute {
+		t.Errorf("the hour is counted again at %s", due)
+	}
 	// What ends between two counts is there at once for who asks for it, and counted once.
 	for _, f := range []store.StatisticFilter{{}, {TenantID: str("big")}, {TenantID: str("quiet")}} {
 		f.Since, f.Until = since, until
-		before, err := state.Statistics(t.Context(), f)
-		if err != nil {
-			t.Fatal(err)
-		}
+		before := read(t, state, f)
 		f.Live = true
-		now, err := state.Statistics(t.Context(), f)
-		if err != nil {
-			t.Fatal(err)
-		}
+		now := read(t, state, f)
 		if now.Total.Success != before.Total.Success || now.Total.Failure != before.Total.Failure {
 			t.Errorf("nothing has ended since it was counted, and it is %+v in place of %+v", now.Total, before.Total)
 		}
 	}
-	const ofBig = `from (select x.ctid, x.tableoid from rowbell.execution x join rowbell.surrogate v on v.ref = x.version_ref where v.tenant_id = 'big' and x.status = 'success' order by x.id desc limit 7) y
-		where x.ctid = y.ctid and x.tableoid = y.tableoid`
-	was, err := state.Statistics(t.Context(), store.StatisticFilter{TenantID: str("big"), Since: since, Until: until})
-	if err != nil {
-		t.Fatal(err)
+	db.Exec(t, `insert into rowbell.execution (committed_at, executed_at, settled_at, version_ref, priority, id, status)
+		select x.committed_at, x.executed_at, clock_timestamp(), x.version_ref, x.priority, x.id || '-1', x.status
+		from rowbell.execution x join rowbell.surrogate v on v.ref = x.version_ref where v.tenant_id = 'big' and x.status = 'success' order by x.id desc limit 7`)
+	is := read(t, state, store.StatisticFilter{TenantID: str("big"), Since: since, Until: until, Live: true})
+	if n := pgtest.One[int64](t, db, `select count(*) from rowbell.workflow_log where tenant_id = 'big' and status = 'success'`); is.Total.Success != n {
+		t.Errorf("of big %d succeeded, not %d", is.Total.Success, n)
 	}
-	db.Exec(t, `update rowbell.execution x set settled_at = clock_timestamp() `+ofBig)
-	is, err := state.Statistics(t.Context(), store.StatisticFilter{TenantID: str("big"), Since: since, Until: until, Live: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if is.Total.Success != was.Total.Success+7 { // as if these were seven more
-		t.Errorf("%d succeeded, %d before, of which 7 have ended just now", is.Total.Success, was.Total.Success)
-	}
-	other, err := state.Statistics(t.Context(), store.StatisticFilter{TenantID: str("acme"), Since: since, Until: until, Live: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	other := read(t, state, store.StatisticFilter{TenantID: str("acme"), Since: since, Until: until, Live: true})
 	if n := pgtest.One[int64](t, db, `select count(*) from rowbell.workflow_log where tenant_id = 'acme' and status = 'success'`); other.Total.Success != n {
 		t.Errorf("of acme %d succeeded, not %d", other.Total.Success, n)
 	}
 	// Hours that the log has let go of stay as they were, for as long as what is kept.
 	db.Exec(t, `update rowbell.statistic_hour set next_at = clock_timestamp()`)
-	before := pgtest.One[int64](t, db, `select sum(success)::int8 from rowbell.tenant_statistic`)
+	kept := pgtest.One[int64](t, db, `select sum(success)::int8 from rowbell.tenant_statistic`)
 	db.Exec(t, `delete from rowbell.execution where committed_at < clock_timestamp() - interval '1 day 2 hours'`)
 	if _, err := state.CountHours(t.Context(), 1, 90); err != nil {
 		t.Fatal(err)
 	}
-	if after := pgtest.One[int64](t, db, `select sum(success)::int8 from rowbell.tenant_statistic`); after < before*9/10 {
-		t.Errorf("%d executions are counted, %d were", after, before)
+	if after := pgtest.One[int64](t, db, `select sum(success)::int8 from rowbell.tenant_statistic`); after < kept*9/10 {
+		t.Errorf("%d executions are counted, %d were", after, kept)
 	}
 	if _, err := state.CountHours(t.Context(), 1, 1); err != nil {
 		t.Fatal(err)
@@ -159,6 +160,99 @@ func TestStatistics(t *testing.T) {
 	if _, err := state.Statistics(t.Context(), store.StatisticFilter{Since: until.AddDate(-1, 0, 0)}); !errors.Is(err, store.ErrRange) {
 		t.Errorf("a year: %v", err)
 	}
+}
+
+// TestLiveStatistics has executions that end at odd moments.
+func TestLiveStatistics(t *testing.T) {
+	t.Parallel()
+	db, state := alone(t)
+	db.Exec(t, `insert into rowbell.surrogate (ref, kind, id, version, tenant_id, name) values (1, 'workflow', 'a', 1, 'acme', 'A'), (2, 'workflow', 'b', 1, 'big', 'B')`)
+	at := time.Now().UTC().Truncate(time.Millisecond)
+	n := 0
+	settle := func(ref int, committedAt time.Time) {
+		t.Helper()
+		n++
+		db.Exec(t, `insert into rowbell.execution (id, committed_at, executed_at, settled_at, version_ref, priority, status) values ($1, $2, clock_timestamp(), clock_timestamp(), $3, 0, 'success')`,
+			fmt.Sprintf("%s-%d", change.EventID(committedAt, change.Position{Stream: 1, CommitLSN: change.LSN(n), Seq: 1}, change.SideFirst), ref), committedAt, ref)
+	}
+	all := store.StatisticFilter{Since: at.Add(-4 * time.Hour), Until: at.Add(time.Minute), Live: true}
+	check := func(what string, want int64) store.Statistics {
+		t.Helper()
+		got := read(t, state, all)
+		if got.Total.Success != want {
+			t.Errorf("%s: %d succeeded, want %d", what, got.Total.Success, want)
+		}
+		return got
+	}
+	current := func(what string, is bool) {
+		t.Helper()
+		got, now := read(t, state, all), time.Now()
+		if got.AsOf.After(now.Add(time.Second)) || got.AsOf.After(now.Add(-time.Minute)) != is {
+			t.Errorf("%s: as of %s at %s", what, got.AsOf, now)
+		}
+	}
+	settle(1, at)
+	settle(1, at.Add(-2*time.Hour))
+	db.Exec(t, `insert into rowbell.statistic_hour (hour, next_at) select h, clock_timestamp() from generate_series(date_trunc('hour', $1::timestamptz, 'UTC') - interval '4 hours', $1, interval '1 hour') h`, at)
+	if _, err := state.CountHours(t.Context(), 30, 90); err != nil {
+		t.Fatal(err)
+	}
+	check("counted", 2)
+	// One ends after the count has begun, and before it reads.
+	db.Exec(t, `update rowbell.statistic_hour set next_at = clock_timestamp() where hour <= $1`, at)
+	pool := db.Pool(t)
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context()) //nolint:errcheck // it is over by then
+	if _, err := tx.Exec(t.Context(), `lock table rowbell.tenant_statistic`); err != nil {
+		t.Fatal(err)
+	}
+	counted := make(chan error, 1)
+	go func() {
+		_, err := state.CountHours(t.Context(), 30, 90)
+		counted <- err
+	}()
+	for pgtest.One[int64](t, db, `select count(*) from pg_locks where not granted and relation = 'rowbell.tenant_statistic'::regclass`) == 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	settle(1, at)
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-counted; err != nil {
+		t.Fatal(err)
+	}
+	check("one ended while it was counted", 3)
+	current("all hours were counted just now", true)
+	// An hour that was counted earlier than the one that runs.
+	const old = ` where hour = date_trunc('hour', $1::timestamptz, 'UTC') - interval '2 hours'`
+	db.Exec(t, `update rowbell.statistic_hour set counted_at = counted_at - interval '2 minutes' where hour < date_trunc('hour', $1::timestamptz, 'UTC')`, at)
+	db.Exec(t, `update rowbell.execution set settled_at = clock_timestamp() - interval '10 minutes'`)
+	settle(1, at.Add(-2*time.Hour))
+	db.Exec(t, `update rowbell.execution set settled_at = (select counted_at + interval '1 minute' from rowbell.statistic_hour`+old+`) where settled_at > clock_timestamp() - interval '5 minutes'`, at)
+	check("one of an earlier hour ended before the hour that runs was counted", 4)
+	current("the earlier hours were counted 2 minutes ago", true)
+	// What others have doesn't fill a tenant's share.
+	db.Exec(t, `insert into rowbell.execution (id, committed_at, executed_at, settled_at, version_ref, priority, status)
+		select rpad('0', 26, '0') || '-2-' || i, $1, clock_timestamp(), clock_timestamp(), 2, 0, 'success' from generate_series(1, 50001) i`, at)
+	settle(1, at)
+	current("more has ended than is read", false)
+	all.TenantID = str("acme")
+	check("others have more than is read", 5)
+	current("others have more than is read", true)
+	db.Exec(t, `update rowbell.statistic_hour set counted_at = counted_at - interval '10 minutes'`+old, at)
+	current("an hour was counted 12 minutes ago", false)
+}
+
+func read(t *testing.T, state *store.State, f store.StatisticFilter) store.Statistics {
+	t.Helper()
+	s, err := state.Statistics(t.Context(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // TestLastExecutions has workflows with several versions, and one that never ran.

@@ -336,7 +336,7 @@ func (w *StatisticWindow) filter() (store.StatisticFilter, error) {
 func getStatistics(ctx context.Context, q *Request, in *struct {
 	TenantFilter
 	StatisticWindow
-	Live bool `query:"live" doc:"With what has ended since the hour that runs was counted, of 50,000 executions at most: about as it is now"`
+	Live bool `query:"live" doc:"With what has ended since its hour was counted, in the last five minutes and of 50,000 executions at most: about as it is now; as_of says if so"`
 },
 ) (*struct{ Body store.Statistics }, error) {
 	f, err := in.filter()
