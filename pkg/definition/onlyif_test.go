@@ -1,6 +1,7 @@
 package definition
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -60,6 +61,13 @@ func TestOnlyIfHoldsNoSecrets(t *testing.T) {
 	}
 	got := string(shownCopy(&d.Workflow).Actions[0].Config) + string(shownCopy(&d.Workflow).Actions[1].Config)
 	if strings.Contains(got, "hunter2") || !strings.Contains(got, `"token":"red"`) {
+		t.Errorf("it is shown as %s", got)
+	}
+	// But only there: what bears that name further in is as any other part.
+	further := d.Workflow
+	further.Actions = slices.Clone(further.Actions)
+	further.Actions[1].Config = []byte(`{"body": {"only_if": [{"password": "hunter2"}]}, "headers": [{"only_if": [{"secret": "hunter2"}]}], "only_if": [{"condition_type": "field_value", "condition_config": {"token": "red"}}]}`)
+	if got := string(shownCopy(&further).Actions[1].Config); strings.Contains(got, "hunter2") || !strings.Contains(got, `"token":"red"`) {
 		t.Errorf("it is shown as %s", got)
 	}
 	again, err := YAML(&d.Workflow)
