@@ -257,9 +257,12 @@ func TestOwnConditionsWithIDs(t *testing.T) {
 	}
 	first := `{"only_if":[` + asks("big", "total", `{"gt":1000}`) + `,` + asks("big", "status", `"paid"`) + `,` + asks("two words", "status", `"x"`) + `]}`
 	second := `{"only_if":[` + asks("big", "total", `{"gt":2000}`) + `,` + asks("big.0", "status", `"y"`) + `,` + asks("t1", "total", `1`) + `]}`
-	e := editOf(&document{Name: "x", Triggers: []docTrigger{{ID: "t1", EntityType: "orders", Operation: "create", Conditions: json.RawMessage(trigger)}},
+	e := editOf(&document{
+		Name:       "x",
+		Triggers:   []docTrigger{{ID: "t1", EntityType: "orders", Operation: "create", Conditions: json.RawMessage(trigger)}},
 		Conditions: []docCondition{{ID: "big", Type: "field_value", Config: json.RawMessage(`{"status":"open"}`)}},
-		Actions:    []docAction{{ID: "a", Type: "log", Config: json.RawMessage(first)}, {ID: "b", Type: "log", Config: json.RawMessage(second)}}})
+		Actions:    []docAction{{ID: "a", Type: "log", Config: json.RawMessage(first)}, {ID: "b", Type: "log", Config: json.RawMessage(second)}},
+	})
 	want := func(what, a, b string) {
 		t.Helper()
 		d := e.whole()
