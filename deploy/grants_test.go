@@ -385,6 +385,7 @@ insert into rowbell.workflow_action (workflow_id, action_type, action_config) va
 		`insert into rowbell.sql_member (role_name, tenant_id) values ('alice', 'globex')`,
 		`select rowbell.version_workflow('large-order')`,
 		`select rowbell.move_secrets('{}', null, 'large-order', null)`,
+		`select rowbell.move_all_secrets('{}', null, 'large-order', null)`,
 		`select rowbell.emit('mine')`,
 		`select rowbell.set_actor('bob')`,
 		`select rowbell.set_chain('mine', 1)`,

@@ -140,7 +140,9 @@ func (q *Question) account(id string, versions []Past) []Account {
 			for _, v := range versions {
 				if v.Version.Version == a.Version {
 					a.TenantID = v.TenantID
-					q.left(&a, &v)
+					if decided(&q.Executions[i]) {
+						q.left(&a, &v)
+					}
 				}
 			}
 			list = append(list, a)
@@ -193,6 +195,18 @@ func (q *Question) ran(x *Execution) Account {
 		a.Reason = q.pending(x, &a)
 	}
 	return a
+}
+
+// decided says that actions' own conditions were: they are when deliveries are tried, and that
+// doesn't come where all was cancelled before, as by a gate.
+func decided(x *Execution) bool {
+	switch x.Status {
+	case workflow.Pending:
+		return false
+	case workflow.Cancelled:
+		return strings.HasPrefix(x.Error, workflow.NotMet)
+	}
+	return true
 }
 
 // left says which actions of the version that ran were left out, and why.

@@ -194,6 +194,23 @@ func TestExplainLeftOut(t *testing.T) {
 		list[0].Reason != "it fired, and all its other actions succeeded; action 2 (email) was left out: its condition was not met: total gt 100: new.total is 1" {
 		t.Errorf("got %+v", list)
 	}
+	// But not where nothing was decided: what waits, or was cancelled for another reason.
+	for name, tc := range map[string]struct {
+		x    Execution
+		left int
+	}{
+		"it waits":            {Execution{Status: workflow.Pending, Ready: 1}, 0},
+		"a storm holds it":    {Execution{Status: workflow.Pending, Storm: "s"}, 0},
+		"its gate cancelled":  {Execution{Status: workflow.Cancelled, Error: "it has fired for this row already"}, 0},
+		"none of it was done": {Execution{Status: workflow.Cancelled, Error: workflow.NotMet + "total gt 100: new.total is 1"}, 1},
+		"an action failed":    {Execution{Status: workflow.Failure, Error: "410 Gone"}, 1},
+	} {
+		tc.x.ID, tc.x.WorkflowID, tc.x.Version = "e", "w", v.Version
+		q.Executions = []Execution{tc.x}
+		if list := Explain(q); len(list) != 1 || len(list[0].LeftOut) != tc.left || strings.Contains(list[0].Reason, "was left out") {
+			t.Errorf("%s: got %+v", name, list)
+		}
+	}
 }
 
 // What the executor pays for an action with a condition of its own, from the event's data on.

@@ -1,6 +1,8 @@
 package definition
 
 import (
+	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -62,6 +64,13 @@ func TestOnlyIfHoldsNoSecrets(t *testing.T) {
 	if strings.Contains(got, "hunter2") || !strings.Contains(got, `"token":"red"`) {
 		t.Errorf("it is shown as %s", got)
 	}
+	// But only there: what bears that name further in is as any other part.
+	further := d.Workflow
+	further.Actions = slices.Clone(further.Actions)
+	further.Actions[1].Config = []byte(`{"body": {"only_if": [{"password": "hunter2"}]}, "headers": [{"only_if": [{"secret": "hunter2"}]}], "only_if": [{"condition_type": "field_value", "condition_config": {"token": "red"}}]}`)
+	if got := string(shownCopy(&further).Actions[1].Config); strings.Contains(got, "hunter2") || !strings.Contains(got, `"token":"red"`) {
+		t.Errorf("it is shown as %s", got)
+	}
 	again, err := YAML(&d.Workflow)
 	if err != nil {
 		t.Fatal(err)
@@ -69,5 +78,20 @@ func TestOnlyIfHoldsNoSecrets(t *testing.T) {
 	back, err := Read("x.yaml", again)
 	if err != nil || !samePart(back.Workflow, d.Workflow) {
 		t.Errorf("%v; it comes back as\n%s", err, again)
+	}
+}
+
+// References are kept for secrets further in, whatever they stand in, but not for columns.
+func TestSecretsBesideOnlyIfAreKept(t *testing.T) {
+	t.Parallel()
+	config, err1 := decoded([]byte(`{"body": {"only_if": [{"password": "p"}]}, "only_if": [{"condition_config": {"token": "p"}}]}`))
+	stored, err2 := decoded([]byte(`{"body": {"only_if": [{"password": {"ref": "s"}}]}, "only_if": [{"condition_config": {"token": {"ref": "s"}}}]}`))
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	besideOwn(config, func() { keepSecret(config, stored, func(plain, ref string) bool { return plain == "p" && ref == "s" }) })
+	got, err := json.Marshal(config)
+	if want := `{"body":{"only_if":[{"password":{"ref":"s"}}]},"only_if":[{"condition_config":{"token":"p"}}]}`; err != nil || string(got) != want {
+		t.Errorf("it is %s, %v", got, err)
 	}
 }

@@ -21,11 +21,15 @@ func isSecret(key string, value any) (string, bool) {
 	return text, ok && text != "" && slices.Contains(secretKeys, strings.ToLower(key))
 }
 
-// ofColumns says that below a key of action_config such keys are columns: those of an action's
-// own conditions.
-func ofColumns(key string, value any) bool {
-	_, list := value.([]any)
-	return list && key == workflow.OnlyIfKey
+// besideOwn does something with a configuration without the action's own conditions, in which
+// such keys are columns.
+func besideOwn(config any, do func()) {
+	m, _ := config.(map[string]any)
+	if own, is := m[workflow.OnlyIfKey].([]any); is {
+		delete(m, workflow.OnlyIfKey)
+		defer func() { m[workflow.OnlyIfKey] = own }()
+	}
+	do()
 }
 
 // keepSecrets puts the references of the live workflow in the place of plain secrets that
@@ -47,11 +51,13 @@ func (p *planner) keepSecrets(ctx context.Context, next, live *workflow.Workflow
 			continue // which is judged elsewhere
 		}
 		kept := false
-		keepSecret(config, stored, func(plain, ref string) bool {
-			is, err := p.service.Secret(ctx, tenantID, ref)
-			same := err == nil && is == plain
-			kept = kept || same
-			return same
+		besideOwn(config, func() {
+			keepSecret(config, stored, func(plain, ref string) bool {
+				is, err := p.service.Secret(ctx, tenantID, ref)
+				same := err == nil && is == plain
+				kept = kept || same
+				return same
+			})
 		})
 		if !kept {
 			continue
@@ -71,9 +77,6 @@ func keepSecret(config, stored any, same func(plain, ref string) bool) {
 	case map[string]any:
 		with, _ := stored.(map[string]any)
 		for key, v := range config {
-			if ofColumns(key, v) {
-				continue
-			}
 			plain, secret := isSecret(key, v)
 			if !secret {
 				keepSecret(v, with[key], same)
@@ -115,7 +118,7 @@ func shownCopy(w *workflow.Workflow) *workflow.Workflow {
 		if err != nil {
 			continue
 		}
-		hide(config)
+		besideOwn(config, func() { hide(config) })
 		if raw, err := json.Marshal(config); err == nil {
 			c.Actions[i].Config = raw
 		}
@@ -127,9 +130,6 @@ func hide(config any) {
 	switch config := config.(type) {
 	case map[string]any:
 		for key, v := range config {
-			if ofColumns(key, v) {
-				continue
-			}
 			if _, secret := isSecret(key, v); secret {
 				config[key] = map[string]any{"ref": "(a new secret)"}
 			} else {

@@ -3,6 +3,7 @@ package store_test
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,29 +17,39 @@ func TestDraftSecrets(t *testing.T) {
 	t.Parallel()
 	db := sourceDB(t)
 	db.Exec(t, `insert into rowbell.workflow_definition (id, tenant_id, draft) values ('w', 'acme',
-		'{"name": "x", "settings": {"Token": "t1"}, "secret": "t0", "actions": [{"action_type": "webhook", "action_config": {"secret": "whsec_1", "headers": {"token": {"ref": "mine"}, "password": ""}}}],
+		'{"name": "x", "settings": {"Token": "t1"}, "secret": "t0", "actions": [{"action_type": "webhook", "action_config": {"secret": "whsec_1", "headers": {"token": {"ref": "mine"}, "password": ""}}},
+			{"action_type": "log", "only_if": [{"token": "t2"}], "action_config": {"body": {"only_if": [{"password": "t3"}]}, "only_if": [{"condition_config": {"token": "red"}}]}}, null, {"action_config": ["only_if", {"only_if": [{"secret": "t4"}]}]}],
 		"triggers": [{"field_conditions": {"token": "a value"}}], "conditions": [{"condition_config": {"password": {"eq": "b"}, "secret": "c"}}]}')`)
 	got := pgtest.Query[string](t, db, "select concat_ws('|', plain, tenant_id, workflow_id, coalesce(action_id, '-')) from rowbell.secret order by plain")
-	if want := "t0|acme|w|-,t1|acme|w|-,whsec_1|acme|w|-"; strings.Join(got, ",") != want {
+	if want := "t0|acme|w|-,t1|acme|w|-,t2|acme|w|-,t3|acme|w|-,t4|acme|w|-,whsec_1|acme|w|-"; strings.Join(got, ",") != want {
 		t.Errorf("secrets %q, want %q", got, want)
 	}
 	draft := db.QueryString(t, "select draft::text from rowbell.workflow_definition")
-	for _, gone := range []string{"t0", "t1", "whsec_1"} {
+	for _, gone := range []string{`"t0"`, `"t1"`, `"t2"`, `"t3"`, `"t4"`, "whsec_1"} {
 		if strings.Contains(draft, gone) {
 			t.Errorf("%s stands in the draft: %s", gone, draft)
 		}
 	}
-	for _, kept := range []string{`"ref": "mine"`, `"token": "a value"`, `"secret": "c"`, `"password": ""`, `"name": "x"`} {
+	for _, kept := range []string{`"ref": "mine"`, `"token": "a value"`, `"secret": "c"`, `"only_if": [{"condition_config": {"token": "red"}}]`, `"password": ""`, `"name": "x"`} {
 		if !strings.Contains(draft, kept) {
 			t.Errorf("%s doesn't stand in the draft: %s", kept, draft)
 		}
 	}
 	// Writing it again, or no draft, moves nothing.
 	db.Exec(t, `update rowbell.workflow_definition set draft = draft; update rowbell.workflow_definition set draft = null; update rowbell.workflow_definition set name = 'y'`)
-	if n := pgtest.One[int64](t, db, "select count(*) from rowbell.secret"); n != 3 {
-		t.Errorf("there are %d secrets, want 3", n)
+	if n := pgtest.One[int64](t, db, "select count(*) from rowbell.secret"); n != 6 {
+		t.Errorf("there are %d secrets, want 6", n)
 	}
 	wantVersions(t, db, "w", "1 draft, 2 draft")
+	// So it is with a live action.
+	db.Exec(t, `insert into rowbell.workflow_action (id, workflow_id, action_type, action_config) values ('a', 'w', 'log',
+		'{"body": {"only_if": [{"password": "p1"}]}, "token": "p2", "only_if": [{"condition_config": {"token": "red"}}]}')`)
+	if got := pgtest.Query[string](t, db, "select plain from rowbell.secret where action_id = 'a' order by plain"); !slices.Equal(got, []string{"p1", "p2"}) {
+		t.Errorf("secrets of the action are %q", got)
+	}
+	if got := db.QueryString(t, "select action_config::text from rowbell.workflow_action"); strings.Contains(got, "p1") || !strings.Contains(got, `{"token": "red"}`) {
+		t.Errorf("the action has %s", got)
+	}
 }
 
 // Of two who publish at once by the same state, one is told that somebody else did.

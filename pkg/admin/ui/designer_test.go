@@ -246,6 +246,57 @@ func TestOwnConditions(t *testing.T) {
 	}
 }
 
+// The document's ids of actions' conditions need not differ, nor be such that a form can name its
+// fields by them; they stay, and each condition is its own.
+func TestOwnConditionsWithIDs(t *testing.T) {
+	t.Parallel()
+	c := shop(t)
+	const trigger = `{"total":{"lt":5}}`
+	asks := func(id, column, value string) string {
+		return `{"id":` + string(jsonText(id)) + `,"condition_type":"field_value","condition_config":{"` + column + `":` + value + `}}`
+	}
+	first := `{"only_if":[` + asks("big", "total", `{"gt":1000}`) + `,` + asks("big", "status", `"paid"`) + `,` + asks("two words", "status", `"x"`) + `]}`
+	second := `{"only_if":[` + asks("big", "total", `{"gt":2000}`) + `,` + asks("big.0", "status", `"y"`) + `,` + asks("t1", "total", `1`) + `]}`
+	e := editOf(&document{
+		Name:       "x",
+		Triggers:   []docTrigger{{ID: "t1", EntityType: "orders", Operation: "create", Conditions: json.RawMessage(trigger)}},
+		Conditions: []docCondition{{ID: "big", Type: "field_value", Config: json.RawMessage(`{"status":"open"}`)}},
+		Actions:    []docAction{{ID: "a", Type: "log", Config: json.RawMessage(first)}, {ID: "b", Type: "log", Config: json.RawMessage(second)}},
+	})
+	want := func(what, a, b string) {
+		t.Helper()
+		d := e.whole()
+		if got := string(d.Actions[0].Config); got != a {
+			t.Errorf("%s: the first action has %s\nwant %s", what, got, a)
+		}
+		if got := string(d.Actions[1].Config); got != b {
+			t.Errorf("%s: the second action has %s\nwant %s", what, got, b)
+		}
+		if got := string(d.Triggers[0].Conditions) + string(d.Conditions[0].Config); got != trigger+`{"status":"open"}` {
+			t.Errorf("%s: the workflow asks for %s", what, got)
+		}
+	}
+	want("read", first, second)
+	for range 2 {
+		e = again(t, c, e, "", nil)
+		want("sent", first, second)
+	}
+	e = again(t, c, e, "", map[string]string{"c." + e.own["b"][0].ID + ".0.val": "3000"})
+	second = strings.Replace(second, "2000", "3000", 1)
+	want("changed", first, second)
+	e = again(t, c, e, "drop "+e.own["a"][2].ID+" 0", nil)
+	e = again(t, c, e, "no-condition "+e.own["a"][1].ID, nil)
+	first = `{"only_if":[` + asks("big", "total", `{"gt":1000}`) + `]}`
+	want("removed", first, second)
+	// Nor does it help to send one as if the form had named it.
+	raw, name := `{"only_if":[`+asks("~01j00000000000000000000000 x", "total", `1`)+`,`+asks("~01j00000000000000000000000 x", "total", `2`)+`]}`, "x"
+	e = editOf(&document{Triggers: e.Triggers, Actions: []docAction{{ID: "a", Type: "log", Config: json.RawMessage(raw)}}})
+	e = again(t, c, e, "", nil)
+	if got, want := string(e.whole().Actions[0].Config), `{"only_if":[`+asks(name, "total", `1`)+`,`+asks(name, "total", `2`)+`]}`; got != want {
+		t.Errorf("it is %s, want %s", got, want)
+	}
+}
+
 // The columns of an action's own conditions are mapped as those of the workflow's.
 func TestOwnConditionsAreMapped(t *testing.T) {
 	t.Parallel()

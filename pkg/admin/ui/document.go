@@ -3,6 +3,7 @@ package ui
 import (
 	"cmp"
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -87,15 +88,22 @@ type edit struct {
 	// columns are, by triggers, those of which one must have changed.
 	columns map[string][]string
 	// own are the conditions of actions, by the actions' ids. They stand in no action_config here.
+	// All have ids that the form gave them, since nothing makes the document's own ones differ
+	// from each other, or from those of the workflow's parts.
 	own map[string][]docCondition
+	// called are the ids that these have in the document, by those that they have here; "": none.
+	called map[string]string
 }
 
-// unnamed begins the ids that the form gives to conditions of actions, which need none.
-const unnamed = "~"
+// formKey is what the form writes as the id of an action's condition, to find it again: an id
+// of the form's own, and after a space the document's, if it has one.
+var formKey = regexp.MustCompile(`(?s)^(~[0-9a-z]{26})(?: (.+))?$`)
+
+func newFormKey() string { return "~" + newID() }
 
 // editOf makes a form's state of a document.
 func editOf(d *document) *edit {
-	e := &edit{document: d, rules: make(map[string]*group), columns: make(map[string][]string), own: make(map[string][]docCondition)}
+	e := &edit{document: d, rules: make(map[string]*group), columns: make(map[string][]string), own: make(map[string][]docCondition), called: make(map[string]string)}
 	for _, t := range d.Triggers {
 		m, ok := readMembers(t.Conditions)
 		var columns []string
@@ -145,13 +153,22 @@ func (e *edit) takeOwn(a *docAction) {
 	a.Config = m.raw()
 	e.own[a.ID] = nil
 	for _, c := range list {
-		one := docCondition{cmp.Or(c.ID, unnamed+newID()), c.Type, c.Config}
+		key, name := newFormKey(), c.ID
+		if parts := formKey.FindStringSubmatch(c.ID); parts != nil {
+			name = parts[2]
+			if _, taken := e.called[parts[1]]; !taken {
+				key = parts[1]
+			}
+		}
+		e.called[key] = name
+		one := docCondition{key, c.Type, c.Config}
 		e.open(&one)
 		e.own[a.ID] = append(e.own[a.ID], one)
 	}
 }
 
-// withOwn is a configuration with the action's conditions, or with those that are complete.
+// withOwn is a configuration with the action's conditions, by the form's ids; or, as the document
+// has it, with those that are complete, by its own ids.
 func (e *edit) withOwn(a docAction, complete bool) json.RawMessage {
 	var list []members
 	for _, c := range e.own[a.ID] {
@@ -159,8 +176,14 @@ func (e *edit) withOwn(a docAction, complete bool) json.RawMessage {
 			continue
 		}
 		var m members
-		if !complete || !strings.HasPrefix(c.ID, unnamed) {
+		name := e.called[c.ID]
+		switch {
+		case !complete && name != "":
+			m.set("id", jsonText(c.ID+" "+name))
+		case !complete:
 			m.set("id", jsonText(c.ID))
+		case name != "":
+			m.set("id", jsonText(name))
 		}
 		m.set("condition_type", jsonText(c.Type))
 		m.set("condition_config", c.Config)
@@ -438,7 +461,7 @@ func (e *edit) do(verb, what string) {
 	case "condition":
 		c := docCondition{ID: newID(), Type: id, Config: json.RawMessage("{}")}
 		if path != "" { // an action's own
-			c.ID = unnamed + c.ID
+			c.ID = newFormKey()
 		}
 		switch id {
 		case "field_value":
