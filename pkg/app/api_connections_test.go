@@ -168,3 +168,46 @@ func TestAPISettings(t *testing.T) {
 		t.Errorf("of globex there is %+v, %+v", none.Workflows, none.Weights)
 	}
 }
+
+// With the right to see the stream alone one learns of services and limits, and not of
+// workflows, tables and destinations.
+func TestAPISettingsByRight(t *testing.T) {
+	t.Parallel()
+	w := newAPIWorld(t, func(c *app.Config) { c.SMTPURL, c.MailFrom = "smtp://127.0.0.1:9?tls=none", "Shop <shop@example.com>" })
+	w.db.Exec(t, `insert into rowbell.workflow_definition (id, tenant_id, name, status, settings) values ('a', 'acme', 'Kept from them', 'active', '{"max_depth": 3, "owners": ["user:ann"]}');
+		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('a', 'orders', 'create');
+		insert into rowbell.workflow_action (workflow_id, action_type) values ('a', 'log');
+		insert into rowbell.destination (lane, tenant_id, kind, destination, state, last_success_at, last_error_at, last_error) values (1, 'acme', 'email', 'ann@example.com', 'closed', now(), now(), '550 no such Ann')`)
+	w.db.Exec(t, `call rowbell.capture('orders', redacted => array['total'])`)
+	for _, tenant := range []string{"", "acme"} {
+		with := func(rights ...access.Right) *client {
+			n := access.NewKey{Name: fmt.Sprint("of ", tenant, rights), Rights: append(rights, access.StreamRead)}
+			if tenant != "" {
+				n.TenantID = &tenant
+			}
+			_, text, err := w.o.Access().CreateKey(t.Context(), n, "test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return &client{t, w.base, text}
+		}
+		for _, c := range []struct {
+			of                           *client
+			workflows, tables, addresses bool
+		}{
+			{of: with()},
+			{of: with(access.WorkflowRead), workflows: true},
+			{of: with(access.CatalogueRead), tables: true},
+			{of: with(access.DestinationRead), addresses: true},
+		} {
+			settings, list := string(c.of.want(200, c.of.ask("GET", "/settings", nil), nil).body), string(c.of.want(200, c.of.ask("GET", "/connections", nil), nil).body)
+			if strings.Contains(settings, "Kept from them") != c.workflows || strings.Contains(settings, "user:ann") != c.workflows || strings.Contains(settings, `"label":"orders"`) != c.tables ||
+				!strings.Contains(settings, "ROWBELL_MAX_DEPTH") || strings.Contains(settings, `"workflows":null`) || strings.Contains(settings, `"tables":null`) {
+				t.Errorf("of %q, with %+v, the settings are %s", tenant, c, settings)
+			}
+			if strings.Contains(list, "no such Ann") != c.addresses || strings.Contains(list, `"destinations":1`) != c.addresses || strings.Contains(list, "last_used_at") != c.addresses {
+				t.Errorf("of %q, with %+v, the connections are %s", tenant, c, list)
+			}
+		}
+	}
+}
