@@ -260,7 +260,7 @@ func (o *Operator) reachChats(ctx context.Context, tenant *string) ([]Finding, e
 	if err := a.prepareJudging(); err != nil {
 		return nil, err
 	}
-	list, err := a.source.Definitions(ctx, store.WorkflowFilter{Tenant: tenant, Status: workflow.Active})
+	list, err := a.source.Definitions(ctx, store.WorkflowFilter{Tenant: tenant, Status: workflow.Active, Kind: "chat"})
 	if err != nil {
 		return nil, err
 	}
@@ -273,7 +273,7 @@ func (o *Operator) reachChats(ctx context.Context, tenant *string) ([]Finding, e
 	more := 0
 	for _, def := range list {
 		w, err := workflow.Parse(def.Document)
-		if err != nil || !slices.ContainsFunc(w.Actions, func(x workflow.Action) bool { return x.Type == "chat" }) {
+		if err != nil {
 			continue // a broken one sends nothing
 		}
 		plan, err := a.registry.Plan(w)
