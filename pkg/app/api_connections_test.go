@@ -211,3 +211,30 @@ func TestAPISettingsByRight(t *testing.T) {
 		}
 	}
 }
+
+// A copy of the installation that sends nothing, or all of it elsewhere, doesn't go out to the
+// original's chats either.
+func TestAPIHeldChatIsNotTried(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	t.Cleanup(server.Close)
+	for mode, says := range map[string]string{"hold": "holds all deliveries", "redirect:" + server.URL + "/all": "sends all deliveries to another address"} {
+		w := newAPIWorld(t, delivers, func(c *app.Config) { c.Delivery = app.DeliveryMode(mode) })
+		w.db.Exec(t, fmt.Sprintf(`insert into rowbell.workflow_definition (id, tenant_id, name, status) values ('acme', 'acme', 'Chat', 'active');
+			insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('acme', 'orders', 'create');
+			insert into rowbell.workflow_action (workflow_id, action_type, action_config) values ('acme', 'chat', '{"service": "matrix", "server": "%s", "channel": "!r:example.com", "secret": "syt_0123456789", "text": "Hi"}')`, server.URL))
+		pgtest.Eventually(t, 20*time.Second, "the secret to be moved", func() bool {
+			return pgtest.One[bool](t, w.db, `select count(*) = 1 from rowbell.applied where id = 'acme'`)
+		})
+		var v api.VerifiedOut
+		acme := w.as(t, "acme", access.Operator)
+		acme.want(200, acme.ask("POST", "/connections/chat/verify", nil), &v)
+		if len(v.Findings) != 1 || v.Findings[0].Level != "warning" || !strings.Contains(v.Findings[0].Message, says) || len(v.Findings[0].Mend) != 1 {
+			t.Errorf("with delivery %s it finds %+v", mode, v)
+		}
+	}
+	if n := asked.Load(); n != 0 {
+		t.Errorf("a chat was asked %d times", n)
+	}
+}

@@ -257,6 +257,19 @@ const (
 // reach them.
 func (o *Operator) reachChats(ctx context.Context, tenant *string) ([]Finding, error) {
 	a := o.app
+	to := ""
+	switch {
+	case a.cfg.Delivery == DeliveryHold:
+		to = "holds all deliveries"
+	case a.cfg.Delivery.Redirect() != "": // of which not even this may go out
+		to = "sends all deliveries to another address"
+	}
+	if to != "" {
+		return []Finding{{
+			Check: api.ConnectionChat, Level: LevelWarning, Message: "nothing was tried: this installation " + to + ", so that none goes to a chat",
+			Mend: []string{"To have it deliver, an operator sets ROWBELL_DELIVERY to on and starts rowbell again."},
+		}}, nil
+	}
 	if err := a.prepareJudging(); err != nil {
 		return nil, err
 	}
