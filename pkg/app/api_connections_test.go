@@ -168,3 +168,73 @@ func TestAPISettings(t *testing.T) {
 		t.Errorf("of globex there is %+v, %+v", none.Workflows, none.Weights)
 	}
 }
+
+// With the right to see the stream alone one learns of services and limits, and not of
+// workflows, tables and destinations.
+func TestAPISettingsByRight(t *testing.T) {
+	t.Parallel()
+	w := newAPIWorld(t, func(c *app.Config) { c.SMTPURL, c.MailFrom = "smtp://127.0.0.1:9?tls=none", "Shop <shop@example.com>" })
+	w.db.Exec(t, `insert into rowbell.workflow_definition (id, tenant_id, name, status, settings) values ('a', 'acme', 'Kept from them', 'active', '{"max_depth": 3, "owners": ["user:ann"]}');
+		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('a', 'orders', 'create');
+		insert into rowbell.workflow_action (workflow_id, action_type) values ('a', 'log');
+		insert into rowbell.destination (lane, tenant_id, kind, destination, state, last_success_at, last_error_at, last_error) values (1, 'acme', 'email', 'ann@example.com', 'closed', now(), now(), '550 no such Ann')`)
+	w.db.Exec(t, `call rowbell.capture('orders', redacted => array['total'])`)
+	for _, tenant := range []string{"", "acme"} {
+		with := func(rights ...access.Right) *client {
+			n := access.NewKey{Name: fmt.Sprint("of ", tenant, rights), Rights: append(rights, access.StreamRead)}
+			if tenant != "" {
+				n.TenantID = &tenant
+			}
+			_, text, err := w.o.Access().CreateKey(t.Context(), n, "test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return &client{t, w.base, text}
+		}
+		for _, c := range []struct {
+			of                           *client
+			workflows, tables, addresses bool
+		}{
+			{of: with()},
+			{of: with(access.WorkflowRead), workflows: true},
+			{of: with(access.CatalogueRead), tables: true},
+			{of: with(access.DestinationRead), addresses: true},
+		} {
+			settings, list := string(c.of.want(200, c.of.ask("GET", "/settings", nil), nil).body), string(c.of.want(200, c.of.ask("GET", "/connections", nil), nil).body)
+			if strings.Contains(settings, "Kept from them") != c.workflows || strings.Contains(settings, "user:ann") != c.workflows || strings.Contains(settings, `"label":"orders"`) != c.tables ||
+				!strings.Contains(settings, "ROWBELL_MAX_DEPTH") || strings.Contains(settings, `"workflows":null`) || strings.Contains(settings, `"tables":null`) {
+				t.Errorf("of %q, with %+v, the settings are %s", tenant, c, settings)
+			}
+			if strings.Contains(list, "no such Ann") != c.addresses || strings.Contains(list, `"destinations":1`) != c.addresses || strings.Contains(list, "last_used_at") != c.addresses {
+				t.Errorf("of %q, with %+v, the connections are %s", tenant, c, list)
+			}
+		}
+	}
+}
+
+// A copy of the installation that sends nothing, or all of it elsewhere, doesn't go out to the
+// original's chats either.
+func TestAPIHeldChatIsNotTried(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	t.Cleanup(server.Close)
+	for mode, says := range map[string]string{"hold": "holds all deliveries", "redirect:" + server.URL + "/all": "sends all deliveries to another address"} {
+		w := newAPIWorld(t, delivers, func(c *app.Config) { c.Delivery = app.DeliveryMode(mode) })
+		w.db.Exec(t, fmt.Sprintf(`insert into rowbell.workflow_definition (id, tenant_id, name, status) values ('acme', 'acme', 'Chat', 'active');
+			insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('acme', 'orders', 'create');
+			insert into rowbell.workflow_action (workflow_id, action_type, action_config) values ('acme', 'chat', '{"service": "matrix", "server": "%s", "channel": "!r:example.com", "secret": "syt_0123456789", "text": "Hi"}')`, server.URL))
+		pgtest.Eventually(t, 20*time.Second, "the secret to be moved", func() bool {
+			return pgtest.One[bool](t, w.db, `select count(*) = 1 from rowbell.applied where id = 'acme'`)
+		})
+		var v api.VerifiedOut
+		acme := w.as(t, "acme", access.Operator)
+		acme.want(200, acme.ask("POST", "/connections/chat/verify", nil), &v)
+		if len(v.Findings) != 1 || v.Findings[0].Level != "warning" || !strings.Contains(v.Findings[0].Message, says) || len(v.Findings[0].Mend) != 1 {
+			t.Errorf("with delivery %s it finds %+v", mode, v)
+		}
+	}
+	if n := asked.Load(); n != 0 {
+		t.Errorf("a chat was asked %d times", n)
+	}
+}

@@ -257,10 +257,23 @@ const (
 // reach them.
 func (o *Operator) reachChats(ctx context.Context, tenant *string) ([]Finding, error) {
 	a := o.app
+	to := ""
+	switch {
+	case a.cfg.Delivery == DeliveryHold:
+		to = "holds all deliveries"
+	case a.cfg.Delivery.Redirect() != "": // of which not even this may go out
+		to = "sends all deliveries to another address"
+	}
+	if to != "" {
+		return []Finding{{
+			Check: api.ConnectionChat, Level: LevelWarning, Message: "nothing was tried: this installation " + to + ", so that none goes to a chat",
+			Mend: []string{"To have it deliver, an operator sets ROWBELL_DELIVERY to on and starts rowbell again."},
+		}}, nil
+	}
 	if err := a.prepareJudging(); err != nil {
 		return nil, err
 	}
-	list, err := a.source.Definitions(ctx, store.WorkflowFilter{Tenant: tenant, Status: workflow.Active})
+	list, err := a.source.Definitions(ctx, store.WorkflowFilter{Tenant: tenant, Status: workflow.Active, Kind: "chat"})
 	if err != nil {
 		return nil, err
 	}
@@ -273,7 +286,7 @@ func (o *Operator) reachChats(ctx context.Context, tenant *string) ([]Finding, e
 	more := 0
 	for _, def := range list {
 		w, err := workflow.Parse(def.Document)
-		if err != nil || !slices.ContainsFunc(w.Actions, func(x workflow.Action) bool { return x.Type == "chat" }) {
+		if err != nil {
 			continue // a broken one sends nothing
 		}
 		plan, err := a.registry.Plan(w)

@@ -80,7 +80,7 @@ var limits = []limit{
 	{"tenant-column", "installation", "", plain(func(c Config) string { return c.TenantColumn })},
 }
 
-// mostExceptions is how many active workflows are looked at for limits of their own.
+// mostExceptions is how many active workflows with limits or owners of their own are read.
 const mostExceptions = 2000
 
 // Settings are the limits in force, and a tenant's workflows that say otherwise; nil: all
@@ -128,7 +128,8 @@ func (o *Operator) sharedSettings(ctx context.Context) (api.SettingsOut, error) 
 	return s, nil
 }
 
-// weights are how many turns tenants get that get more than one, or one of them does.
+// weights are how many turns those tenants get that get more than one; nil: of all tenants,
+// else of this one.
 func (o *Operator) weights(ctx context.Context, tenant *string) ([]api.TenantShareOut, error) {
 	weights, err := o.app.state.TenantWeights(ctx)
 	list := []api.TenantShareOut{}
@@ -155,7 +156,9 @@ func alertee(to string) string {
 
 // exceptions are active workflows that have limits, or owners, of their own.
 func (o *Operator) exceptions(ctx context.Context, tenant *string) (list []api.ExceptionOut, more bool, err error) {
-	definitions, err := o.app.source.Definitions(ctx, store.WorkflowFilter{Tenant: tenant, Status: workflow.Active})
+	definitions, err := o.app.source.Definitions(ctx, store.WorkflowFilter{
+		Tenant: tenant, Status: workflow.Active, Settings: []string{"storm", "max_depth", "critical", "owners"}, Limit: mostExceptions + 1,
+	})
 	if err != nil {
 		return nil, false, err
 	}

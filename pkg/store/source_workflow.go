@@ -19,6 +19,11 @@ import (
 type WorkflowFilter struct {
 	Tenant *string         // nil: all; "" = operators' workflows
 	Status workflow.Status // "" all
+
+	// These count for Definitions alone.
+	Settings []string // only those that have one of these keys in their settings; nil: all
+	Kind     string   // only those that have an action of this kind; "" all
+	Limit    int      // the first so many; 0: all
 }
 
 // ListedWorkflow is a workflow in a list.
@@ -102,7 +107,9 @@ func (s *Source) Definitions(ctx context.Context, f WorkflowFilter) ([]Definitio
 	const what = "read workflows"
 	rows, err := s.db.Query(ctx, definitionQuery+`
 where ($1::text is null or coalesce(d.tenant_id, '') = $1) and ($2 = '' or d.status = $2)
-order by coalesce(d.tenant_id, '') collate "C", d.id collate "C"`, f.Tenant, f.Status)
+	and ($3::text[] is null or v.document -> 'settings' ?| $3)
+	and ($4::text = '' or v.document @> jsonb_build_object('actions', jsonb_build_array(jsonb_build_object('action_type', $4::text))))
+order by coalesce(d.tenant_id, '') collate "C", d.id collate "C" limit nullif($5::int, 0)`, f.Tenant, f.Status, f.Settings, f.Kind, f.Limit)
 	if err != nil {
 		return nil, sourceError(what, err)
 	}

@@ -119,3 +119,38 @@ func TestPublishAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// Of definitions those alone are read that are asked for: by what is in their settings, by the
+// kind of an action, and so many.
+func TestDefinitionsOfSome(t *testing.T) {
+	t.Parallel()
+	db := sourceDB(t)
+	db.Exec(t, `insert into rowbell.workflow_definition (id, tenant_id, name, status, settings) values ('a', 'acme', 'A', 'active', '{"storm": 9}'), ('b', 'acme', 'B', 'active', '{"owners": ["user:ann"], "zone": "UTC"}'),
+			('c', 'acme', 'C', 'active', '{"zone": "UTC"}'), ('d', 'globex', 'D', 'active', '{"storm": "off"}'), ('e', 'acme', 'E', 'draft', '{"storm": 9}');
+		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) select id, 'orders', 'create' from rowbell.workflow_definition;
+		insert into rowbell.workflow_action (workflow_id, action_type) select id, 'log' from rowbell.workflow_definition;
+		insert into rowbell.workflow_action (workflow_id, action_type, "order") values ('b', 'chat', 2), ('d', 'chat', 2), ('e', 'chat', 2)`)
+	source := store.OpenSource(onePool(t, db.URL))
+	acme, limits := "acme", []string{"storm", "owners"}
+	for want, f := range map[string]store.WorkflowFilter{
+		"a b c e d": {},
+		"a b d":     {Status: workflow.Active, Settings: limits},
+		"a b":       {Status: workflow.Active, Settings: limits, Limit: 2},
+		"a b e":     {Tenant: &acme, Settings: limits},
+		"b d":       {Status: workflow.Active, Kind: "chat"},
+		"b":         {Tenant: &acme, Status: workflow.Active, Kind: "chat"},
+		"":          {Kind: "cha"},
+	} {
+		list, err := source.Definitions(t.Context(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for i := range list {
+			ids = append(ids, list[i].ID)
+		}
+		if got := strings.Join(ids, " "); got != want {
+			t.Errorf("with %+v there are %q, want %q", f, got, want)
+		}
+	}
+}

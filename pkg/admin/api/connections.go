@@ -14,8 +14,9 @@ func connectionRoutes(a *API) {
 	add(a, Route{
 		Method: http.MethodGet, Path: "/connections", ID: "listConnections", Tag: connectionTag, Right: access.StreamRead, Errors: []int{http.StatusNotFound},
 		Summary: "The services that Rowbell goes out to: whether each is set up, and how it was last",
-		Description: "Mail, chat, NATS, the directory's SQL, the provider of sign-ins, and functions of the application. What was used and what failed is of your " +
-			"tenant's own deliveries. Where a service is, and what it said, is told to principals for all tenants. No secret is shown.",
+		Description: "Mail, chat, NATS, the directory's SQL, the provider of sign-ins, and functions of the application. What worked and what failed, with what the " +
+			"service said, is of your tenant's own deliveries, and takes destination.read. Where a service is, and how the directory and the provider " +
+			"were last, is told to principals for all tenants. No secret is shown.",
 	}, listConnections)
 	add(a, Route{
 		Method: http.MethodPost, Path: "/connections/{name}/verify", ID: "verifyConnection", Tag: connectionTag, Right: access.DestinationWrite,
@@ -27,8 +28,8 @@ func connectionRoutes(a *API) {
 	add(a, Route{
 		Method: http.MethodGet, Path: "/settings", ID: "getSettings", Tag: connectionTag, Right: access.StreamRead, Errors: []int{http.StatusNotFound},
 		Summary: "The limits in force, and where each is changed",
-		Description: "What the installation sets for all, the workflows that say otherwise, and what is masked of tables. Hidden columns, and who is told of " +
-			"what concerns operators, are told to principals for all tenants.",
+		Description: "What the installation sets for all, the workflows that say otherwise, which takes workflow.read, and what is masked of tables, which " +
+			"takes catalogue.read. Hidden columns, and who is told of what concerns operators, are told to principals for all tenants.",
 	}, getSettings)
 	add(a, Route{
 		Method: http.MethodPut, Path: "/settings/weight", ID: "setWeight", Tag: connectionTag, Right: access.PauseWrite, Errors: []int{http.StatusNotFound},
@@ -67,7 +68,7 @@ type ConnectionOut struct {
 	Mend         string          `json:"mend,omitempty" doc:"What sets up what is missing"`
 	Settings     []string        `json:"settings" doc:"The settings that it is of, for operators"`
 	Verifiable   bool            `json:"verifiable" doc:"You may have it tried"`
-	Destinations int             `json:"destinations" doc:"Destinations of this kind; GET /destinations lists them"`
+	Destinations int             `json:"destinations" doc:"Destinations of this kind; GET /destinations lists them. 0 without destination.read"`
 	Barred       int             `json:"barred" doc:"Those of them that take nothing now"`
 	LastUsedAt   *time.Time      `json:"last_used_at,omitempty" doc:"When it worked last, to the minute; of directory and sign-in since the worker that answers has begun"`
 	LastErrorAt  *time.Time      `json:"last_error_at,omitempty"`
@@ -107,13 +108,17 @@ func listConnections(ctx context.Context, q *Request, in *struct {
 	for i := range list {
 		c := &list[i]
 		c.Verifiable = q.Principal.Can(access.DestinationWrite) && c.State != ConnectionMissing && (q.Principal.All || !shared(c.Name))
+		directory := c.Name == ConnectionDirectory || c.Name == ConnectionSignIn // which are all tenants', and no destinations
+		if !directory && !q.Principal.Can(access.DestinationRead) {
+			c.Destinations, c.Barred, c.LastUsedAt, c.LastErrorAt, c.LastError = 0, 0, nil, nil, ""
+		}
 		if q.Principal.All {
 			continue
 		}
 		if c.About = ""; c.Mend != "" {
 			c.Mend = "ask an operator: " + c.Mend
 		}
-		if c.Name == ConnectionDirectory || c.Name == ConnectionSignIn { // which are all tenants'
+		if directory {
 			c.LastUsedAt, c.LastErrorAt, c.LastError = nil, nil, ""
 		}
 	}
@@ -150,8 +155,8 @@ func isConnection(name string) bool {
 // SettingsOut are the limits in force.
 type SettingsOut struct {
 	Limits    []LimitOut       `json:"limits"`
-	Tables    []PolicyOut      `json:"tables" doc:"What is masked of captured tables"`
-	Workflows []ExceptionOut   `json:"workflows" doc:"Active workflows that say otherwise"`
+	Tables    []PolicyOut      `json:"tables" doc:"What is masked of captured tables; none without catalogue.read"`
+	Workflows []ExceptionOut   `json:"workflows" doc:"Active workflows that say otherwise; none without workflow.read"`
 	More      bool             `json:"more" doc:"There are more workflows than were looked at"`
 	Alerts    []string         `json:"alerts" doc:"Who is told of what concerns operators, and of failures that have no owner: of URLs the host alone. For principals for all tenants"`
 	Weights   []TenantShareOut `json:"weights" doc:"Tenants whose deliveries get more than one turn"`
@@ -222,6 +227,12 @@ func getSettings(ctx context.Context, q *Request, in *struct {
 	s, err := q.Operations.Settings(ctx, tenant)
 	if err != nil {
 		return nil, err
+	}
+	if !q.Principal.Can(access.WorkflowRead) {
+		s.Workflows, s.More = []ExceptionOut{}, false
+	}
+	if !q.Principal.Can(access.CatalogueRead) {
+		s.Tables = []PolicyOut{}
 	}
 	if !q.Principal.All {
 		s.Alerts = nil

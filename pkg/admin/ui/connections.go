@@ -1,7 +1,10 @@
 package ui
 
 import (
+	"cmp"
+	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,6 +37,11 @@ type connectionView struct {
 	Verified          *api.VerifiedOut // what was just tried
 	Wrong             *api.Problem     // why it could not be
 	ErrorIsNews       bool             // it failed after it worked last
+}
+
+// Untried says that the service could not be tried as things stand, which says nothing of it.
+func (c connectionView) Untried() bool {
+	return c.Verified != nil && !slices.ContainsFunc(c.Verified.Findings, func(f api.FindingOut) bool { return f.Level != "warning" })
 }
 
 // connectionTexts say what a service is for.
@@ -84,22 +92,21 @@ func verifyConnection(v *visit) (*page, error) {
 	wrong := v.call("POST", at("/connections/%s/verify", name), nil, nil, &out)
 	p, d, err := v.connections()
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(wrong, err)
 	}
 	for i := range d.Ready {
 		if c := &d.Ready[i]; c.Name == name {
 			if wrong == nil {
 				c.Verified = &out
-				return p, nil
+			} else {
+				c.Wrong = problemOf(wrong)
+				p.status = c.Wrong.Status
 			}
-			if problem := problemOf(wrong); problem.Status < 500 {
-				c.Wrong, p.status = problem, problem.Status
-				return p, nil
-			}
+			return p, nil
 		}
 	}
 	if wrong == nil { // it was taken away meanwhile
-		return p, nil
+		wrong = &api.Problem{Status: http.StatusConflict, Detail: "this service is not set up any more"}
 	}
 	return problemPage(p, wrong)
 }

@@ -31,7 +31,7 @@ func (v *visit) reached(l *loaded, list []candidate) (string, error) {
 		}
 		if runs := week.Total.Success + week.Total.Failure; runs > 0 {
 			var sent []store.ListedDelivery
-			q := url.Values{"workflow_id": {l.ID}, "since": {since}, "status": {string(store.DeliverySucceeded), string(store.DeliveryDead)}, "limit": {fmt.Sprint(mostReached)}}
+			q := url.Values{"workflow_id": {l.ID}, "since": {since}, "status": {string(store.DeliverySucceeded)}, "limit": {fmt.Sprint(mostReached)}}
 			more := true
 			for page := 0; more && len(sent) < mostReached && page < mostPages; page++ {
 				var some api.LogPage[store.ListedDelivery]
@@ -41,17 +41,24 @@ func (v *visit) reached(l *loaded, list []candidate) (string, error) {
 				sent, more = append(sent, some.Items...), some.Next != ""
 				q.Set("cursor", some.Next)
 			}
-			return weekText(runs, week.Total.Failure, sent, more), nil
+			onlyLogs := !slices.ContainsFunc(documentOf(&l.DocumentOut).Actions, func(a docAction) bool { return a.Type != "log" })
+			return weekText(runs, week.Total.Failure, sent, more, onlyLogs), nil
 		}
 	}
 	return v.wouldReach(l, list)
 }
 
-// weekText says what the deliveries of a week came to; with more, they are the last of them.
-func weekText(runs, failed int64, sent []store.ListedDelivery, more bool) string {
+// weekText says what the deliveries of a week that succeeded came to; with more, they are the
+// last of them. What wrote into the log is no message.
+func weekText(runs, failed int64, sent []store.ListedDelivery, more, onlyLogs bool) string {
 	people, executions := make(map[string]bool), make(map[string]bool)
+	messages := int64(0)
 	for i := range sent {
 		executions[sent[i].ExecutionID] = true
+		if sent[i].Kind == "log" {
+			continue
+		}
+		messages++
 		if sent[i].Recipient != "" {
 			people[sent[i].TenantID+"\x00"+sent[i].Recipient] = true
 		}
@@ -60,12 +67,18 @@ func weekText(runs, failed int64, sent []store.ListedDelivery, more bool) string
 	if failed > 0 {
 		text += fmt.Sprintf(" (%s failed)", number(failed))
 	}
-	if len(sent) == 0 {
+	switch {
+	case messages > 0:
+	case more: // those that were looked at say nothing of the others
+		return text + "."
+	case onlyLogs:
 		return text + ", which only wrote into the log."
+	default:
+		return text + ", and no message was sent."
 	}
-	about, messages := "", int64(len(sent))
+	about := ""
 	if more { // as many for each firing as of those that were looked at
-		about, messages = "about ", max(messages, runs*int64(len(sent))/int64(len(executions)))
+		about, messages = "about ", max(messages, (runs-failed)*messages/int64(len(executions)))
 	}
 	text += ", " + about + plural(messages, "message", "messages")
 	if len(people) > 0 {

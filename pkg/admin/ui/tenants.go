@@ -28,18 +28,35 @@ const mostTenants = 100
 
 // toPick asks a member of several tenants in which they act.
 func (u *UI) toPick(w http.ResponseWriter, r *http.Request, tenants []string) {
-	if r.Header.Get("HX-Request") == "true" {
+	here := r.Method == http.MethodGet && r.URL.Path == "/tenants"
+	searched := here && r.Header.Get("HX-Target") == "tenant-choices"
+	w.Header().Add("Vary", "HX-Request")
+	if r.Header.Get("HX-Request") == "true" && !searched {
 		w.Header().Set("HX-Redirect", u.url("/tenants"))
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	next := "/"
-	if r.Method == http.MethodGet {
+	next, part := "/", "bare"
+	switch {
+	case here:
+		next = afterwards(r.URL.Query().Get("next"))
+	case r.Method == http.MethodGet:
 		next = local(r.URL.RequestURI())
+	}
+	if searched {
+		part = "tenant-choices"
 	}
 	d := &tenantsData{Next: next}
 	d.choose(choices(tenants), r.URL.Query().Get("q"))
-	u.render(w, r, "tenants", "bare", 0, &layout{Title: "Which tenant?", Embeds: embedded(r), Data: d})
+	u.render(w, r, "tenants", part, 0, &layout{Title: "Which tenant?", Embeds: embedded(r), Data: d})
+}
+
+// afterwards is where one goes after choosing a tenant: not back to choosing.
+func afterwards(next string) string {
+	if next = local(next); strings.HasPrefix(next, "/tenants") {
+		return "/"
+	}
+	return next
 }
 
 func choices(tenants []string) []tenantChoice {
@@ -66,10 +83,7 @@ func (u *UI) showTenants(w http.ResponseWriter, r *http.Request) {
 }
 
 func pickTenant(v *visit) (*page, error) {
-	d := &tenantsData{Any: v.me.Any, Next: local(v.query("next"))}
-	if strings.HasPrefix(d.Next, "/tenants") {
-		d.Next = "/"
-	}
+	d := &tenantsData{Any: v.me.Any, Next: afterwards(v.query("next"))}
 	if v.me.Tenant != nil {
 		d.Current = *v.me.Tenant
 	}

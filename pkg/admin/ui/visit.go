@@ -143,6 +143,10 @@ func problemTitle(p *api.Problem) string {
 	return "This didn't work"
 }
 
+// troubleHeader is set by forms that put a part of the answer in their own place: a problem
+// that concerns the whole page is shown in its #trouble, and what they would replace stays.
+const troubleHeader = "Rowbell-Trouble"
+
 // write sends a page, or the part of it that htmx asks for.
 func (u *UI) write(w http.ResponseWriter, v *visit, p *page) {
 	r := v.r
@@ -176,6 +180,12 @@ func (u *UI) write(w http.ResponseWriter, v *visit, p *page) {
 		name = target
 	} else if part && p.problem != nil {
 		name = "trouble"
+		if r.Header.Get(troubleHeader) != "" {
+			h := w.Header()
+			h.Set("HX-Retarget", "#trouble")
+			h.Set("HX-Reswap", "innerHTML show:top")
+			h.Set("HX-Reselect", "[role=alert]")
+		}
 	}
 	u.render(w, r, p.template, name, p.status, l)
 }

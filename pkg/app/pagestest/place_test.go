@@ -204,6 +204,18 @@ func TestConnections(t *testing.T) {
 	b.sees("Matrix at " + strings.TrimPrefix(chat.URL, "http://") + " answers.")
 	b.sees("Matrix at 10.11.12.13: ")
 	b.accessible()
+	b.quiet("status of 409")
+	eval[bool](b, `(() => { const f = document.querySelector("#c-chat form"); f.setAttribute("hx-post", f.getAttribute("hx-post").replace("chat", "nats")); htmx.process(f); return true })()`)
+	b.press("Try it now: Chat")
+	b.sees("It is not set up;")
+	b.press("Try it now: Chat") // which is still there
+	b.sees("It is not set up;")
+	if n := eval[int](b, `document.querySelectorAll("#trouble [role=alert]").length`); n != 1 {
+		t.Errorf("what is wrong is said %d times", n)
+	}
+	b.accessible()
+	b.shot("connections-trouble-1280")
+	b.to("/connections")
 	mails.Close()
 	b.press("Try it now: Mail server")
 	b.until("the mail server to be gone", func() bool {
