@@ -13,7 +13,7 @@ PKG ?= ./...
 ARGS ?=
 FUZZTIME ?= 30s
 # How many tests of a package run at once: most of them wait more than they work.
-PARALLEL ?= 6
+PARALLEL ?= 4
 # For the image: what builds it, what version it is (1.2.3), whose word it takes.
 ENGINE ?= $(shell command -v podman || command -v buildah || echo docker)
 VERSION ?=

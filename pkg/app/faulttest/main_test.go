@@ -17,6 +17,7 @@
 package faulttest
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -27,7 +28,15 @@ import (
 	"github.com/rowbell/rowbell/pkg/pgtest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+// TestMain runs two scenarios at once, whatever -parallel says: what they are about comes of
+// workers, an application and an editor that get the CPU in time.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "2"); err != nil {
+		panic(err)
+	}
+	pgtest.Main(m)
+}
 
 // chaos is how many times longer than in make test the scenarios run.
 func chaos() int {
