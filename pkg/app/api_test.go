@@ -189,6 +189,12 @@ func TestAPIMainPath(t *testing.T) {
 	if got := a.header.Get("Location"); got != "/api/v1/workflows/big" {
 		t.Errorf("Location is %q", got)
 	}
+	// An id is anybody's text, and a header is none.
+	odd := acme.want(201, acme.ask("POST", "/workflows", map[string]any{"id": "\x1b[31mred/?", "name": "Odd"}), nil)
+	if got := odd.header.Get("Location"); got != "/api/v1/workflows/%1B%5B31mred%2F%3F" {
+		t.Errorf("Location is %q", got)
+	}
+	acme.want(204, acme.ask("DELETE", strings.TrimPrefix(odd.header.Get("Location"), "/api/v1"), nil, "If-Match", odd.header.Get("ETag")), nil)
 	acme.want(200, acme.ask("POST", "/workflows/big/activate", nil), nil)
 	captured(t, w.db)
 	w.db.Exec(t, `insert into orders (tenant_id, total) values ('acme', 1500), ('acme', 5), ('globex', 9000)`)

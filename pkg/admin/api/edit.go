@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -121,7 +122,7 @@ func (q *Request) created(ctx context.Context, id string) (*createdWorkflow, err
 	if err != nil {
 		return nil, err
 	}
-	return &createdWorkflow{Prefix + "/workflows/" + id, w.ETag, w.Body}, nil
+	return &createdWorkflow{Prefix + "/workflows/" + url.PathEscape(id), w.ETag, w.Body}, nil
 }
 
 func createWorkflow(ctx context.Context, q *Request, in *struct{ DocumentInput }) (*createdWorkflow, error) {
