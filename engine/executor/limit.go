@@ -332,7 +332,7 @@ func (p *pool) setBar(id int64, b bar) []*task {
 	l.bar = b
 	p.enter(l)
 	if b == free {
-		l.more = true
+		l.setMore(true)
 		p.wake()
 		return nil
 	}
@@ -344,7 +344,7 @@ func (p *pool) setBar(id int64, b bar) []*task {
 func (p *pool) pullAll(l *lane) []*task {
 	back := l.waiting.last(l.waiting.len())
 	p.waiting -= len(back)
-	l.more = true
+	l.setMore(true)
 	return back
 }
 

@@ -47,12 +47,18 @@ type limits struct {
 // How many deliveries of one lane are held: as many as it has lately finished in about
 // two seconds, so that a destination which is slow doesn't fill the memory that others
 // need. A lane that isn't known yet begins somewhere between. None may hold more than
-// an eighth of all, or as much as may run of it if that is more.
+// half of all, and an eighth at first, or as much as may run of it if that is more.
 const (
 	firstRoom  = 256
-	mostRoom   = 4096
+	mostRoom   = 16384
 	rateWindow = 250 * time.Millisecond
 )
+
+// freshFirst is how long what is recorded may have all of a lane's room while older ones
+// wait in the queue: so long a burst may last. What is handed over in memory needs no claim,
+// and a claim costs as much of the database as the record did; so all of a burst is over
+// sooner than if its first ones went first.
+const freshFirst = 5 * time.Second
 
 // pool decides which of the deliveries in memory runs next. Tenants take turns, and
 // within a tenant its lanes; each has a limit. Those that may not run now are not in any
@@ -109,11 +115,14 @@ type lane struct {
 	waiting line
 	inRing  bool
 	running int
-	held    int  // waiting, running, being settled, and reserved
-	again   int  // of these, how many were tried before
-	shed    int  // of these, how many are given back
-	more    bool // the queue may have deliveries of it that there was no room for
-	room    int  // how many may be held
+	held    int // waiting, running, being settled, and reserved
+	again   int // of these, how many were tried before
+	shed    int // of these, how many are given back
+	room    int // how many may be held
+	// more says that the queue may have deliveries of it that there was no room for, and
+	// behind since when.
+	more   bool
+	behind time.Time
 
 	finished  int     // in the present window
 	rate      float64 // deliveries a second
@@ -130,10 +139,17 @@ type lane struct {
 	limited *limited // nil: nothing is
 }
 
+// setMore says whether the queue may have more of the lane.
+func (l *lane) setMore(more bool) {
+	if more && !l.more {
+		l.behind = time.Now()
+	}
+	l.more = more
+}
+
 func newPool(l limits) *pool {
-	most := min(mostRoom, max(l.perLane, l.held/8))
 	p := &pool{
-		limits: l, firstRoom: min(firstRoom, most), mostRoom: most,
+		limits: l, firstRoom: min(firstRoom, max(l.perLane, l.held/8)), mostRoom: min(mostRoom, max(l.perLane, l.held/2)),
 		claim: make(chan struct{}, 1), tokens: make(chan struct{}, 1), calm: make(chan struct{}), bars: make(map[int64]bar),
 		held: make(map[key]*task), lanes: make(map[int64]*lane), tenants: make(map[string]*tenant),
 	}
@@ -177,7 +193,7 @@ func (p *pool) reserve(laneID int64, tenantID string, bytes int) bool {
 	}
 	l := p.laneOf(laneID, tenantID)
 	room := l.room
-	if l.more {
+	if l.more && time.Since(l.behind) > freshFirst {
 		// Older ones wait in the queue: half of the room is for them.
 		room /= 2
 	}
@@ -185,7 +201,7 @@ func (p *pool) reserve(laneID int64, tenantID string, bytes int) bool {
 	// wait behind all that has been due for longer.
 	if l.held-l.again >= room || p.count >= p.limits.held || p.bytes+bytes > p.limits.bytes || time.Now().Before(l.paused) ||
 		l.bar != free || p.crowded() && l.tenant.held-l.tenant.again >= p.tenantRoom(l.tenant) {
-		l.more = true
+		l.setMore(true)
 		return false
 	}
 	p.hold(l, 1)
@@ -473,7 +489,7 @@ func (p *pool) claimed(c workflow.Claim, got workflow.Claimed) {
 		if !known {
 			room = c.PerLane
 		}
-		l.more = n[id] >= room
+		l.setMore(n[id] >= room)
 	}
 }
 
@@ -508,7 +524,7 @@ func (p *pool) tick(now time.Time) {
 		if !l.paused.IsZero() && !now.Before(l.paused) {
 			l.paused = time.Time{}
 			p.enter(l)
-			l.more = true
+			l.setMore(true)
 		}
 		if d := now.Sub(l.since); d >= rateWindow && (l.finished > 0 || l.held > 0) {
 			l.rate = max(float64(l.finished)/d.Seconds(), l.rate*0.7)
@@ -595,7 +611,7 @@ func (p *pool) surplus() []*task {
 		out = append(out, list...)
 		l.shed += n
 		l.tenant.shed += n
-		l.more = true
+		l.setMore(true)
 	}
 	full := p.count > p.limits.held/2 || p.bytes > p.limits.bytes/2
 	for _, l := range p.lanes {

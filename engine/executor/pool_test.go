@@ -414,7 +414,8 @@ func TestPoolRoom(t *testing.T) {
 	}
 }
 
-// What waits in the queue gets half of the room of a lane that is full of fresh ones.
+// What waits in the queue gets half of the room of a lane that is full of fresh ones, once it
+// has waited for longer than a burst.
 func TestPoolLeavesRoomForTheQueue(t *testing.T) {
 	p := newPool(limits{running: 4, perLane: 4, perTenant: 4, held: 800, bytes: 1 << 30})
 	n := 0
@@ -424,6 +425,11 @@ func TestPoolLeavesRoomForTheQueue(t *testing.T) {
 	if n != 100 {
 		t.Fatalf("%d are reserved, want the 100 of the lane's room", n)
 	}
+	p.unreserve(1, 1024)
+	if !p.reserve(1, "a", 1024) {
+		t.Error("in a burst, fresh ones don't have all of the room")
+	}
+	p.lanes[1].behind = time.Now().Add(-freshFirst - time.Second)
 	for range 51 {
 		p.unreserve(1, 1024)
 	}
@@ -438,8 +444,18 @@ func TestPoolLeavesRoomForTheQueue(t *testing.T) {
 		t.Fatalf("%d may be claimed, want 50", c.Room[1])
 	}
 	p.claimed(c, workflow.Claimed{End: true}) // there was none
+	for range 50 {
+		if !p.reserve(1, "a", 1024) {
+			t.Fatal("nothing waits, and yet not all of the room is reserved")
+		}
+	}
+	// The next burst is one of its own.
+	if p.reserve(1, "a", 1024) {
+		t.Error("more is reserved than there is room for")
+	}
+	p.unreserve(1, 1024)
 	if !p.reserve(1, "a", 1024) {
-		t.Error("nothing waits, and yet nothing is reserved")
+		t.Error("another burst begins, and fresh ones don't have all of the room")
 	}
 }
 
