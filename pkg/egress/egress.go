@@ -48,8 +48,8 @@ type Config struct {
 	// deliveries to one recipient come at once and end at once, and what is over the
 	// number is closed and dialled again for the next batch. Defaults to 64.
 	IdlePerHost int
-	// Idle is how many idle connections are kept in all, for http and for https each.
-	// They are closed after a minute. Defaults to 256.
+	// Idle is how many idle connections are kept in all: for https, for small requests by
+	// http, and for others by http. They are closed after a minute. Defaults to 256.
 	Idle int
 }
 
@@ -63,6 +63,7 @@ type Client struct {
 	dialTimeout time.Duration
 	resolver    *net.Resolver // nil, except in tests
 
+	direct        *direct         // for http, where it may
 	plain, secure *http.Transport // for http and for https
 }
 
@@ -119,6 +120,12 @@ func New(cfg Config) (*Client, error) {
 			MaxResponseHeaderBytes: maxHeaderBytes,
 		}
 	}
+	c.direct = &direct{
+		dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return c.dial(ctx, network, addr, true, true)
+		},
+		perHost: idlePerHost, most: idle, idle: make(map[string][]*wire),
+	}
 	c.plain = transport(true)
 	c.secure = transport(false)
 	c.secure.ForceAttemptHTTP2 = true // as net/http does where DialContext is not set
@@ -140,6 +147,7 @@ func New(cfg Config) (*Client, error) {
 // Close ends the idle connections. What still runs goes on, and its connection is
 // closed then.
 func (c *Client) Close() {
+	c.direct.close()
 	c.plain.CloseIdleConnections()
 	c.secure.CloseIdleConnections()
 }
@@ -187,12 +195,17 @@ func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
 	if _, ok := req.Header["User-Agent"]; !ok {
 		req.Header["User-Agent"] = []string{c.userAgent}
 	}
-	transport := c.secure
-	if req.URL.Scheme == "http" {
-		transport = c.plain
-	}
 	// Not through http.Client, which would follow redirects and put URLs into errors.
-	res, err := transport.RoundTrip(req.WithContext(ctx))
+	var res *http.Response
+	var err error
+	switch {
+	case c.direct.may(req):
+		res, err = c.direct.roundTrip(ctx, req)
+	case req.URL.Scheme == "http":
+		res, err = c.plain.RoundTrip(req.WithContext(ctx))
+	default:
+		res, err = c.secure.RoundTrip(req.WithContext(ctx))
+	}
 	if err != nil {
 		return nil, wrap(ctx, req.URL.Hostname(), start, false, err)
 	}

@@ -198,9 +198,11 @@ func tlsReason(err error) string {
 var texts = []struct{ part, reason string }{
 	{"response headers exceeded", "the answer's headers are too long"},
 	{"header list larger than", "the answer's headers are too long"},
+	{"message too large", "the answer's headers are too long"},
 	{"header field", "a header holds a character that headers don't have"}, // of the request: "invalid header field value for …"
 	{"malformed", "the server did not answer in HTTP"},
-	{"bad Content-Length", "the server did not answer in HTTP"},
+	{"Content-Length", "the server did not answer in HTTP"},
+	{"transfer encoding", "the server did not answer in HTTP"},
 	{"suspiciously long trailer", "the server did not answer in HTTP"},
 	{"invalid byte in chunk length", "the server did not answer in HTTP"},
 	{"tls: ", "the TLS handshake failed"},
