@@ -607,3 +607,57 @@ func TestAPIEditsAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// With one of its two walls alone too, the live stream tells a tenant's reader of what is the
+// tenant's: of what it has missed, of what happens, and of pauses.
+func TestAPILiveHasTwoWalls(t *testing.T) {
+	t.Parallel()
+	w := newAPIWorld(t)
+	for _, tenant := range []string{"acme", "globex", ""} {
+		c := w.as(t, tenant, access.Admin)
+		c.want(201, c.ask("POST", "/workflows", map[string]any{
+			"id": "all-" + tenant, "name": "All of " + tenant, "status": "active",
+			"triggers": []any{map[string]any{"entity_type": "orders", "operation": "create"}},
+			"actions":  []any{map[string]any{"action_type": "log"}},
+		}), nil)
+	}
+	captured(t, w.db)
+	insert := func(note string) {
+		w.db.Exec(t, `insert into orders (tenant_id, note) select t, $1 from unnest('{globex,acme}'::text[]) t`, note)
+	}
+	insert("before")
+	pgtest.Eventually(t, 20*time.Second, "executions", func() bool {
+		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'success'`) >= 2
+	})
+	for name, change := range map[string]func(*app.Config){"the code": app.WithoutRowSecurity, "row-level security": app.WithoutCode} {
+		acme := w.as(t, "acme", access.Admin)
+		acme.base = "http://" + startWorker(t, w.db, change).PublicAddr().String() + "/api/v1"
+		reader := acme.stream("/live?ago=1h", "")
+		operator := w.as(t, "", access.Admin)
+		var seen strings.Builder
+		until := func(what string) {
+			t.Helper()
+			for reader.Scan() {
+				seen.WriteString(reader.Text() + "\n")
+				if strings.Contains(reader.Text(), what) {
+					return
+				}
+			}
+			t.Fatalf("%s: the stream has ended before %q: %v\n%s", name, what, reader.Err(), &seen)
+		}
+		until("all-acme") // what was missed
+		// A pause that only operators' words tell of: it comes once the feed has seen what was before.
+		time.Sleep(1500 * time.Millisecond)
+		var pause struct{ ID string }
+		operator.want(201, operator.ask("POST", "/pauses", map[string]any{"reason": "a secret of operators"}), &pause)
+		until("event: pause")
+		until("data: ")
+		operator.want(204, operator.ask("DELETE", "/pauses/"+pause.ID, nil), nil)
+		until(`"begun":false`)
+		insert("after by " + name)
+		until("all-acme")
+		if text := seen.String(); strings.Contains(text, "globex") || strings.Contains(text, "secret of operators") || strings.Contains(text, `"workflow_id":"all-"`) || strings.Contains(text, "event: stream") {
+			t.Errorf("with %s alone a reader of acme is told:\n%s", name, text)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package live
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -95,6 +96,10 @@ type Filter struct {
 	WorkflowID string                     // executions and deliveries of this one; "" = of any
 	Statuses   []workflow.ExecutionStatus // executions with one of these; nil: all that are settled
 	Types      []Type                     // nil: all
+	// Sees asks the database whether it shows the reader a tenant's rows, "" = the operators',
+	// who see all. It is asked once for each tenant of whom there is something, besides Tenant,
+	// and must go on after the request. nil: all are shown.
+	Sees func(ctx context.Context, tenantID string) (bool, error)
 }
 
 func (f *Filter) wants(t Type) bool { return len(f.Types) == 0 || slices.Contains(f.Types, t) }
@@ -121,14 +126,20 @@ func (f *Filter) see(e Event) (Event, bool) {
 		}
 		return e, f.WorkflowID == "" || f.WorkflowID == e.Delivery.WorkflowID
 	case Pause:
-		if f.Tenant != nil && e.shared { // an operator's words are for operators
-			p := *e.Pause
-			p.Reason, p.CreatedBy = "", ""
-			e.Pause = &p
+		if f.Tenant != nil && e.shared {
+			e = e.plain()
 		}
 	case Destination, Stream, Missed:
 	}
 	return e, true
+}
+
+// plain is the event of a pause without an operator's words, which are for operators.
+func (e Event) plain() Event {
+	p := *e.Pause
+	p.Reason, p.CreatedBy = "", ""
+	e.Pause = &p
+	return e
 }
 
 // place is where an event stands among those of what has ended: by its time, and then by the

@@ -97,7 +97,7 @@ func New(cfg Config) *Feed {
 // knows; "" = none: else what has ended since then comes first. Returns ErrReaders, ErrEnded, and
 // another error if after is no ID.
 func (f *Feed) Subscribe(ctx context.Context, filter Filter, after string) (<-chan Event, error) {
-	r := &reader{feed: f, filter: filter, most: f.cfg.Buffer, some: make(chan struct{}, 1), joined: make(chan struct{}), out: make(chan Event)}
+	r := &reader{feed: f, filter: filter, most: f.cfg.Buffer, some: make(chan struct{}, 1), joined: make(chan struct{}), out: make(chan Event), shown: make(map[string]bool)}
 	if after != "" {
 		p, err := parsePlace(after)
 		if err != nil {

@@ -14,10 +14,11 @@ type reader struct {
 	after  *place // what it knows; nil: it begins where it joined
 	most   int
 	out    chan Event
-	some   chan struct{} // a token: something waits
-	joined chan struct{} // closed when from is known
-	in     bool          // guarded by feed.mu
-	from   place         // behind it the poller tells it all
+	some   chan struct{}   // a token: something waits
+	joined chan struct{}   // closed when from is known
+	in     bool            // guarded by feed.mu
+	from   place           // behind it the poller tells it all
+	shown  map[string]bool // of pump: what filter.Sees has said of tenants
 
 	mu      sync.Mutex
 	waiting []Event
@@ -74,9 +75,55 @@ func (r *reader) take() (Event, bool) {
 	return e, true
 }
 
-// pump hands the reader what there is for it, until ctx or the feed ends.
+// mostShown is of how many tenants it is remembered what the database says.
+const mostShown = 10_000
+
+// shows says that the database shows the reader a tenant's rows.
+func (r *reader) shows(ctx context.Context, tenantID string) (bool, error) {
+	shown, known := r.shown[tenantID]
+	if known {
+		return shown, nil
+	}
+	shown, err := r.filter.Sees(ctx, tenantID)
+	if err != nil {
+		return false, err
+	}
+	if len(r.shown) >= mostShown {
+		clear(r.shown)
+	}
+	r.shown[tenantID] = shown
+	return shown, nil
+}
+
+// guard is the wall behind the filter: it lets through what the database shows the reader.
+func (r *reader) guard(ctx context.Context, e Event) (_ Event, shown bool, err error) {
+	if r.filter.Sees == nil || e.Type == Missed {
+		return e, true, nil
+	}
+	if all, err := r.shows(ctx, ""); all || err != nil {
+		return e, all, err
+	}
+	switch {
+	case e.shared && e.Type == Pause:
+		return e.plain(), true, nil
+	case e.tenantID == "" || e.tenantID == noTenant:
+		return e, false, nil
+	}
+	shown, err = r.shows(ctx, e.tenantID)
+	return e, shown, err
+}
+
+// pump hands the reader what there is for it, until ctx or the feed ends, or the database
+// doesn't say what it may see: then it is to come again.
 func (r *reader) pump(ctx context.Context) {
 	send := func(e Event) bool {
+		e, shown, err := r.guard(ctx, e)
+		if err != nil && ctx.Err() == nil {
+			r.feed.cfg.Logger.WarnContext(ctx, "a reader of the live feed is cut off, since the database doesn't say what it may see", "err", err)
+		}
+		if err != nil || !shown {
+			return err == nil
+		}
 		select {
 		case r.out <- e:
 			return true

@@ -366,3 +366,13 @@ from rowbell.checkpoint c left join rowbell.holder h on h.slot = c.slot where c.
 	}
 	return l, nil
 }
+
+// SeesTenant says whether row-level security shows rows of a tenant, "" = the operators'.
+func (s *State) SeesTenant(ctx context.Context, tenantID string) (bool, error) {
+	var sees bool
+	err := s.db.QueryRow(ctx, `select rowbell.sees_all(false) or $1 <> '' and $1 = any (rowbell.tenants(false))`, storable(tenantID)).Scan(&sees)
+	if err != nil {
+		return false, stateError("look whose rows are seen", err)
+	}
+	return sees, nil
+}

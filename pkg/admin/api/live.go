@@ -91,7 +91,7 @@ func (a *API) streamLive(ctx context.Context, q *Request, in *struct {
 			return nil, err
 		}
 	}
-	f := live.Filter{Tenant: tenant, WorkflowID: in.WorkflowID, Statuses: in.Status, Types: in.Type}
+	f := live.Filter{Tenant: tenant, WorkflowID: in.WorkflowID, Statuses: in.Status, Types: in.Type, Sees: q.State.SeesTenant}
 	if len(f.Types) == 0 {
 		f.Types = live.Types
 	}
