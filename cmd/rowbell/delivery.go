@@ -301,10 +301,17 @@ pending again. Actions that were cancelled because it had given up come back wit
 // each does the same with each argument, whatever becomes of the others.
 func (c *call) each(do func(string) error) error {
 	var problems []error
+	shown := false
 	for _, arg := range c.args {
-		if err := do(arg); err != nil {
+		switch err := do(arg); {
+		case errors.Is(err, errShown):
+			shown = true
+		case err != nil:
 			problems = append(problems, err)
 		}
+	}
+	if shown && problems == nil {
+		return errShown
 	}
 	return errors.Join(problems...)
 }

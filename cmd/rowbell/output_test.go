@@ -193,6 +193,7 @@ func TestOutput(t *testing.T) {
 		"version":                   {},
 		"workflow list":             {},
 		"workflow show":             {"big"},
+		"workflow statistics":       {"hook", "big"},
 		"workflow check":            {},
 		"workflow versions":         {"big"},
 		"workflow diff":             {"big"},
@@ -237,7 +238,7 @@ func TestOutput(t *testing.T) {
 	wants(t, rowbell(t, env, "link", "add-key", "--role", "viewer"), 0)
 	once := []string{"destination rotate-secret", "connection verify", "key create", "member add", "tenant delete", "erase row", "erase person"} // the second time there is something else to show
 	lists := []string{
-		"workflow versions", "workflow check", "workflow explain", "workflow validate", "workflow test", "workflow apply", "workflow import", "destination rotate-secret",
+		"workflow versions", "workflow statistics", "workflow check", "workflow explain", "workflow validate", "workflow test", "workflow apply", "workflow import", "destination rotate-secret",
 	}
 	documented := documentedFields(t)
 	for _, c := range every() {

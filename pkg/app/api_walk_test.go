@@ -57,7 +57,7 @@ func calls(t *tenantThings) []call {
 	rowOfFile := map[string]any{"table": "orders", "key": t.row, "file": file}
 	return []call{
 		{"getMe", "GET", "/me", nil, 0},
-		{"listWorkflows", "GET", "/workflows?sort=updated&limit=1", nil, 0},
+		{"listWorkflows", "GET", "/workflows?sort=updated&limit=1&outline=true", nil, 0},
 		{"getWorkflow", "GET", w, nil, 0},
 		{"createWorkflow", "POST", "/workflows", named("new-" + t.tenant), 201},
 		{"updateWorkflow", "PUT", "/workflows/" + t.spare, doc, 0},
@@ -104,6 +104,7 @@ func calls(t *tenantThings) []call {
 		{"listFailures", "GET", "/failures", nil, 0},
 		{"getStatistics", "GET", "/statistics?by=day", nil, 0},
 		{"getWorkflowStatistics", "GET", w + "/statistics", nil, 0},
+		{"listWorkflowStatistics", "GET", "/statistics/workflows?by=day&workflow_id=" + t.workflow + "&workflow_id=" + t.spare, nil, 0},
 		{"listDestinations", "GET", "/destinations", nil, 0},
 		{"getDestination", "GET", "/destinations/" + t.destination, nil, 0},
 		{"testDestination", "POST", "/destinations/" + t.destination + "/test", nil, 0},

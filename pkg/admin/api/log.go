@@ -57,6 +57,11 @@ func logRoutes(a *API) {
 		Method: http.MethodGet, Path: "/workflows/{id}/statistics", ID: "getWorkflowStatistics", Tag: workflowTag, Right: access.WorkflowRead, Errors: []int{http.StatusUnprocessableEntity},
 		Summary: "How a workflow's executions ended, by hour or by day",
 	}, getWorkflowStatistics)
+	add(a, Route{
+		Method: http.MethodGet, Path: "/statistics/workflows", ID: "listWorkflowStatistics", Tag: workflowTag, Right: access.WorkflowRead, Errors: []int{http.StatusUnprocessableEntity},
+		Summary:     "The same of several workflows at once, with the last execution of each",
+		Description: "In the order in which they are named. One that has never run is missing, as one that there isn't.",
+	}, listWorkflowStatistics)
 }
 
 // Window is a time in which changes committed.
@@ -376,6 +381,23 @@ func getWorkflowStatistics(ctx context.Context, q *Request, in *struct {
 		return nil, err
 	}
 	return &struct{ Body store.Statistics }{s}, nil
+}
+
+func listWorkflowStatistics(ctx context.Context, q *Request, in *struct {
+	StatisticWindow
+	WorkflowID []string `query:"workflow_id,explode" required:"true" minItems:"1" maxItems:"100" doc:"Of these workflows"`
+},
+) (*PageOf[store.WorkflowRuns], error) {
+	f, err := in.filter()
+	if err != nil {
+		return nil, err
+	}
+	f.TenantID = q.seen()
+	list, err := q.State.WorkflowRuns(ctx, in.WorkflowID, f)
+	if err != nil {
+		return nil, err
+	}
+	return page(list, ""), nil
 }
 
 const replayTag = "Replays"

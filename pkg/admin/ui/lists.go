@@ -16,7 +16,7 @@ var listRoutes = concat(
 
 // listFunctions are what their templates call besides.
 var listFunctions = template.FuncMap{
-	"tookShort":    func(d *time.Duration) string { return strings.Replace(took(*d), "less than ", "< ", 1) },
+	"spark": spark, "ownersText": ownersText, "tookShort": func(d *time.Duration) string { return strings.Replace(took(*d), "less than ", "< ", 1) },
 	"int64":        func(n int) int64 { return int64(n) },
 	"sentenceWord": upperFirst, "did": did, "flat": flat, "who": who, "pause": pauseText, "check": checkText, "act": actText, "via": viaText, "cause": causeText, "before": func(n int32) int32 { return n - 1 }, "changed": changedText, "clauseText": clauseText, "clauseValues": clauseValues,
 }
@@ -43,6 +43,21 @@ func changedText(data json.RawMessage) string {
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// ownersText names who is told when a workflow fails: ann, role support.
+func ownersText(owners []string) string {
+	said := make([]string, len(owners))
+	for i, o := range owners {
+		kind, name, ok := strings.Cut(o, ":")
+		switch said[i] = o; {
+		case ok && kind == "user":
+			said[i] = name
+		case ok:
+			said[i] = kind + " " + name
+		}
+	}
+	return strings.Join(said, ", ")
 }
 
 // did is what happened to a row, by the operation's name.

@@ -21,9 +21,9 @@ document.addEventListener("click", async (e) => {
   } catch { window.prompt("Copy this", text); }
 });
 
-// A form that does what can't be undone asks first.
+// A form that does what can't be undone asks first, or the button of it that does.
 document.addEventListener("submit", (e) => {
-  const form = e.target, ask = form.dataset.confirm;
+  const form = e.target, by = e.submitter, ask = by?.dataset.confirm ?? form.dataset.confirm;
   if (!ask || form.dataset.sure) return;
   e.preventDefault();
   const dialog = document.createElement("dialog");
@@ -34,7 +34,7 @@ document.addEventListener("submit", (e) => {
   dialog.setAttribute("aria-labelledby", "ask");
   const row = document.createElement("div");
   row.className = "actions";
-  const action = form.querySelector("button:not([type=button])");
+  const action = by ?? form.querySelector("button:not([type=button])");
   for (const [value, label, kind] of [["no", "Not now", ""], ["yes", action?.textContent ?? "Yes", "first"]]) {
     const b = document.createElement("button");
     b.value = value; b.textContent = label; b.className = kind;
@@ -43,7 +43,7 @@ document.addEventListener("submit", (e) => {
   inner.append(text, row); dialog.append(inner); document.body.append(dialog);
   dialog.addEventListener("close", () => {
     dialog.remove();
-    if (dialog.returnValue === "yes") { form.dataset.sure = "yes"; form.requestSubmit(); }
+    if (dialog.returnValue === "yes") { form.dataset.sure = "yes"; form.requestSubmit(by); }
   });
   dialog.showModal();
 });
