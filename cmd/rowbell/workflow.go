@@ -278,7 +278,7 @@ var statisticsCommand = command{
 	args:   "ID…",
 	short:  "Say how workflows' executions ended in the last days, and when each ran last",
 	long: `What is pending is not counted, and the hour that runs is counted each minute or so. As JSON or
-YAML each day is there by itself. A workflow that has never run is left out.`,
+YAML each day is there by itself. A workflow of which no run has ended is left out.`,
 	examples: []example{
 		{"rowbell workflow statistics large-order", ""},
 		{"rowbell workflow statistics large-order restocked --since 30d", ""},
@@ -304,16 +304,12 @@ YAML each day is there by itself. A workflow that has never run is left out.`,
 				return c.writeData(list)
 			}
 			if len(list) == 0 {
-				fmt.Fprintln(c.stdout, "None of them has ever run.")
+				fmt.Fprintln(c.stdout, "None of them has a run that has ended.")
 				return nil
 			}
 			rows := [][]string{{"ID", "DONE", "FAILED", "CANCELLED", "LAST RUN", "ENDED"}}
 			for _, w := range list {
-				last, outcome := "-", ""
-				if w.Last != nil {
-					last, outcome = when(w.Last.CommittedAt), string(w.Last.Status)
-				}
-				rows = append(rows, []string{w.WorkflowID, fmt.Sprint(w.Total.Success), fmt.Sprint(w.Total.Failure), fmt.Sprint(w.Total.Cancelled), last, dash(outcome)})
+				rows = append(rows, []string{w.WorkflowID, fmt.Sprint(w.Total.Success), fmt.Sprint(w.Total.Failure), fmt.Sprint(w.Total.Cancelled), when(w.Last.CommittedAt), string(w.Last.Status)})
 			}
 			writeTable(c.stdout, rows)
 			return nil
@@ -493,9 +489,9 @@ var activateCommand = command{
 	server: true,
 	args:   "ID…",
 	short:  "Publish the draft, if there is one, and turn the workflow on",
-	long: `One transaction, and one version; of several workflows each by itself. It is refused if the worker would find the workflow
-broken, if the live workflow has changed since the draft was made, or if one of its saved
-tests fails. Warnings don't block.`,
+	long: `One transaction, and one version; of several workflows each by itself. It is refused if the
+worker would find the workflow broken, if the live workflow has changed since the draft was
+made, or if one of its saved tests fails. Warnings don't block.`,
 	examples: []example{
 		{"rowbell workflow activate large-order", ""},
 		{"rowbell workflow activate large-order restocked", "several, each by itself"},

@@ -51,7 +51,7 @@ func outline(d store.Definition) Outline {
 }
 
 // Runs says how the executions of workflows ended from a time on, by day of UTC, with the last one
-// of each. One that has never run is missing.
+// of each. One of which none has ended is missing.
 func (s *Service) Runs(ctx context.Context, ids []string, since time.Time) ([]store.WorkflowRuns, error) {
 	return s.State.WorkflowRuns(ctx, ids, store.StatisticFilter{Since: since, Days: true})
 }

@@ -317,7 +317,7 @@ func TestWorkflowRuns(t *testing.T) {
 				if total := r.Total.Success + r.Total.Failure + r.Total.Cancelled; total != sum || total == 0 && f.TenantID == nil {
 					t.Errorf("%s: %s has %d in all, and %d in its buckets", what, r.WorkflowID, total, sum)
 				}
-				if want := db.QueryString(t, `select id from rowbell.workflow_log where workflow_id = '`+r.WorkflowID+`' and status <> 'pending' order by committed_at desc limit 1`); r.Last == nil || r.Last.ID != want {
+				if want := db.QueryString(t, `select id from rowbell.workflow_log where workflow_id = '`+r.WorkflowID+`' and status <> 'pending' order by committed_at desc limit 1`); r.Last.ID != want {
 					t.Errorf("%s: the last of %s is %+v, want %s", what, r.WorkflowID, r.Last, want)
 				}
 			}

@@ -14,14 +14,14 @@ import (
 // WorkflowRuns are what a list shows of one workflow's executions.
 type WorkflowRuns struct {
 	WorkflowID string `json:"workflow_id"`
-	// Last is the newest that has ended, whenever that was; nil: none has.
-	Last    *LastExecution `json:"last_execution,omitempty"`
-	Total   Counts         `json:"total"`   // without percentiles
-	Buckets []Bucket       `json:"buckets"` // in order, without gaps
+	// Last is the newest that has ended, whenever that was.
+	Last    LastExecution `json:"last_execution"`
+	Total   Counts        `json:"total"`   // without percentiles
+	Buckets []Bucket      `json:"buckets"` // in order, without gaps
 }
 
 // WorkflowRuns reads statistics, and the last executions, of several workflows at once, in the
-// order in which they are named; one that is not in the log is missing. Of the filter Days, Zone, Since, Until and TenantID count. Percentiles are left out, and so no row of
+// order in which they are named; one of which none has ended is missing. Of the filter Days, Zone, Since, Until and TenantID count. Percentiles are left out, and so no row of
 // an execution is read that went well: busy hours are counted already, and of the others an
 // index knows how many there are (execution_version), and another one those that didn't go
 // well (execution_unwell), which are few.
@@ -43,15 +43,12 @@ func (s *State) WorkflowRuns(ctx context.Context, workflowIDs []string, f Statis
 	}
 	list := []WorkflowRuns{}
 	for _, id := range workflowIDs {
-		if of[id] == nil {
+		x, ok := last[id]
+		if of[id] == nil || !ok {
 			continue
 		}
 		r := of[id].result()
-		runs := WorkflowRuns{WorkflowID: id, Total: r.Total, Buckets: r.Buckets}
-		if x, ok := last[id]; ok {
-			runs.Last = &x
-		}
-		list = append(list, runs)
+		list = append(list, WorkflowRuns{WorkflowID: id, Last: x, Total: r.Total, Buckets: r.Buckets})
 		delete(of, id) // who is named twice is there once
 	}
 	return list, nil

@@ -37,7 +37,7 @@ func (c *Client) List(ctx context.Context, f store.WorkflowFilter) ([]store.List
 }
 
 // Runs says how the executions of workflows ended from a time on, by day of UTC, with the last one
-// of each. One that has never run is missing.
+// of each. One of which none has ended is missing.
 func (c *Client) Runs(ctx context.Context, ids []string, since time.Time) ([]store.WorkflowRuns, error) {
 	const most = 100 // at once
 	list := []store.WorkflowRuns{}

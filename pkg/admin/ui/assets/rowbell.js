@@ -113,6 +113,8 @@ function follow() {
   if (wanted.size === 0 || stream) return;
   const base = document.querySelector(".rail .brand")?.getAttribute("href") ?? "/";
   const query = new URLSearchParams([...wanted].map((t) => ["type", t]));
+  const of = document.querySelector("[data-live][data-workflow]");
+  if (of) query.set("workflow_id", of.dataset.workflow); // all that it is about
   if (document.querySelector("[data-now]")) query.set("ago", "2m"); // its chart begins with what was
   stream = new EventSource(base + "live?" + query);
   stream.addEventListener("open", () => { root.dataset.stream = "open"; });
@@ -142,5 +144,6 @@ document.addEventListener("rowbell:still", (e) => { still = e.detail; catchUp();
 document.addEventListener("htmx:afterSwap", (e) => { times(e.detail.elt); });
 times(document);
 follow();
+document.addEventListener("rowbell:rest", () => { stream?.close(); stream = null; delete root.dataset.stream; }); // nothing is followed any more
 window.addEventListener("pagehide", () => { stream?.close(); stream = null; });
 window.addEventListener("pageshow", follow);
