@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"regexp"
 
 	"github.com/rowbell/rowbell/pkg/store"
 )
@@ -34,14 +33,10 @@ func (o *Operator) RestoreFailure(ctx context.Context, id, actor string) error {
 	return o.note(ctx, dismissalAct(&d, actor, "failure.restore"))
 }
 
-// address is an e-mail address in the text of an error.
-var address = regexp.MustCompile(`[^\s<>"'(),;:]+@[^\s<>"'(),;:]+`)
-
-// dismissalAct is what audit_log has of a dismissal: of the cause no people's addresses, which
-// are to go with the people, and the log of acts stays.
+// dismissalAct is what audit_log has of a dismissal: not the cause, which may quote a row or a
+// person, and is to go with them, while the log of acts stays.
 func dismissalAct(d *store.Dismissal, actor, action string) store.Act {
 	return store.Act{
-		Actor: actor, TenantID: d.TenantID, Action: action, ObjectType: "failure", ObjectID: d.ID,
-		Detail: map[string]any{"workflow_id": d.WorkflowID, "cause": address.ReplaceAllString(d.Cause, "…"), "note": d.Note},
+		Actor: actor, TenantID: d.TenantID, Action: action, ObjectType: "failure", ObjectID: d.ID, Detail: map[string]any{"workflow_id": d.WorkflowID, "note": d.Note},
 	}
 }

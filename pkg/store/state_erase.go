@@ -417,8 +417,9 @@ func (e *Eraser) events(ctx context.Context, list []foundEvent, workflows, tenan
 	})
 }
 
-// quotations erases where errors are quoted: what owners were told of these workflows, and
-// the last error of these tenants' destinations, since the first of what was erased.
+// quotations erases where errors are quoted: what owners were told of these workflows, what was
+// dismissed of their failures, and the last error of these tenants' destinations, since the
+// first of what was erased.
 func (e *Eraser) quotations(ctx context.Context, workflowIDs, tenantIDs []string, first time.Time) error {
 	if len(workflowIDs) == 0 {
 		return nil
@@ -432,6 +433,10 @@ where `+about+` and n.delivery_id >= 'alert:' || a.key || ':' and n.delivery_id 
 	}
 	err = e.exec(ctx, "alert", true, `update rowbell.alert a set body = '`+erasedText+`', error = case when a.error is not null then '`+erasedText+`' end
 where `+about+` and (a.body <> '`+erasedText+`' or a.error <> '`+erasedText+`')`, workflowIDs, tenantIDs, first)
+	if err != nil {
+		return err
+	}
+	err = e.exec(ctx, "dismissal", false, `delete from rowbell.dismissal d where d.workflow_id = any ($1) and d.dismissed_at >= $2`, workflowIDs, first)
 	if err != nil {
 		return err
 	}

@@ -162,7 +162,7 @@ func deleteView(v *visit) (*page, error) {
 // doRuns cancels those that are ticked, and says what came of each, or goes on to running them
 // again.
 func doRuns(v *visit) (*page, error) {
-	ids, err := v.ticked("runs")
+	ids, err := v.ticked("runs", "cancel", "again")
 	if err != nil {
 		return v.ofRuns(err, nil, "")
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -137,13 +138,15 @@ func (v *visit) workflows(runs bool) (*page, *workflowsData, error) {
 // mostTicked is how many of a list one ticks at most: a page has no more.
 const mostTicked = 50
 
-// ticked are the ids of what was ticked.
-func (v *visit) ticked(what string) ([]string, error) {
+// ticked are the ids of what was ticked, to do one of these things with it.
+func (v *visit) ticked(what string, deeds ...string) ([]string, error) {
 	if err := v.r.ParseForm(); err != nil {
 		return nil, &api.Problem{Status: http.StatusBadRequest, Detail: "the form can't be read", Mend: "try again"}
 	}
 	ids := given(v.r.PostForm, "id")
 	switch {
+	case !slices.Contains(deeds, v.form("do")):
+		return nil, &api.Problem{Status: http.StatusUnprocessableEntity, Detail: "the form doesn't say what is to be done", Mend: "press one of the buttons above the list"}
 	case len(ids) == 0:
 		return nil, &api.Problem{Status: http.StatusUnprocessableEntity, Detail: "nothing is ticked", Mend: "tick the " + what + " first"}
 	case len(ids) > mostTicked:
@@ -155,7 +158,7 @@ func (v *visit) ticked(what string) ([]string, error) {
 // turnWorkflows turns those that are ticked on or off, each by itself, and says what came of
 // each.
 func turnWorkflows(v *visit) (*page, error) {
-	ids, err := v.ticked("workflows")
+	ids, err := v.ticked("workflows", "on", "off")
 	if err != nil {
 		p, _, listErr := v.workflows(true)
 		if listErr != nil {
