@@ -91,11 +91,12 @@ func (v *visit) more(next string) string {
 	return v.ui.url(v.r.URL.Path) + "?" + q.Encode()
 }
 
-// here is this page's address.
+// here is this page's address, without what was done before it.
 func (v *visit) here() string {
 	path := v.ui.url(v.r.URL.Path)
-	if v.r.URL.RawQuery != "" {
-		path += "?" + v.r.URL.Query().Encode()
+	q := v.r.URL.Query()
+	if q.Del("done"); len(q) > 0 {
+		path += "?" + q.Encode()
 	}
 	return path
 }
