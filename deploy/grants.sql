@@ -146,6 +146,8 @@ begin
 			rowbell.queue, rowbell.execution_open, rowbell.destination, rowbell.executor,
 			rowbell.replay, rowbell.replay_item, rowbell.statistic_hour, rowbell.tenant_statistic, rowbell.workflow_statistic to rowbell_run;
 		grant select on rowbell.endpoint to rowbell_run;
+		-- What people have decided about the log.
+		grant select, insert, update, delete on rowbell.dismissal, rowbell.saved_view to rowbell_run;
 		grant select, insert, update on rowbell.tenant_weight to rowbell_run; -- the API's setWeight
 		grant select, insert, delete on rowbell.fired to rowbell_run;
 		-- The inbox: puts in, lists and marks for the API, and takes out what is old.

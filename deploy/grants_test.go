@@ -499,6 +499,7 @@ var rights = map[string][3]string{
 	"alert": {"siud", "", "s"}, "alert_watch": {"siud", "", ""}, "alert_sweep": {"su", "", ""},
 	"workflow_log": {"s", "s", "s"}, "workflow_log_kept": {"", "s", "s"}, "workflow_event": {"s", "s", "s"}, "row_history": {"", "s", "s"}, "failing": {"", "s", "s"},
 	"destination": {"siud", "", "su"}, "executor": {"siud", "", ""}, "tenant_weight": {"siu", "", ""}, "endpoint": {"s", "s", "s"},
+	"dismissal": {"siud", "", "siud"}, "saved_view": {"siud", "", "siud"},
 	"statistic_hour": {"siud", "", "sU"}, "tenant_statistic": {"siud", "", "s"}, "workflow_statistic": {"siud", "", "s"},
 	"workflow_log_settled": {}, "workflow_log_queued": {}, "workflow_log_open": {}, "delivery_done_sole": {}, "delivery_done_several": {}, "delivery_attempt_retried": {},
 	"delivery": {"s", "s", "s"}, "delivery_done": {"", "s", "s"}, "delivery_attempt": {"", "s", "s"},

@@ -23,7 +23,9 @@ var leaves = map[string]string{
 	"run": "", "migrate": "", "check": "", "demo": "", "version": "", "uninstall": "",
 	"capture": "table.change", "resync": "stream.resync", "adopt": "stream.adopt",
 	"workflow": "", "workflow list": "", "workflow show": "", "workflow versions": "", "workflow diff": "", "workflow check": "", "workflow depends": "",
-	"workflow simulate": "", "workflow explain": "",
+	"workflow simulate": "", "workflow explain": "", "workflow statistics": "",
+	"view": "", "view list": "", "view save": "view.save", "view delete": "view.delete",
+	"failure": "", "failure list": "", "failure dismiss": "failure.dismiss", "failure restore": "failure.restore",
 	"workflow restore": "workflow.restore", "workflow draft": "workflow.draft", "workflow activate": "workflow.activate",
 	"workflow deactivate": "workflow.deactivate", "workflow discard": "workflow.discard",
 	"template": "", "template list": "", "template show": "", "template preview": "", "template set": "template.set", "template delete": "template.delete",
@@ -181,6 +183,10 @@ func TestAuditLog(t *testing.T) {
 	eventually("secrets to be sealed", `select bool_and(plain is null) from rowbell.secret`)
 	// It signs for one workflow each.
 	do("ann", "destination", "rotate-secret", one(`select id from rowbell.endpoint where destination like '%/later'`))
+	do("ann", "view", "save", "Failed", "--status", "failure", "--tenant", "acme")
+	do("ann", "view", "delete", one(`select id from rowbell.saved_view`))
+	do("ann", "failure", "dismiss", strings.Fields(rowbell(t, env, "failure", "list", "--workflow", "crm").stdout)[7], "--note", "it is known")
+	do("ann", "failure", "restore", one(`select id from rowbell.dismissal`))
 	do("ann", "delivery", "retry", one(`select min(id) from rowbell.delivery_done where workflow_id = 'crm'`))
 	db.Exec(t, `insert into orders values (4, 'acme', 'd')`)
 	eventually("a delivery to wait", `select exists (select from rowbell.delivery where workflow_id = 'slow' and error is not null)`)

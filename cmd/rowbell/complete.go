@@ -339,6 +339,12 @@ func (c command) named(name, placeholder string) (app.NamesOf, bool) {
 		return app.NamesOfTables, true
 	case kind == "ID" && of == "workflow", kind == "WORKFLOW":
 		return app.NamesOfWorkflows, true
+	case of == "view":
+		return app.NamesOfViews, true
+	case c.name == "failure dismiss":
+		return app.NamesOfCauses, true
+	case c.name == "failure restore":
+		return app.NamesOfDismissed, true
 	case c.name == "delivery cancel":
 		return app.NamesOfQueued, true
 	case kind == "ID" && of == "delivery":

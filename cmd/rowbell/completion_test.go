@@ -52,7 +52,7 @@ func TestCompletions(t *testing.T) {
 		"--":                                  "--help --version",
 		"help e":                              "exit-codes erase",
 		"help workflow sh":                    "show",
-		"workflow ":                           "list show check",
+		"workflow ":                           "list show statistics",
 		"workflow d":                          "diff draft deactivate discard depends",
 		"workflow show ":                      "big|big one|small",
 		"workflow show b":                     "big|big one",

@@ -39,6 +39,7 @@ type deliveries interface {
 	Delivery(ctx context.Context, id string) (store.ShownDelivery, error)
 	RetryDelivery(ctx context.Context, id string) (back []string, err error)
 	CancelDelivery(ctx context.Context, id, actor string) error
+	CancelExecution(ctx context.Context, id, actor string) (cancelled []string, err error)
 }
 
 // deliveries opens them for the length of f.
@@ -301,10 +302,17 @@ pending again. Actions that were cancelled because it had given up come back wit
 // each does the same with each argument, whatever becomes of the others.
 func (c *call) each(do func(string) error) error {
 	var problems []error
+	shown := false
 	for _, arg := range c.args {
-		if err := do(arg); err != nil {
+		switch err := do(arg); {
+		case errors.Is(err, errShown):
+			shown = true
+		case err != nil:
 			problems = append(problems, err)
 		}
+	}
+	if shown && problems == nil {
+		return errShown
 	}
 	return errors.Join(problems...)
 }
@@ -315,14 +323,23 @@ var deliveryCancelCommand = command{
 	args:   "ID…",
 	short:  "End deliveries that are in the queue",
 	long: `They become cancelled, and can be retried. An attempt that runs just now may still arrive.
-Actions that come after it go on, as if it had ended otherwise.`,
+Actions that come after it go on, as if it had ended otherwise; with --execution nothing of it
+goes on.`,
 	examples: []example{
 		{"rowbell delivery cancel 01M8ACT0GY00003H4CB0000000-7_0", ""},
+		{"rowbell delivery cancel --execution 01M8ACT0GY00003H4CB0000000-7", "all that is left of an execution"},
 	},
-	options: []option{actorOption},
+	options: []option{{"execution", "", "The ids are of executions: cancel all that has not ended of each"}, actorOption},
 	run: func(ctx context.Context, c *call) error {
 		return c.deliveries(func(o deliveries) error {
 			return c.each(func(id string) error {
+				if c.has("execution") {
+					list, err := o.CancelExecution(ctx, id, c.actor())
+					for _, one := range list {
+						_, _ = fmt.Fprintf(c.stdout, "%s is cancelled\n", one)
+					}
+					return err
+				}
 				err := o.CancelDelivery(ctx, id, c.actor())
 				if err == nil {
 					_, _ = fmt.Fprintf(c.stdout, "%s is cancelled\n", id)

@@ -77,7 +77,7 @@ func commands() []command {
 	return []command{
 		runCommand, demoCommand, checkCommand, migrateCommand,
 		captureCommand, workflowCommand(), templateCommand(), preferenceCommand(),
-		deliveryCommand(), destinationCommand(), pauseCommand(), resumeCommand, tailCommand, replayCommand(), stormCommand(),
+		deliveryCommand(), failureCommand(), viewCommand(), destinationCommand(), pauseCommand(), resumeCommand, tailCommand, replayCommand(), stormCommand(),
 		keyCommand(), linkCommand(), memberCommand(), auditCommand(), tenantCommand(), eraseCommand(),
 		secretCommand(), connectionCommand(), limitsCommand, resyncCommand, adoptCommand, uninstallCommand,
 		completionCommand, versionCommand,

@@ -193,6 +193,7 @@ func TestOutput(t *testing.T) {
 		"version":                   {},
 		"workflow list":             {},
 		"workflow show":             {"big"},
+		"workflow statistics":       {"hook", "big"},
 		"workflow check":            {},
 		"workflow versions":         {"big"},
 		"workflow diff":             {"big"},
@@ -208,6 +209,9 @@ func TestOutput(t *testing.T) {
 		"destination rotate-secret": {endpoint},
 		"delivery list":             {"--status", "all"},
 		"delivery show":             {delivery},
+		"failure list":              {},
+		"view save":                 {"Failed today", "--status", "failure", "--within", "day"},
+		"view list":                 {},
 		"replay":                    {"--workflow", "hook", "--since", "1h", "--status", "all", "--dry-run"},
 		"replay list":               {},
 		"replay show":               {"1"},
@@ -235,9 +239,10 @@ func TestOutput(t *testing.T) {
 		"erase person":              {"ann", "--yes"},
 	}
 	wants(t, rowbell(t, env, "link", "add-key", "--role", "viewer"), 0)
+	wants(t, rowbell(t, env, "view", "save", "Failed", "--status", "failure"), 0)
 	once := []string{"destination rotate-secret", "connection verify", "key create", "member add", "tenant delete", "erase row", "erase person"} // the second time there is something else to show
 	lists := []string{
-		"workflow versions", "workflow check", "workflow explain", "workflow validate", "workflow test", "workflow apply", "workflow import", "destination rotate-secret",
+		"workflow versions", "workflow statistics", "workflow check", "workflow explain", "workflow validate", "workflow test", "workflow apply", "workflow import", "destination rotate-secret",
 	}
 	documented := documentedFields(t)
 	for _, c := range every() {

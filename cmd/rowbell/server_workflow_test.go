@@ -75,6 +75,9 @@ func TestServerWorkflows(t *testing.T) {
 	run(0, "list --status draft --output yaml", "id: theirs")
 	run(0, "list --tenant nobody", "There are no such workflows.")
 	run(2, "list --status lost", "there is no status")
+	run(0, "statistics big theirs none", "None of them has a run that has ended.")
+	run(0, "statistics big --json", "[]")
+	run(2, "statistics big --since soon", "--since wants a time")
 	run(0, "show big", "Does      When an order is updated")
 	run(0, "show big --yaml", "gte: 1000")
 	run(0, "show big --json", `"templates": {`)
@@ -135,6 +138,7 @@ func TestServerWorkflows(t *testing.T) {
 	run(0, "discard ours --yes")
 	run(0, "deactivate big", "big is inactive, as version 3.")
 	run(0, "deactivate big", "big is inactive already.")
+	run(1, "deactivate big no-such-one ours", "big is inactive already.", "ours is inactive already.", "there is no workflow no-such-one")
 	run(0, "activate big", "big is active, as version 4.")
 	run(0, "diff big 1 live --yaml", "+++ version 4")
 

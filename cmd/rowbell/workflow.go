@@ -35,7 +35,7 @@ The role of ROWBELL_SOURCE_URL must be one that may edit the tables of workflows
 			{"rowbell workflow list --server https://bell.example.com --key-file key.txt", "by a server, without the database"},
 		},
 		sub: []command{
-			listCommand, showCommand, checkWorkflowCommand, versionsCommand, diffCommand, restoreCommand, draftCommand,
+			listCommand, showCommand, statisticsCommand, checkWorkflowCommand, versionsCommand, diffCommand, restoreCommand, draftCommand,
 			activateCommand, deactivateCommand, discardCommand, dependsCommand, simulateCommand, explainCommand,
 			validateCommand, testCommand, applyCommand, exportCommand, importCommand, schemaCommand,
 		},
@@ -50,6 +50,7 @@ type workflows interface {
 	Show(ctx context.Context, id string) (*definition.Shown, error)
 	History(ctx context.Context, id string) ([]definition.Entry, error)
 	Diff(ctx context.Context, id, from, to string) (*definition.Diff, error)
+	Runs(ctx context.Context, ids []string, since time.Time) ([]store.WorkflowRuns, error)
 
 	Restore(ctx context.Context, id string, version int32, actor string, force bool) (same bool, err error)
 	PutDraft(ctx context.Context, id string, doc *definition.Document, actor string, force bool) error
@@ -271,6 +272,51 @@ func writeShown(w io.Writer, show *definition.Shown, draftErr error) {
 	writeFields(w, append(rows, []string{"Draft", draft}))
 }
 
+var statisticsCommand = command{
+	name:   "statistics",
+	server: true,
+	args:   "ID…",
+	short:  "Say how workflows' executions ended in the last days, and when each ran last",
+	long: `What is pending is not counted, and the hour that runs is counted each minute or so. As JSON or
+YAML each day is there by itself. A workflow of which no run has ended is left out.`,
+	examples: []example{
+		{"rowbell workflow statistics large-order", ""},
+		{"rowbell workflow statistics large-order restocked --since 30d", ""},
+	},
+	options: []option{
+		{"since", "TIME", "From then on: 2026-01-31T10:00:00Z, or how long ago, 92d at most; today and the six days before if not given"},
+		jsonOption,
+	},
+	run: func(ctx context.Context, c *call) error {
+		since, err := c.chosenTime("since")
+		if err != nil {
+			return err
+		}
+		if since.IsZero() {
+			since = time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -6)
+		}
+		return c.workflows(func(s workflows) error {
+			list, err := s.Runs(ctx, c.args, since)
+			if err != nil {
+				return err
+			}
+			if c.asData() {
+				return c.writeData(list)
+			}
+			if len(list) == 0 {
+				fmt.Fprintln(c.stdout, "None of them has a run that has ended.")
+				return nil
+			}
+			rows := [][]string{{"ID", "DONE", "FAILED", "CANCELLED", "LAST RUN", "ENDED"}}
+			for _, w := range list {
+				rows = append(rows, []string{w.WorkflowID, fmt.Sprint(w.Total.Success), fmt.Sprint(w.Total.Failure), fmt.Sprint(w.Total.Cancelled), when(w.Last.CommittedAt), string(w.Last.Status)})
+			}
+			writeTable(c.stdout, rows)
+			return nil
+		})
+	},
+}
+
 var versionsCommand = command{
 	name:   "versions",
 	server: true,
@@ -441,13 +487,14 @@ activated, and it may be unfinished: what is wrong with it is told.`,
 var activateCommand = command{
 	name:   "activate",
 	server: true,
-	args:   "ID",
+	args:   "ID…",
 	short:  "Publish the draft, if there is one, and turn the workflow on",
-	long: `One transaction, and one version. It is refused if the worker would find the workflow
-broken, if the live workflow has changed since the draft was made, or if one of its saved
-tests fails. Warnings don't block.`,
+	long: `One transaction, and one version; of several workflows each by itself. It is refused if the
+worker would find the workflow broken, if the live workflow has changed since the draft was
+made, or if one of its saved tests fails. Warnings don't block.`,
 	examples: []example{
 		{"rowbell workflow activate large-order", ""},
+		{"rowbell workflow activate large-order restocked", "several, each by itself"},
 	},
 	options: []option{
 		{"force", "", "Publish the draft though the live workflow has changed since, or a test fails"},
@@ -455,39 +502,44 @@ tests fails. Warnings don't block.`,
 	},
 	run: func(ctx context.Context, c *call) error {
 		return c.workflows(func(s workflows) error {
-			done, err := s.Activate(ctx, c.args[0], c.actor(), c.has("force"))
-			if blocked, ok := errors.AsType[*definition.BlockedError](err); ok {
-				fmt.Fprintf(c.stderr, "rowbell: %s\n", blocked.Error())
-				writeProblems(c.stderr, blocked.Report, nil)
-				return errShown
-			}
-			if failing, ok := errors.AsType[*definition.TestsError](err); ok {
-				fmt.Fprintf(c.stderr, "rowbell: %s\n", failing.Error())
-				writeFailed(c.stderr, failing.Failed)
-				return errShown
-			}
-			if err != nil {
-				return err
-			}
-			switch {
-			case done.Same:
-				fmt.Fprintf(c.stdout, "%s is active already, and has no draft.\n", c.args[0])
-			case done.Draft:
-				fmt.Fprintf(c.stdout, "%s is active: its draft is version %d.\n", c.args[0], done.Version)
-			default:
-				fmt.Fprintf(c.stdout, "%s is active, as version %d.\n", c.args[0], done.Version)
-			}
-			writeProblems(c.stdout, done.Report, nil)
-			writeFailed(c.stdout, done.Tests)
-			return nil
+			return c.each(func(id string) error { return c.activate(ctx, s, id) })
 		})
 	},
+}
+
+// activate turns a workflow on, and says what came of it.
+func (c *call) activate(ctx context.Context, s workflows, id string) error {
+	done, err := s.Activate(ctx, id, c.actor(), c.has("force"))
+	if blocked, ok := errors.AsType[*definition.BlockedError](err); ok {
+		fmt.Fprintf(c.stderr, "rowbell: %s\n", blocked.Error())
+		writeProblems(c.stderr, blocked.Report, nil)
+		return errShown
+	}
+	if failing, ok := errors.AsType[*definition.TestsError](err); ok {
+		fmt.Fprintf(c.stderr, "rowbell: %s\n", failing.Error())
+		writeFailed(c.stderr, failing.Failed)
+		return errShown
+	}
+	if err != nil {
+		return err
+	}
+	switch {
+	case done.Same:
+		fmt.Fprintf(c.stdout, "%s is active already, and has no draft.\n", id)
+	case done.Draft:
+		fmt.Fprintf(c.stdout, "%s is active: its draft is version %d.\n", id, done.Version)
+	default:
+		fmt.Fprintf(c.stdout, "%s is active, as version %d.\n", id, done.Version)
+	}
+	writeProblems(c.stdout, done.Report, nil)
+	writeFailed(c.stdout, done.Tests)
+	return nil
 }
 
 var deactivateCommand = command{
 	name:   "deactivate",
 	server: true,
-	args:   "ID",
+	args:   "ID…",
 	short:  "Turn a workflow off",
 	long:   `It stops within a second or two; what of its deliveries has not ended is cancelled.`,
 	examples: []example{
@@ -496,16 +548,18 @@ var deactivateCommand = command{
 	options: []option{actorOption},
 	run: func(ctx context.Context, c *call) error {
 		return c.workflows(func(s workflows) error {
-			version, same, err := s.Deactivate(ctx, c.args[0], c.actor())
-			if err != nil {
-				return err
-			}
-			if same {
-				fmt.Fprintf(c.stdout, "%s is inactive already.\n", c.args[0])
+			return c.each(func(id string) error {
+				version, same, err := s.Deactivate(ctx, id, c.actor())
+				if err != nil {
+					return err
+				}
+				if same {
+					fmt.Fprintf(c.stdout, "%s is inactive already.\n", id)
+					return nil
+				}
+				fmt.Fprintf(c.stdout, "%s is inactive, as version %d.\n", id, version)
 				return nil
-			}
-			fmt.Fprintf(c.stdout, "%s is inactive, as version %d.\n", c.args[0], version)
-			return nil
+			})
 		})
 	},
 }

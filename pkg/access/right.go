@@ -51,7 +51,7 @@ var rightTexts = []struct {
 	{WorkflowWrite, "make, change, duplicate, import and delete workflows that are not active, and drafts of those that are"},
 	{WorkflowPublish, "activate and deactivate workflows, and change, restore and delete active ones"},
 	{ExecutionRead, "see events, executions, deliveries and attempts, and what failed"},
-	{DeliveryWrite, "try deliveries again, cancel and replay them, and let go what the storm guard holds"},
+	{DeliveryWrite, "try deliveries again, cancel and replay them, dismiss what failed, and let go what the storm guard holds"},
 	{DestinationRead, "see destinations, and how they stand"},
 	{DestinationWrite, "turn destinations off and on, send them a test, try connections, and change their signing secrets"},
 	{TemplateRead, "see templates, and preview them"},

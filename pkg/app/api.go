@@ -374,6 +374,10 @@ func (o apiOperations) CancelDelivery(ctx context.Context, id, by string) error 
 	return o.whole.CancelDelivery(ctx, id, by) // through the queue, which is a worker's
 }
 
+func (o apiOperations) CancelExecution(ctx context.Context, id, by string) ([]string, error) {
+	return o.whole.CancelExecution(ctx, id, by)
+}
+
 // Pauses are the principal's, and those that an operator has made for everybody.
 func (o apiOperations) Pauses(ctx context.Context) ([]workflow.Pause, error) {
 	list, err := o.Operator.Pauses(ctx)

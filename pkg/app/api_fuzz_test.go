@@ -72,7 +72,7 @@ func TestAPIFuzz(t *testing.T) {
 	}
 	for _, of := range []*tenantThings{acme, globex} {
 		f.known = append(f.known, of.workflow, of.spare, of.event, of.execution, of.dead, of.waiting, of.template, of.destination,
-			of.key, of.linkKey, of.member, of.pause, of.audit, of.row, of.replay, of.storm, of.tenant, "orders", "ann")
+			of.key, of.linkKey, of.member, of.pause, of.audit, of.row, of.replay, of.storm, of.dismissal, of.view, of.tenant, "orders", "ann")
 	}
 
 	ctx, cancel := context.WithTimeout(t.Context(), long)

@@ -23,6 +23,7 @@ type tenantThings struct {
 	tenant                                                        string
 	workflow, spare, event, execution, dead, waiting, template    string
 	destination, key, linkKey, member, pause, audit, version, row string
+	dismissal, cause, view, open                                  string
 	replay, storm                                                 string
 }
 
@@ -57,7 +58,7 @@ func calls(t *tenantThings) []call {
 	rowOfFile := map[string]any{"table": "orders", "key": t.row, "file": file}
 	return []call{
 		{"getMe", "GET", "/me", nil, 0},
-		{"listWorkflows", "GET", "/workflows?sort=updated&limit=1", nil, 0},
+		{"listWorkflows", "GET", "/workflows?sort=updated&limit=1&outline=true", nil, 0},
 		{"getWorkflow", "GET", w, nil, 0},
 		{"createWorkflow", "POST", "/workflows", named("new-" + t.tenant), 201},
 		{"updateWorkflow", "PUT", "/workflows/" + t.spare, doc, 0},
@@ -101,9 +102,15 @@ func calls(t *tenantThings) []call {
 		{"listEvents", "GET", "/events?table=orders&row_key=" + t.row + "&executions=true&data=true", nil, 0},
 		{"explainEvent", "GET", "/events/" + t.event + "/explain", nil, 0},
 		{"explainRow", "GET", "/explain?table=orders&row_key=" + t.row, nil, 0},
-		{"listFailures", "GET", "/failures", nil, 0},
+		{"saveView", "PUT", "/views", map[string]any{"name": "Failed", "filter": map[string]any{"status": "failure", "within": "day"}}, 0},
+		{"listViews", "GET", "/views", nil, 0},
+		{"deleteView", "DELETE", "/views/" + t.view, nil, 204},
+		{"listFailures", "GET", "/failures?dismissed=true", nil, 0},
+		{"dismissFailure", "POST", "/failures/dismissals", map[string]any{"workflow_id": t.workflow, "cause": t.cause, "note": "a walk"}, 201},
+		{"restoreFailure", "DELETE", "/failures/dismissals/" + t.dismissal, nil, 204},
 		{"getStatistics", "GET", "/statistics?by=day", nil, 0},
 		{"getWorkflowStatistics", "GET", w + "/statistics", nil, 0},
+		{"listWorkflowStatistics", "GET", "/statistics/workflows?by=day&workflow_id=" + t.workflow + "&workflow_id=" + t.spare, nil, 0},
 		{"listDestinations", "GET", "/destinations", nil, 0},
 		{"getDestination", "GET", "/destinations/" + t.destination, nil, 0},
 		{"testDestination", "POST", "/destinations/" + t.destination + "/test", nil, 0},
@@ -148,6 +155,7 @@ func calls(t *tenantThings) []call {
 		{"setWeight", "PUT", "/settings/weight", map[string]any{"tenant_id": t.tenant, "weight": 2}, 403}, // it concerns all
 		{"streamLive", "GET", "/live?workflow_id=" + t.workflow, nil, 0},
 		{"getHealth", "GET", "/health", nil, 403},                                  // it concerns all tenants
+		{"cancelExecution", "POST", "/executions/" + t.open + "/cancel", nil, 0},   // the same
 		{"cancelDelivery", "POST", "/deliveries/" + t.waiting + "/cancel", nil, 0}, // as long as it waits for the pause
 		{"endPause", "DELETE", "/pauses/" + t.pause, nil, 204},
 		{"retryDelivery", "POST", "/deliveries/" + t.dead + "/retry", nil, 0},
@@ -164,7 +172,7 @@ func calls(t *tenantThings) []call {
 // anybodys are calls that answer the same to everybody, or name nothing but what the caller
 // may call so too: nothing in them is a tenant's.
 var anybodys = []string{
-	"putTemplate", "deleteTemplate", "setPreference", // of a name, which the caller's tenant may have as well
+	"putTemplate", "deleteTemplate", "setPreference", "saveView", // of a name, which the caller's tenant may have as well
 	"getMe", "validateDocument", "listTables", "getTable", "listActionKinds", "getHealth", "resolveRecipients", "importWorkflows", "createWorkflow",
 	"checkFiles", "testFiles", "planFiles", "applyFiles",
 }
@@ -217,6 +225,11 @@ func (w *apiWorld) fill(t *testing.T, tenant, hook string) *tenantThings {
 	pgtest.Eventually(t, 20*time.Second, "the replay to end", func() bool {
 		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where workflow_id = $1 and status = 'failure'`, things.workflow) == 2
 	})
+	var failing struct{ Causes []struct{ Cause string } }
+	c.want(200, c.ask("GET", "/failures?workflow_id="+things.workflow, nil), &failing)
+	things.cause = failing.Causes[0].Cause
+	things.dismissal = id(201, "POST", "/failures/dismissals", map[string]any{"workflow_id": things.workflow, "cause": things.cause, "note": "of " + tenant}, "id")
+	things.view = id(200, "PUT", "/views", map[string]any{"name": "of " + tenant, "shared": true, "filter": map[string]any{"workflow_id": things.workflow}}, "id")
 	things.pause = id(201, "POST", "/pauses", map[string]any{"reason": "of " + tenant}, "id")
 	// Nine in one transaction are a storm, and what goes waits for the pause.
 	time.Sleep(1500 * time.Millisecond)
@@ -227,9 +240,10 @@ func (w *apiWorld) fill(t *testing.T, tenant, hook string) *tenantThings {
 	})
 	things.storm = list.Items[0].ID
 	pgtest.Eventually(t, 20*time.Second, "a delivery that waits", func() bool {
-		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.delivery where workflow_id = $1 and state = 'ready'`, things.workflow) > 0
+		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.delivery where workflow_id = $1 and state = 'ready'`, things.workflow) > 1
 	})
 	things.waiting = pgtest.One[string](t, w.db, `select id from rowbell.delivery where workflow_id = $1 and state = 'ready' order by id limit 1`, things.workflow)
+	things.open = pgtest.One[string](t, w.db, `select execution_id from rowbell.delivery where workflow_id = $1 and state = 'ready' order by id desc limit 1`, things.workflow)
 	things.key = id(201, "POST", "/keys", map[string]any{"name": "of " + tenant, "roles": []string{"viewer"}}, "id")
 	things.linkKey = id(201, "POST", "/link-keys", map[string]any{"name": "of " + tenant, "roles": []string{"viewer"}}, "id")
 	things.member = id(200, "PUT", "/members", map[string]any{"issuer": "https://login.example.com", "subject": "member of " + tenant, "roles": []string{"viewer"}}, "id")
@@ -393,7 +407,7 @@ func TestAPIRights(t *testing.T) {
 	none := w.as(t, "acme", access.Viewer)
 	nobody := &client{t, w.base, ""}
 	all := operationsOf(nobody)
-	things := &tenantThings{tenant: "acme", workflow: "w", spare: "s", event: "e", execution: "e-1", dead: "e-1_0", waiting: "e-1_0", template: "t", destination: "0123456789abcdef", key: "k", linkKey: "l", member: "m", pause: "p", audit: "a", row: "1", replay: "1", storm: "s"}
+	things := &tenantThings{tenant: "acme", workflow: "w", spare: "s", event: "e", execution: "e-1", dead: "e-1_0", waiting: "e-1_0", template: "t", destination: "0123456789abcdef", key: "k", linkKey: "l", member: "m", pause: "p", audit: "a", row: "1", replay: "1", storm: "s", dismissal: "d", cause: "c", view: "v", open: "e-1"}
 	viewer := access.Viewer.Rights()
 	called := 0
 	for _, call := range calls(things) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rowbell/rowbell/pkg/store"
@@ -130,4 +131,40 @@ func (o *Operator) CancelDelivery(ctx context.Context, id, by string) error {
 	act := deliveryAct(&d, "delivery.cancel", store.DeliveryCancelled, map[string]any{"workflow_id": d.WorkflowID})
 	act.Actor = by
 	return o.note(ctx, act)
+}
+
+// cancelPasses is how often what is left of an execution is looked for: its gate may make
+// deliveries meanwhile.
+const cancelPasses = 5
+
+// CancelExecution ends what has not ended of an execution, as CancelDelivery does, and returns
+// the ids of those deliveries. Returns ErrConflict if all has ended.
+func (o *Operator) CancelExecution(ctx context.Context, id, by string) ([]string, error) {
+	var done []string
+	for range cancelPasses {
+		x, err := o.app.state.Execution(ctx, id, nil)
+		if err != nil {
+			return done, err
+		}
+		left := false
+		for _, d := range slices.Backward(x.Deliveries) { // so that none begins because one before it has ended
+			if d.EndedAt != nil {
+				continue
+			}
+			left = true
+			switch err := o.CancelDelivery(ctx, d.ID, by); {
+			case err == nil:
+				done = append(done, d.ID)
+			case !errors.Is(err, workflow.ErrNotFound): // it has ended meanwhile
+				return done, err
+			}
+		}
+		if !left {
+			break
+		}
+	}
+	if len(done) == 0 {
+		return nil, said{fmt.Sprintf("execution %s has ended", id), workflow.ErrConflict}
+	}
+	return done, nil
 }

@@ -123,7 +123,10 @@ func TestEraseRow(t *testing.T) {
 	if n := pgtest.One[int](t, db, `select count(*)::int from rowbell.fired`); n != 2 {
 		t.Fatalf("%d rows have fired", n)
 	}
-	wantTraces(t, db, gone, "event", "notification", "execution", "delivery_ended", "attempt", "audit_log")
+	// And at what became of the row; and a cause quotes it.
+	db.Exec(t, `insert into rowbell.saved_view (id, tenant_id, owner, name, shared, filter) select 'v' || n, 'acme', 'dora', 'Order ' || n, true, jsonb_build_object('table', 'orders', 'row_key', n::text) from generate_series(1, 2) n`)
+	db.Exec(t, `insert into rowbell.dismissal (id, tenant_id, workflow_id, cause, note, dismissed_by) values ('d1', 'acme', 'bad', 'it says ' || $1, 'known', 'dora'), ('d2', 'acme', 'none', 'it rains', 'known', 'dora')`, gone)
+	wantTraces(t, db, gone, "event", "notification", "execution", "delivery_ended", "attempt", "audit_log", "dismissal")
 	before := traces(t, db, stays)
 	counts := statusCounts(t, db)
 
@@ -140,6 +143,9 @@ func TestEraseRow(t *testing.T) {
 		t.Errorf("the proof is %+v", done)
 	}
 	wantNoTraces(t, db, gone)
+	if left := pgtest.One[string](t, db, `select string_agg(id, ' ' order by id) from (select id from rowbell.saved_view union all select id from rowbell.dismissal) x`); left != "d2 v2" {
+		t.Errorf("of views and dismissals there are %s", left)
+	}
 	if n := pgtest.One[int](t, db, `select count(*)::int from rowbell.queue where execution_id like $1`, list[0].EventID+"%"); n != 0 {
 		t.Errorf("%d deliveries about it are in the queue", n)
 	}
@@ -254,8 +260,13 @@ func TestErasePerson(t *testing.T) {
 	db.Exec(t, `insert into rowbell.notification (id, tenant_id, recipient_id, delivery_id, title, body) values ('n1', 'acme', 'oscar', 'alert:x:oscar', 'It fails', '550 <`+mail+`>: no such user'),
 		('n2', 'acme', 'oscar', 'd2', 'Not her', 'joann-marker@acme.example and ann-marker@acme.example.org')`)
 	db.Exec(t, `insert into rowbell.alert (key, kind, tenant_id, subject, body, at, next_at) values ('x', 'failing', 'acme', 'It fails', 'The last one: 550 `+mail+`.', now(), null)`)
-	wantTraces(t, db, ann, "event", "notification", "execution", "delivery_ended", "queue", "preference", "quiet_hours", "audit_log")
-	wantTraces(t, db, mail, "event", "execution", "delivery_ended")
+	// Somebody looks at what she was told, she has a view of her own, and a cause names her.
+	db.Exec(t, `insert into rowbell.saved_view (id, tenant_id, owner, name, shared, filter) values ('v1', 'acme', 'dora', 'Hers', true, jsonb_build_object('recipient', $1::text)),
+		('v2', 'acme', 'link:' || $1, 'Failed', false, '{"status": "failure"}'), ('v3', 'acme', 'dora', 'Failed', false, '{"status": "failure"}')`, ann)
+	db.Exec(t, `insert into rowbell.dismissal (id, tenant_id, workflow_id, cause, note, dismissed_by) values ('d1', 'acme', 'both', '# <' || $1 || '>: no such user', 'known', 'dora'),
+		('d2', 'acme', 'both', 'it rains', 'known', 'dora')`, mail)
+	wantTraces(t, db, ann, "event", "notification", "execution", "delivery_ended", "queue", "preference", "quiet_hours", "audit_log", "saved_view")
+	wantTraces(t, db, mail, "event", "execution", "delivery_ended", "dismissal")
 	before := pgtest.One[string](t, db, `select string_agg(d.id || d.status, ' ' order by d.id) from rowbell.delivery_done d where d.recipient = $1`, other)
 
 	tenant := "acme"
@@ -272,6 +283,9 @@ func TestErasePerson(t *testing.T) {
 	}
 	if n := db.Exec(t, `delete from rowbell.notification where id in ('n1', 'n2')`).RowsAffected(); n != 1 {
 		t.Errorf("of the two that others have %d are left", n)
+	}
+	if left := pgtest.One[string](t, db, `select string_agg(id, ' ' order by id) from (select id from rowbell.saved_view union all select id from rowbell.dismissal) x`); left != "d2 v3" {
+		t.Errorf("of views and dismissals there are %s", left)
 	}
 	wantNoTraces(t, db, mail, "event")
 	if _, err := o.EraseRow(ctx, "orders", "1", &tenant, func(string) {}); err != nil {
@@ -335,6 +349,8 @@ func TestDeleteTenant(t *testing.T) {
 		db.Exec(t, `select rowbell.set_preference('ann', false, tenant => $1)`, tenant)
 		db.Exec(t, `select rowbell.set_quiet_hours('ann', '22:00', '07:00', tenant => $1)`, tenant)
 		db.Exec(t, `insert into rowbell.tenant_weight (tenant_id, weight) values ($1, 2)`, tenant)
+		db.Exec(t, `insert into rowbell.saved_view (id, tenant_id, owner, name, shared, filter) values ('v-' || $1, $1, 'ann', 'Failed', true, '{"status": "failure"}')`, tenant)
+		db.Exec(t, `insert into rowbell.dismissal (id, tenant_id, workflow_id, cause, note, dismissed_by) values ('d-' || $1, $1, 'bad-of-' || $1, 'it rains', 'known', 'ann')`, tenant)
 		db.Exec(t, `insert into rowbell.notification (id, tenant_id, recipient_id, delivery_id, title) values ('n-' || $1, $1, 'ann', 'd-' || $1, 'Hello')`, tenant)
 		db.Exec(t, `insert into orders (tenant_id, note) select $1, 'note of ' || $1 from generate_series(1, 3)`, tenant)
 	}
@@ -352,7 +368,7 @@ func TestDeleteTenant(t *testing.T) {
 	})
 	ended(t, db, 39, 12)
 	wantTraces(t, db, gone, "workflow_definition", "workflow_version", "surrogate", "event", "alert", "destination", "template", "secret", "sql_member",
-		"preference", "quiet_hours", "tenant_weight", "notification", "audit_log", "replay", "later", "applied", "execution")
+		"preference", "quiet_hours", "tenant_weight", "saved_view", "dismissal", "notification", "audit_log", "replay", "later", "applied", "execution")
 	kept := traces(t, db, "globex")
 
 	// Without a worker that reads on, versions must stay.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/rowbell/rowbell/pkg/store"
 	"github.com/rowbell/rowbell/pkg/workflow"
@@ -22,6 +23,9 @@ const (
 	NamesOfDestinations NamesOf = "destinations"
 	NamesOfEnded        NamesOf = "ended deliveries" // those that gave up or were cancelled
 	NamesOfQueued       NamesOf = "deliveries in the queue"
+	NamesOfCauses       NamesOf = "causes"    // of failures, of the last 7 days
+	NamesOfDismissed    NamesOf = "dismissed" // causes
+	NamesOfViews        NamesOf = "views"     // of nobody in particular: those that are shared
 	NamesOfReplays      NamesOf = "replays"
 	NamesOfStorms       NamesOf = "storms"
 	NamesOfPauses       NamesOf = "pauses"
@@ -79,6 +83,18 @@ func (o *Operator) Names(ctx context.Context, of NamesOf, begun string) ([]store
 		return list, err
 	case NamesOfQueued:
 		err := deliveries(store.DeliveryRetrying, store.DeliveryPending)
+		return list, err
+	case NamesOfCauses, NamesOfDismissed:
+		found, err := o.Failures(ctx, store.CauseFilter{Since: time.Now().AddDate(0, 0, -7), Dismissed: of == NamesOfDismissed, Limit: mostNames})
+		for i := range found.Causes {
+			add(found.Causes[i].ID, found.Causes[i].WorkflowID+": "+found.Causes[i].Cause)
+		}
+		return list, err
+	case NamesOfViews:
+		all, err := o.SavedViews(ctx, "", "")
+		for i := range all {
+			add(all[i].ID, all[i].Name)
+		}
 		return list, err
 	case NamesOfReplays:
 		all, err := o.Replays(ctx)

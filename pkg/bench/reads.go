@@ -356,7 +356,7 @@ func (m *readBench) list() []read {
 				for i, w := range page.Items {
 					ids[i] = w.ID
 				}
-				_, err = s.stateOf(f.TenantID).LastExecutions(ctx, ids)
+				_, err = s.stateOf(f.TenantID).LastExecutions(ctx, ids, f.TenantID)
 				return page.Next, err
 			}
 		}}

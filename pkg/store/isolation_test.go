@@ -79,6 +79,8 @@ insert into rowbell.quiet_hours (tenant_id, recipient_id, starts, ends, updated_
 insert into rowbell.destination (lane, tenant_id, kind, destination) values ($V, $N, 'webhook', 'https://$T.example.com');
 insert into rowbell.tenant_statistic (tenant_id, hour, success, failure, cancelled, steps, counts) values (coalesce($N, ''), date_trunc('hour', now()), 0, 3, 0, '{5}', '{3}');
 insert into rowbell.workflow_statistic (version_ref, hour, success, failure, cancelled, steps, counts) values ($V, date_trunc('hour', now()), 0, 3, 0, '{5}', '{3}');
+insert into rowbell.dismissal (id, tenant_id, workflow_id, cause, note, dismissed_by) values (md5('$T'), coalesce($N, ''), 'wf-$T', 'refused by $T', 'of $T', 'ann');
+insert into rowbell.saved_view (id, tenant_id, owner, name, shared, filter) values ('view-$T', coalesce($N, ''), 'ann', 'Failed', true, '{"status": "failure", "workflow_id": "wf-$T"}');
 insert into rowbell.tenant_weight (tenant_id, weight) select coalesce($N, ''), 2 where $N is not null;
 insert into rowbell.alert (key, kind, tenant_id, workflow_id, subject, at) values ('k-$T', 'failing', $N, 'wf-$T', '$T fails', now());
 insert into rowbell.alert_watch (workflow_id, since, told_to) values ('wf-$T', now(), now());

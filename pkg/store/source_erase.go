@@ -187,7 +187,7 @@ func (s *Source) EraseTenant(ctx context.Context, t TenantSweep) (Erased, error)
 
 // stateTables are the tables of state from which State.Eraser has deleted already.
 var stateTables = []string{
-	"alert", "alert_watch", "big_transaction", "destination", "failure_count", "fired", "notification", "preference", "quiet_hours", "replay", "replay_item", "tenant_weight",
+	"alert", "alert_watch", "big_transaction", "destination", "dismissal", "failure_count", "fired", "notification", "preference", "quiet_hours", "replay", "replay_item", "saved_view", "tenant_weight",
 }
 
 // ErasePerson takes somebody's id out of what audit_log says was done about them: what they

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -110,6 +111,20 @@ where ($1::text is null or coalesce(d.tenant_id, '') = $1) and ($2 = '' or d.sta
 	and ($3::text[] is null or v.document -> 'settings' ?| $3)
 	and ($4::text = '' or v.document @> jsonb_build_object('actions', jsonb_build_array(jsonb_build_object('action_type', $4::text))))
 order by coalesce(d.tenant_id, '') collate "C", d.id collate "C" limit nullif($5::int, 0)`, f.Tenant, f.Status, f.Settings, f.Kind, f.Limit)
+	if err != nil {
+		return nil, sourceError(what, err)
+	}
+	list, err := pgx.CollectRows(rows, scanDefinition)
+	if err != nil {
+		return nil, sourceError(what, err)
+	}
+	return list, nil
+}
+
+// DefinitionsOf reads the workflows that there are of these ids, without the texts of templates.
+func (s *Source) DefinitionsOf(ctx context.Context, ids []string) ([]Definition, error) {
+	const what = "read workflows by their ids"
+	rows, err := s.db.Query(ctx, strings.Replace(definitionQuery, "v.document", "v.document - 'templates'", 1)+` where d.id = any ($1)`, ids)
 	if err != nil {
 		return nil, sourceError(what, err)
 	}

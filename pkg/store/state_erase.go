@@ -344,11 +344,18 @@ where f.workflow_id = w.id and f.table_label = $2 and f.row_key = $1`, key, tabl
 	if err != nil {
 		return err
 	}
+	err = e.exec(ctx, "saved_view", false, `delete from rowbell.saved_view t where `+rowsView, key, table, tenantID)
+	if err != nil {
+		return err
+	}
 	if err := e.quotations(ctx, keysOf(workflows), keysOf(tenants), first); err != nil {
 		return err
 	}
 	return e.rowLeft(ctx, table, key, tenantID, done)
 }
+
+// rowsView is a view of what became of a row.
+const rowsView = `t.filter ->> 'row_key' = $1 and t.filter ->> 'table' in ($2, 'public.' || $2) and ($3::text is null or t.tenant_id in ('', $3))`
 
 func keysOf(m map[string]bool) []string {
 	list := make([]string, 0, len(m))
@@ -410,8 +417,9 @@ func (e *Eraser) events(ctx context.Context, list []foundEvent, workflows, tenan
 	})
 }
 
-// quotations erases where errors are quoted: what owners were told of these workflows, and
-// the last error of these tenants' destinations, since the first of what was erased.
+// quotations erases where errors are quoted: what owners were told of these workflows, what was
+// dismissed of their failures, and the last error of these tenants' destinations, since the
+// first of what was erased.
 func (e *Eraser) quotations(ctx context.Context, workflowIDs, tenantIDs []string, first time.Time) error {
 	if len(workflowIDs) == 0 {
 		return nil
@@ -428,6 +436,10 @@ where `+about+` and (a.body <> '`+erasedText+`' or a.error <> '`+erasedText+`')`
 	if err != nil {
 		return err
 	}
+	err = e.exec(ctx, "dismissal", false, `delete from rowbell.dismissal d where d.workflow_id = any ($1) and d.dismissed_at >= $2`, workflowIDs, first)
+	if err != nil {
+		return err
+	}
 	return e.exec(ctx, "destination", true, `update rowbell.destination d set last_error = '`+erasedText+`'
 where coalesce(d.tenant_id, '') = any ($1) and d.last_error_at >= $2 and d.last_error <> '`+erasedText+`'`, tenantIDs, first)
 }
@@ -440,6 +452,9 @@ func (e *Eraser) rowLeft(ctx context.Context, table, key string, tenantID *strin
 	err := e.left(ctx, "fired", `select count(*) from rowbell.fired f join (select distinct id from rowbell.surrogate where kind = 'workflow' and ($3::text is null or coalesce(tenant_id, '') in ('', $3))) w
 on f.workflow_id = w.id where f.table_label = $2 and f.row_key = $1`, key, table, tenantID)
 	if err != nil {
+		return err
+	}
+	if err := e.left(ctx, "saved_view", `select count(*) from rowbell.saved_view t where `+rowsView, key, table, tenantID); err != nil {
 		return err
 	}
 	for part := range slices.Chunk(ids, 10*eraseEvents) {
@@ -494,6 +509,9 @@ func (e *Eraser) ErasePerson(ctx context.Context, p Person) error {
 			return err
 		}
 	}
+	if err := e.exec(ctx, "saved_view", false, `delete from rowbell.saved_view t where `+personsView, p.IDs, p.TenantID); err != nil {
+		return err
+	}
 	err := e.exec(ctx, "notification", false, fmt.Sprintf(`delete from rowbell.notification where id in (
 	select id from rowbell.notification t where t.recipient_id = any ($1) and ($2::text is null or coalesce(t.tenant_id, '') in ('', $2)) limit %d)`, eraseRows), p.IDs, p.TenantID)
 	if err != nil {
@@ -531,10 +549,15 @@ func (p *Person) addresses() []string {
 	return list
 }
 
+// personsView is a view that somebody has saved who has come by a link, or of what somebody was
+// told.
+const personsView = `($2::text is null or t.tenant_id in ('', $2)) and (t.filter ->> 'recipient' = any ($1) or t.owner like 'link:%' and substr(t.owner, 6) = any ($1))`
+
 // Texts that may hold an address, $1 being patterns and $2 the tenant.
 const (
 	addressedNotification = `($2::text is null or coalesce(t.tenant_id, '') in ('', $2)) and exists (select from unnest($1::text[]) p where concat_ws(' ', t.title, t.body, t.link) ~ p)`
 	addressedAlert        = `($2::text is null or coalesce(t.tenant_id, '') in ('', $2)) and exists (select from unnest($1::text[]) p where concat_ws(' ', t.subject, t.body) ~ p)`
+	addressedDismissal    = `($2::text is null or t.tenant_id in ('', $2)) and exists (select from unnest($1::text[]) p where concat_ws(' ', t.cause, t.note) ~ p)`
 )
 
 // personsAddresses erases where somebody's address stands in what others were told.
@@ -545,6 +568,9 @@ func (e *Eraser) personsAddresses(ctx context.Context, p Person) error {
 	}
 	err := e.exec(ctx, "alert", true, `update rowbell.alert t set subject = '`+erasedText+`', body = '`+erasedText+`' where `+addressedAlert, patterns, p.TenantID)
 	if err != nil {
+		return err
+	}
+	if err := e.exec(ctx, "dismissal", false, `delete from rowbell.dismissal t where `+addressedDismissal, patterns, p.TenantID); err != nil {
 		return err
 	}
 	return e.pages(ctx, "notification", func(tx pgx.Tx, here string) error {
@@ -679,6 +705,7 @@ func (e *Eraser) personLeft(ctx context.Context, p Person) error {
 		{"notification", `t.recipient_id = any ($1) and ($2::text is null or coalesce(t.tenant_id, '') in ('', $2))`},
 		{"preference", `t.recipient_id = any ($1) and ($2::text is null or t.tenant_id = $2)`},
 		{"quiet_hours", `t.recipient_id = any ($1) and ($2::text is null or t.tenant_id = $2)`},
+		{"saved_view", personsView},
 		{"alert", `($2::text is null or coalesce(t.tenant_id, '') in ('', $2)) and exists (select from unnest(t.told) x where substr(x, strpos(x, ':') + 1) = any ($1))`},
 	} {
 		if err := e.left(ctx, l.table, `select count(*) from rowbell.`+l.table+` t where `+l.where, p.IDs, p.TenantID); err != nil {
@@ -687,6 +714,9 @@ func (e *Eraser) personLeft(ctx context.Context, p Person) error {
 	}
 	if patterns := p.addresses(); len(patterns) > 0 {
 		if err := e.left(ctx, "notification", `select count(*) from rowbell.notification t where `+addressedNotification, patterns, p.TenantID); err != nil {
+			return err
+		}
+		if err := e.left(ctx, "dismissal", `select count(*) from rowbell.dismissal t where `+addressedDismissal, patterns, p.TenantID); err != nil {
 			return err
 		}
 		return e.left(ctx, "alert", `select count(*) from rowbell.alert t where `+addressedAlert, patterns, p.TenantID)

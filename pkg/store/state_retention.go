@@ -204,6 +204,7 @@ and $2::int is not null`,
 			`delete from rowbell.big_transaction b where b.committed_at < clock_timestamp() - make_interval(days => $1::int)
 and $2::int is not null and (b.status in ('released', 'skipped', 'discarded') or b.stream < 0)
 and not exists (select from rowbell.queue q where q.big_lsn = b.commit_lsn and q.big_stream = b.stream)`,
+			`delete from rowbell.dismissal d where d.dismissed_at < clock_timestamp() - make_interval(days => greatest($1::int, $2::int))`,
 			`delete from rowbell.replay r where r.ended_at < clock_timestamp() - make_interval(days => $2::int) and $1::int is not null`,
 		} {
 			if _, err := tx.Exec(ctx, sql, keepDays, keptDays); err != nil {

@@ -574,7 +574,7 @@ func TestSearchUsesIndexes(t *testing.T) {
 		"events of a tenant":          events(store.EventFilter{TenantID: str("acme")}),
 		"a row":                       events(store.EventFilter{Table: "orders", RowKey: "no", Executions: true}),
 		"last executions": func() (string, error) {
-			_, err := state.LastExecutions(t.Context(), []string{"big-3", "quiet-0"})
+			_, err := state.LastExecutions(t.Context(), []string{"big-3", "quiet-0"}, nil)
 			return "", err
 		},
 		"causes": func() (string, error) {
@@ -676,7 +676,11 @@ func TestSearchPlansForTenant(t *testing.T) {
 			return err
 		}, 2},
 		"last executions": {"acme", func(s *store.State) error {
-			_, err := s.LastExecutions(t.Context(), []string{"acme-0", "acme-1"})
+			_, err := s.LastExecutions(t.Context(), []string{"acme-0", "acme-1"}, nil)
+			return err
+		}, 7},
+		"runs of workflows": {"acme", func(s *store.State) error {
+			_, err := s.WorkflowRuns(t.Context(), []string{"acme-0", "acme-1"}, store.StatisticFilter{Since: since, TenantID: str("acme")})
 			return err
 		}, 7},
 	} {

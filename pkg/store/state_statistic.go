@@ -245,20 +245,10 @@ const mostStatisticHours = 92 * 24
 // Statistics reads statistics. Returns ErrNotFound if there is no such workflow in the log.
 func (s *State) Statistics(ctx context.Context, f StatisticFilter) (Statistics, error) {
 	what := "read statistics"
-	if f.Until.IsZero() {
-		f.Until = time.Now()
+	if err := f.complete(); err != nil {
+		return Statistics{}, err
 	}
-	if f.Since.IsZero() {
-		f.Since = f.Until.Add(-24 * time.Hour)
-	}
-	since, until := f.Since.UTC().Truncate(time.Hour), f.Until.UTC()
-	if f.Zone == nil {
-		f.Zone = time.UTC
-	}
-	if until.Sub(since) > mostStatisticHours*time.Hour {
-		return Statistics{}, fmt.Errorf("%w: statistics of more than %d days can't be asked for at once", ErrRange, mostStatisticHours/24)
-	}
-	st := statistics{f: f, since: since, until: until, buckets: make(map[time.Time]*Counts)}
+	st := f.empty()
 	if f.WorkflowID != "" {
 		what += " of workflow " + f.WorkflowID
 	}
@@ -271,6 +261,29 @@ func (s *State) Statistics(ctx context.Context, f StatisticFilter) (Statistics, 
 		return Statistics{}, stateError(what, err)
 	}
 	return st.result(), nil
+}
+
+// complete fills in what was left out. Returns ErrRange.
+func (f *StatisticFilter) complete() error {
+	if f.Until.IsZero() {
+		f.Until = time.Now()
+	}
+	if f.Since.IsZero() {
+		f.Since = f.Until.Add(-24 * time.Hour)
+	}
+	f.Since, f.Until = f.Since.UTC().Truncate(time.Hour), f.Until.UTC()
+	if f.Zone == nil {
+		f.Zone = time.UTC
+	}
+	if f.Until.Sub(f.Since) > mostStatisticHours*time.Hour {
+		return fmt.Errorf("%w: statistics of more than %d days can't be asked for at once", ErrRange, mostStatisticHours/24)
+	}
+	return nil
+}
+
+// empty are statistics without anything, of a filter that is complete.
+func (f *StatisticFilter) empty() *statistics {
+	return &statistics{f: *f, since: f.Since, until: f.Until, buckets: make(map[time.Time]*Counts)}
 }
 
 // ErrRange says that too much is asked for.
@@ -459,25 +472,12 @@ where version_ref = any ($1) and hour >= $2 and hour < $3`, refs, st.since, st.u
 	if err := st.add(rows, func(ref int32, hour time.Time) { counted[ref] = append(counted[ref], hour.UTC()) }); err != nil {
 		return err
 	}
-	// The stretches between.
-	var of []int32
-	var from, to []time.Time
-	for _, ref := range refs {
-		at := st.since
-		hours := counted[ref]
-		slices.SortFunc(hours, time.Time.Compare)
-		for _, hour := range append(hours, st.until) {
-			if at.Before(hour) {
-				of, from, to = append(of, ref), append(from, at), append(to, hour)
-			}
-			at = hour.Add(time.Hour)
-		}
-	}
+	between := stretches(refs, counted, st.since, st.until)
 	rows, err = tx.Query(ctx, `select date_trunc('hour', x.committed_at, 'UTC'), x.status, x.step, count(*)
 from unnest($1::int4[], $2::timestamptz[], $3::timestamptz[]) w (ref, since, until) cross join lateral (
 	select x.committed_at, x.status, `+stepSQL+` as step from rowbell.execution x
 	where x.version_ref = w.ref and x.committed_at >= w.since and x.committed_at < w.until offset 0
-) x group by 1, 2, 3`, of, from, to)
+) x group by 1, 2, 3`, between.refs, between.since, between.until)
 	if err != nil {
 		return err
 	}
@@ -551,8 +551,8 @@ type LastExecution struct {
 }
 
 // LastExecutions reads the newest settled execution of each of these workflows, by
-// workflow. One that has none is missing.
-func (s *State) LastExecutions(ctx context.Context, workflowIDs []string) (map[string]LastExecution, error) {
+// workflow; with a tenant, as far as they were its. One that has none is missing.
+func (s *State) LastExecutions(ctx context.Context, workflowIDs []string, tenantID *string) (map[string]LastExecution, error) {
 	const what = "read the last executions of workflows"
 	list := make(map[string]LastExecution)
 	top, bottom, err := s.logEnds(ctx)
@@ -561,13 +561,13 @@ func (s *State) LastExecutions(ctx context.Context, workflowIDs []string) (map[s
 	}
 	// The days that have partitions are read from the newest on, each workflow down to the first
 	// day that has one. Where the DEFAULT partition is among them the server reads all.
-	err = s.lastExecutions(ctx, list, workflowIDs, "x.committed_at >= $2 and x.committed_at < $3", bottom, cmp.Or(top, bottom))
+	err = s.lastExecutions(ctx, list, workflowIDs, tenantID, "x.committed_at >= $3 and x.committed_at < $4", bottom, cmp.Or(top, bottom))
 	rest := slices.DeleteFunc(slices.Clone(workflowIDs), func(id string) bool { return list[id].ID != "" && !top.IsZero() })
 	if err == nil && len(rest) > 0 {
 		if top.IsZero() {
-			err = s.lastExecutions(ctx, list, rest, "true")
+			err = s.lastExecutions(ctx, list, rest, tenantID, "true")
 		} else {
-			err = s.lastExecutions(ctx, list, rest, "x.committed_at < $2", bottom)
+			err = s.lastExecutions(ctx, list, rest, tenantID, "x.committed_at < $3", bottom)
 		}
 	}
 	if err != nil {
@@ -577,13 +577,13 @@ func (s *State) LastExecutions(ctx context.Context, workflowIDs []string) (map[s
 }
 
 // lastExecutions adds the newest ones of which a condition is true.
-func (s *State) lastExecutions(ctx context.Context, list map[string]LastExecution, workflowIDs []string, within string, args ...any) error {
+func (s *State) lastExecutions(ctx context.Context, list map[string]LastExecution, workflowIDs []string, tenantID *string, within string, args ...any) error {
 	rows, err := s.db.Query(ctx, `select distinct on (v.id) v.id, x.id, x.status, x.committed_at
 from unnest($1::text[]) w (id)
-join rowbell.surrogate v on v.id = w.id and v.kind = 'workflow'
+join rowbell.surrogate v on v.id = w.id and v.kind = 'workflow' and ($2::text is null or coalesce(v.tenant_id, '') = $2)
 cross join lateral (
 	select x.id, x.status, x.committed_at from rowbell.execution x where x.version_ref = v.ref and `+within+` order by x.committed_at desc limit 1
-) x order by v.id, x.committed_at desc`, planned(append([]any{workflowIDs}, args...))...)
+) x order by v.id, x.committed_at desc`, planned(append([]any{workflowIDs, tenantID}, args...))...)
 	if err != nil {
 		return err
 	}

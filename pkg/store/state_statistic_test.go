@@ -260,7 +260,7 @@ func TestLastExecutions(t *testing.T) {
 	t.Parallel()
 	db, state := alone(t)
 	fillLog(t, db, 500)
-	got, err := state.LastExecutions(t.Context(), []string{"acme-0", "operators-1", "quiet-0", "none"})
+	got, err := state.LastExecutions(t.Context(), []string{"acme-0", "operators-1", "quiet-0", "none"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,5 +271,78 @@ func TestLastExecutions(t *testing.T) {
 	}
 	if len(got) != 2 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestWorkflowRuns compares them with the counts of the view: of workflows with busy hours,
+// which are counted, and with others.
+func TestWorkflowRuns(t *testing.T) {
+	t.Parallel()
+	db, state := alone(t)
+	fillLog(t, db, 4000)
+	ids := []string{"acme-0", "big-3", "none", "operators-1", "acme-0", "acme-1"}
+	until := time.Now().Add(time.Minute)
+	since := until.Add(-4 * 24 * time.Hour)
+	type day struct {
+		At                          time.Time
+		Success, Failure, Cancelled int64
+	}
+	check := func(what string) {
+		t.Helper()
+		for _, f := range []store.StatisticFilter{{Days: true}, {}, {Days: true, TenantID: str("acme")}, {Days: true, TenantID: str("")}} {
+			f.Since, f.Until = since, until
+			list, err := state.WorkflowRuns(t.Context(), ids, f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			unit := "hour"
+			if f.Days {
+				unit = "day"
+			}
+			for _, r := range list {
+				want := map[time.Time]day{}
+				for _, d := range pgtest.Structs[day](t, db, `select date_trunc($1, committed_at, 'UTC') as at, count(*) filter (where status = 'success') as success,
+					count(*) filter (where status = 'failure') as failure, count(*) filter (where status = 'cancelled') as cancelled
+					from rowbell.workflow_log where workflow_id = $2 and status <> 'pending' and committed_at >= date_trunc('hour', $3::timestamptz, 'UTC') group by 1`, unit, r.WorkflowID, since) {
+					want[d.At.UTC()] = d
+				}
+				var sum int64
+				for _, b := range r.Buckets {
+					at := b.From.UTC()
+					if got := (day{want[at].At, b.Success, b.Failure, b.Cancelled}); got != want[at] {
+						t.Errorf("%s: %s has %+v, want %+v", what, r.WorkflowID, got, want[at])
+					}
+					sum += b.Success + b.Failure + b.Cancelled
+				}
+				if total := r.Total.Success + r.Total.Failure + r.Total.Cancelled; total != sum || total == 0 && f.TenantID == nil {
+					t.Errorf("%s: %s has %d in all, and %d in its buckets", what, r.WorkflowID, total, sum)
+				}
+				if want := db.QueryString(t, `select id from rowbell.workflow_log where workflow_id = '`+r.WorkflowID+`' and status <> 'pending' order by committed_at desc limit 1`); r.Last.ID != want {
+					t.Errorf("%s: the last of %s is %+v, want %s", what, r.WorkflowID, r.Last, want)
+				}
+			}
+			var named []string
+			for _, r := range list {
+				named = append(named, r.WorkflowID)
+			}
+			want := "[acme-0 big-3 operators-1 acme-1]"
+			if f.TenantID != nil {
+				want = map[string]string{"acme": "[acme-0 acme-1]", "": "[operators-1]"}[*f.TenantID]
+			}
+			if got := fmt.Sprint(named); got != want {
+				t.Errorf("%s: there are %s, want %s", what, got, want)
+			}
+		}
+	}
+	check("before anything was counted")
+	if _, err := state.CountHours(t.Context(), 30, 90); err != nil {
+		t.Fatal(err)
+	}
+	if pgtest.One[int64](t, db, `select count(*) from rowbell.workflow_statistic w join rowbell.surrogate v on v.ref = w.version_ref where v.id = 'operators-1'`) == 0 {
+		t.Error("operators-1 was not busy in any hour")
+	}
+	check("counted")
+	if _, err := state.WorkflowRuns(t.Context(), ids, store.StatisticFilter{Since: until.AddDate(-1, 0, 0), Until: until}); !errors.Is(err, store.ErrRange) {
+		t.Errorf("of a year: %v", err)
 	}
 }

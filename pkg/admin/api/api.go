@@ -78,7 +78,7 @@ func New(cfg Config) *API {
 	config.Security = []map[string][]string{{securityName: {}}}
 	a.huma = humago.NewWithPrefix(mux, Prefix, config)
 	for _, register := range []func(*API){
-		identityRoutes, editRoutes, workflowRoutes, filesRoutes, catalogueRoutes, logRoutes, replayRoutes, destinationRoutes, peopleRoutes, templateRoutes, accessRoutes, operateRoutes, connectionRoutes, liveRoutes,
+		identityRoutes, editRoutes, workflowRoutes, filesRoutes, catalogueRoutes, logRoutes, replayRoutes, viewRoutes, destinationRoutes, peopleRoutes, templateRoutes, accessRoutes, operateRoutes, connectionRoutes, liveRoutes,
 	} {
 		register(a)
 	}

@@ -69,19 +69,44 @@ func listWorkflows(ctx context.Context, q *Request, in *struct {
 	Name      string `query:"name" maxLength:"200" doc:"A part of the name"`
 	CreatedBy string `query:"created_by" maxLength:"200"`
 	Sort      string `query:"sort" enum:"name,updated" default:"name"`
+	Outline   bool   `query:"outline" doc:"With the sentence, the owners and the priority of each"`
 },
 ) (*struct {
-	Body LogPage[store.ListedWorkflow]
+	Body LogPage[WorkflowListed]
 }, error,
 ) {
 	tenant, ok := q.Filter(in.Tenant)
 	if !ok {
-		return nothing[store.ListedWorkflow]()
+		return nothing[WorkflowListed]()
 	}
-	return logPage(q.Source.SearchWorkflows(ctx, store.WorkflowSearch{
+	found, err := q.Source.SearchWorkflows(ctx, store.WorkflowSearch{
 		TenantID: tenant, Status: workflow.Status(in.Status), Verdict: workflow.Verdict(in.Health), Table: in.Table, Name: in.Name, CreatedBy: in.CreatedBy,
 		Updated: in.Sort == "updated", Cursor: in.Cursor, Limit: in.Limit,
-	}))
+	})
+	list := store.Page[WorkflowListed]{Items: make([]WorkflowListed, len(found.Items)), Next: found.Next}
+	ids := make([]string, len(found.Items))
+	for i, w := range found.Items {
+		list.Items[i].ListedWorkflow, ids[i] = w, w.ID
+	}
+	if err == nil && in.Outline {
+		var outlines map[string]definition.Outline
+		outlines, err = q.Definitions.Outlines(ctx, ids)
+		for i := range list.Items {
+			w := &list.Items[i]
+			o := outlines[w.ID]
+			w.Sentence, w.Owners, w.Priority = o.Sentence, o.Owners, o.Priority
+		}
+	}
+	return logPage(list, err)
+}
+
+// WorkflowListed is a workflow in a list.
+type WorkflowListed struct {
+	store.ListedWorkflow
+	// With outline.
+	Sentence string   `json:"sentence,omitempty" doc:"The whole of it in plain words"`
+	Owners   []string `json:"owners,omitempty" doc:"Who is told when it fails, as user:ann"`
+	Priority *int32   `json:"priority,omitempty" doc:"The lowest of its triggers', which goes first"`
 }
 
 // applied plans and does what one document says, and returns the workflow's id. may judges

@@ -26,6 +26,10 @@ func logRoutes(a *API) {
 		Summary: "An execution with its event, deliveries and attempts",
 	}, getExecution)
 	add(a, Route{
+		Method: http.MethodPost, Path: "/executions/{id}/cancel", ID: "cancelExecution", Tag: logTag, Right: access.DeliveryWrite, Errors: []int{http.StatusConflict},
+		Summary: "Cancel what has not ended of an execution", Description: "An attempt that runs just now may still arrive.",
+	}, cancelExecution)
+	add(a, Route{
 		Method: http.MethodGet, Path: "/deliveries", ID: "listDeliveries", Tag: logTag, Right: access.ExecutionRead, Errors: []int{http.StatusUnprocessableEntity},
 		Summary: "Deliveries, ended or not, those of the newest changes first",
 	}, listDeliveries)
@@ -47,8 +51,17 @@ func logRoutes(a *API) {
 	}, listEvents)
 	add(a, Route{
 		Method: http.MethodGet, Path: "/failures", ID: "listFailures", Tag: logTag, Right: access.ExecutionRead, Errors: []int{http.StatusUnprocessableEntity},
-		Summary: "What fails, by workflow and cause, the most frequent first",
+		Summary:     "What fails, by workflow and cause, the most frequent first",
+		Description: "What is dismissed is left out, unless an execution has failed for it since: then it has dismissed. With dismissed=true it is what is left out, the last dismissed first.",
 	}, listFailures)
+	add(a, Route{
+		Method: http.MethodPost, Path: "/failures/dismissals", ID: "dismissFailure", Tag: logTag, Right: access.DeliveryWrite, Status: http.StatusCreated, Errors: []int{http.StatusNotFound},
+		Summary: "Dismiss a cause with a note: it is listed again when another execution fails for it", Description: "Dismissing it once more replaces the note.",
+	}, dismissFailure)
+	add(a, Route{
+		Method: http.MethodDelete, Path: "/failures/dismissals/{id}", ID: "restoreFailure", Tag: logTag, Right: access.DeliveryWrite, Status: http.StatusNoContent,
+		Summary: "Bring a dismissed cause back",
+	}, restoreFailure)
 	add(a, Route{
 		Method: http.MethodGet, Path: "/statistics", ID: "getStatistics", Tag: logTag, Right: access.ExecutionRead, Errors: []int{http.StatusNotFound},
 		Summary: "How executions ended, by hour or by day, of a tenant or of all",
@@ -57,6 +70,11 @@ func logRoutes(a *API) {
 		Method: http.MethodGet, Path: "/workflows/{id}/statistics", ID: "getWorkflowStatistics", Tag: workflowTag, Right: access.WorkflowRead, Errors: []int{http.StatusUnprocessableEntity},
 		Summary: "How a workflow's executions ended, by hour or by day",
 	}, getWorkflowStatistics)
+	add(a, Route{
+		Method: http.MethodGet, Path: "/statistics/workflows", ID: "listWorkflowStatistics", Tag: workflowTag, Right: access.WorkflowRead, Errors: []int{http.StatusUnprocessableEntity},
+		Summary:     "The same of several workflows at once, with the last execution of each",
+		Description: "In the order in which they are named. One of which no execution has ended is missing, as one that there isn't.",
+	}, listWorkflowStatistics)
 }
 
 // Window is a time in which changes committed.
@@ -125,14 +143,38 @@ func (q *Request) seen() *string {
 	return &q.Principal.Tenant
 }
 
-func getExecution(ctx context.Context, q *Request, in *struct {
+// ExecutionPath names an execution.
+type ExecutionPath struct {
 	ID string `path:"id" maxLength:"100" doc:"Id of the execution"`
-},
-) (*struct{ Body store.ShownExecution }, error) {
-	x, err := q.State.Execution(ctx, in.ID, q.seen())
+}
+
+// execution reads one that the caller may see.
+func (q *Request) execution(ctx context.Context, id string) (store.ShownExecution, error) {
+	x, err := q.State.Execution(ctx, id, q.seen())
 	if err == nil && !q.Sees(x.TenantID) {
-		err = notFound("there is no execution %s in the log", in.ID)
+		err = notFound("there is no execution %s in the log", id)
 	}
+	return x, err
+}
+
+// CancelledOut says what was cancelled.
+type CancelledOut struct {
+	Cancelled []string `json:"cancelled" doc:"Ids of the deliveries that had not ended"`
+}
+
+func cancelExecution(ctx context.Context, q *Request, in *ExecutionPath) (*struct{ Body CancelledOut }, error) {
+	if _, err := q.execution(ctx, in.ID); err != nil {
+		return nil, err
+	}
+	done, err := q.Operations.CancelExecution(ctx, in.ID, q.Actor())
+	if err != nil {
+		return nil, err
+	}
+	return &struct{ Body CancelledOut }{CancelledOut{done}}, nil
+}
+
+func getExecution(ctx context.Context, q *Request, in *ExecutionPath) (*struct{ Body store.ShownExecution }, error) {
+	x, err := q.execution(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -285,13 +327,14 @@ func listFailures(ctx context.Context, q *Request, in *struct {
 	WorkflowID string    `query:"workflow_id" maxLength:"64"`
 	Since      time.Time `query:"since" doc:"Commit time of the change; 24 hours ago if not given"`
 	Limit      int       `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many causes"`
+	Dismissed  bool      `query:"dismissed" doc:"Those that are dismissed, whenever that was"`
 },
 ) (*struct{ Body store.Causes }, error) {
 	tenant, ok := q.Filter(in.Tenant)
 	if !ok {
 		return &struct{ Body store.Causes }{store.Causes{Causes: []store.Cause{}, All: true}}, nil
 	}
-	c, err := q.State.FailureCauses(ctx, store.CauseFilter{TenantID: tenant, WorkflowID: in.WorkflowID, Since: in.Since, Limit: in.Limit})
+	c, err := q.State.FailureCauses(ctx, store.CauseFilter{TenantID: tenant, WorkflowID: in.WorkflowID, Since: in.Since, Limit: in.Limit, Dismissed: in.Dismissed})
 	if err != nil {
 		return nil, err
 	}
@@ -299,6 +342,44 @@ func listFailures(ctx context.Context, q *Request, in *struct {
 		c.Causes = []store.Cause{}
 	}
 	return &struct{ Body store.Causes }{c}, nil
+}
+
+type dismissalAnswer struct {
+	Location string `header:"Location"`
+	Body     store.Dismissal
+}
+
+func dismissFailure(ctx context.Context, q *Request, in *struct {
+	Body struct {
+		WorkflowID string `json:"workflow_id" minLength:"1" maxLength:"64" doc:"Whose executions failed"`
+		Cause      string `json:"cause" minLength:"1" maxLength:"20000" doc:"As listFailures has it"`
+		Note       string `json:"note" minLength:"1" maxLength:"1000" doc:"Why it needs nobody any more"`
+	}
+},
+) (*dismissalAnswer, error) {
+	note := strings.TrimSpace(in.Body.Note)
+	if note == "" {
+		return nil, unprocessable("/note", "say in a few words why it needs nobody any more", "the note is empty")
+	}
+	d, err := q.Operations.DismissFailure(ctx, in.Body.WorkflowID, in.Body.Cause, note, q.seen(), q.Actor())
+	if err != nil {
+		return nil, err
+	}
+	return &dismissalAnswer{Prefix + "/failures/dismissals/" + d.ID, d}, nil
+}
+
+func restoreFailure(ctx context.Context, q *Request, in *struct {
+	ID string `path:"id" maxLength:"64" doc:"Id of the cause"`
+},
+) (*struct{}, error) {
+	d, err := q.State.Dismissal(ctx, in.ID)
+	if err == nil && !q.Sees(d.TenantID) {
+		err = notFound("no cause of failures is dismissed under %q", in.ID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return nil, q.Operations.RestoreFailure(ctx, in.ID, q.Actor())
 }
 
 // StatisticWindow says over what statistics are.
@@ -376,6 +457,23 @@ func getWorkflowStatistics(ctx context.Context, q *Request, in *struct {
 		return nil, err
 	}
 	return &struct{ Body store.Statistics }{s}, nil
+}
+
+func listWorkflowStatistics(ctx context.Context, q *Request, in *struct {
+	StatisticWindow
+	WorkflowID []string `query:"workflow_id,explode" required:"true" minItems:"1" maxItems:"100" doc:"Of these workflows"`
+},
+) (*PageOf[store.WorkflowRuns], error) {
+	f, err := in.filter()
+	if err != nil {
+		return nil, err
+	}
+	f.TenantID = q.seen()
+	list, err := q.State.WorkflowRuns(ctx, in.WorkflowID, f)
+	if err != nil {
+		return nil, err
+	}
+	return page(list, ""), nil
 }
 
 const replayTag = "Replays"

@@ -17,6 +17,17 @@ type Operations interface {
 	RetryDelivery(ctx context.Context, id string) ([]string, error)
 	CancelDelivery(ctx context.Context, id, by string) error
 
+	// DismissFailure dismisses a cause of a workflow's failures; with a tenant, of its workflow.
+	DismissFailure(ctx context.Context, workflowID, cause, note string, tenant *string, by string) (store.Dismissal, error)
+	RestoreFailure(ctx context.Context, id, by string) error
+
+	// CancelExecution ends what has not ended of an execution, and returns the ids of those
+	// deliveries. Returns ErrConflict if all has.
+	CancelExecution(ctx context.Context, id, by string) ([]string, error)
+
+	SaveView(ctx context.Context, v store.SavedView) (store.SavedView, error)
+	DeleteView(ctx context.Context, id, by string) error
+
 	PlanReplay(ctx context.Context, r ReplayRequest) (ReplayPlan, error)
 	StartReplay(ctx context.Context, r ReplayRequest) (store.Replay, error)
 	CancelReplay(ctx context.Context, id int32, by string) (store.Replay, error)

@@ -63,3 +63,11 @@ func (c *Client) RetryDelivery(ctx context.Context, id string) ([]string, error)
 func (c *Client) CancelDelivery(ctx context.Context, id, _ string) error {
 	return c.post(ctx, at("/deliveries/%s/cancel", id), nil, nil, nil)
 }
+
+// CancelExecution ends what has not ended of an execution, and returns the ids of those
+// deliveries.
+func (c *Client) CancelExecution(ctx context.Context, id, _ string) ([]string, error) {
+	var out api.CancelledOut
+	err := c.post(ctx, at("/executions/%s/cancel", id), nil, nil, &out)
+	return out.Cancelled, err
+}

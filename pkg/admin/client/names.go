@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rowbell/rowbell/pkg/store"
 	"github.com/rowbell/rowbell/pkg/workflow"
@@ -73,6 +74,22 @@ func (c *Client) Names(ctx context.Context, of, begun string) ([]store.Named, er
 		}
 		for i := range all {
 			add(all[i].ID, strings.TrimSpace(fmt.Sprintf("%s of %s: %s", all[i].Kind, all[i].WorkflowID, all[i].Reason)))
+		}
+	case "causes", "dismissed":
+		found, err := c.Failures(ctx, store.CauseFilter{Since: time.Now().AddDate(0, 0, -7), Dismissed: of == "dismissed"})
+		if err != nil {
+			return nil, err
+		}
+		for i := range found.Causes {
+			add(found.Causes[i].ID, found.Causes[i].WorkflowID+": "+found.Causes[i].Cause)
+		}
+	case "views":
+		all, err := c.SavedViews(ctx, "", "")
+		if err != nil {
+			return nil, err
+		}
+		for i := range all {
+			add(all[i].ID, all[i].Name)
 		}
 	case "replays":
 		all, err := c.Replays(ctx)

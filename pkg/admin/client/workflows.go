@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rowbell/rowbell/engine/match"
 	"github.com/rowbell/rowbell/engine/sentence"
@@ -33,6 +34,23 @@ func (c *Client) List(ctx context.Context, f store.WorkflowFilter) ([]store.List
 		return cmp.Or(cmp.Compare(a.TenantID, b.TenantID), cmp.Compare(a.ID, b.ID))
 	})
 	return list, err
+}
+
+// Runs says how the executions of workflows ended from a time on, by day of UTC, with the last one
+// of each. One of which none has ended is missing.
+func (c *Client) Runs(ctx context.Context, ids []string, since time.Time) ([]store.WorkflowRuns, error) {
+	const most = 100 // at once
+	list := []store.WorkflowRuns{}
+	for some := range slices.Chunk(ids, most) {
+		q := url.Values{"workflow_id": some, "by": {"day"}}
+		setTime(q, "since", since)
+		more, err := whole[store.WorkflowRuns](ctx, c, "/statistics/workflows", q)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, more...)
+	}
+	return list, nil
 }
 
 // workflow reads one, with its ETag.

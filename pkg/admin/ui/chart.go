@@ -59,6 +59,46 @@ func chart(buckets []store.Bucket, day bool) template.HTML {
 	return template.HTML(s.String()) //nolint:gosec // numbers, and texts that are escaped
 }
 
+// Sizes of a sparkline, in units of its viewBox.
+const (
+	sparkWidth, sparkHeight = 12, 26 // of one day
+	sparkBar                = 9
+)
+
+// spark draws the days of one workflow as small bars, failures above the rest, each list by its
+// own measure. What it is called says the same in words.
+func spark(days []store.Bucket) template.HTML {
+	most, failed := int64(1), int64(0)
+	said := make([]string, len(days))
+	for i, b := range days {
+		n := b.Success + b.Failure + b.Cancelled
+		most, failed, said[i] = max(most, n), failed+b.Failure, number(n)
+	}
+	title := "Runs of each of the last " + plural(int64(len(days)), "day", "days") + ", up to today: " + strings.Join(said, ", ")
+	if failed > 0 {
+		title += "; " + number(failed) + " failed"
+	}
+	var s strings.Builder
+	fmt.Fprintf(&s, `<svg class="spark" viewBox="0 0 %d %d" role="img" aria-label="%s"><title>%[3]s</title>`, len(days)*sparkWidth, sparkHeight, template.HTMLEscapeString(title))
+	for i, b := range days {
+		x, y := i*sparkWidth, float64(sparkHeight)
+		fmt.Fprintf(&s, `<rect class="bar none" x="%d" y="%d" width="%d" height="1"/>`, x, sparkHeight-1, sparkBar)
+		for _, part := range []struct {
+			class string
+			n     int64
+		}{{"done", b.Success}, {"cancelled", b.Cancelled}, {"failed", b.Failure}} {
+			if part.n == 0 {
+				continue
+			}
+			h := math.Max(float64(part.n)/float64(most)*sparkHeight, 2)
+			y = math.Max(y-h, 0)
+			fmt.Fprintf(&s, `<rect class="bar %s" x="%d" y="%.1f" width="%d" height="%.1f" rx="1"/>`, part.class, x, y, sparkBar, h)
+		}
+	}
+	s.WriteString(`</svg>`)
+	return template.HTML(s.String()) //nolint:gosec // numbers, and texts that are escaped
+}
+
 // niceTop is the next of 1, 2, 5, 10, 20, 50, … that is not below n, and even.
 func niceTop(n int64) int64 {
 	for step := int64(1); ; step *= 10 {

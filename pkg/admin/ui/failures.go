@@ -2,26 +2,35 @@ package ui
 
 import (
 	"cmp"
+	"encoding/json"
+	"fmt"
+	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
 	"time"
 
 	"github.com/rowbell/rowbell/pkg/access"
+	"github.com/rowbell/rowbell/pkg/admin/api"
 	"github.com/rowbell/rowbell/pkg/store"
 )
 
 var failureRoutes = []route{
 	{"GET /failures", access.ExecutionRead, listFailures},
+	{"POST /failures/dismiss", access.DeliveryWrite, dismissFailure},
+	{"POST /failures/restore", access.DeliveryWrite, restoreFailure},
 }
 
 // failuresData is what fails, by cause.
 type failuresData struct {
 	Within, WorkflowID string
-	Counted            int
+	Gone               bool // those are shown that are dismissed
+	Query              string
+	Counted, Dismissed int
 	All                bool
 	From               time.Time
 	Causes             []failure
+	Picker             picker
 }
 
 // failure is a cause with what to do about it.
@@ -30,10 +39,23 @@ type failure struct {
 	Advice advice
 	Again  string // where it is run again
 	Runs   string // where all of them stand
+	By     string // who has dismissed it
 }
 
+// Quoted is the cause as JSON: a form would change the ends of its lines.
+func (f failure) Quoted() (string, error) {
+	text, err := json.Marshal(f.Cause.Cause)
+	return string(text), err
+}
+
+// filteredFailures are the parameters of the list.
+var filteredFailures = []string{"within", "workflow_id", "show"}
+
+// goneFailures is the parameter show of those that are dismissed.
+const goneFailures = "dismissed"
+
 func listFailures(v *visit) (*page, error) {
-	d := &failuresData{Within: cmp.Or(v.query("within"), "day"), WorkflowID: v.query("workflow_id")}
+	d := &failuresData{Within: cmp.Or(v.query("within"), "day"), WorkflowID: v.query("workflow_id"), Gone: v.query("show") == goneFailures, Query: v.pass(filteredFailures...).Encode()}
 	long, ok := withins[d.Within]
 	if !ok {
 		d.Within, long = "day", withins["day"]
@@ -43,13 +65,27 @@ func listFailures(v *visit) (*page, error) {
 	q := v.pass("workflow_id")
 	q.Set("since", since.Format(time.RFC3339))
 	q.Set("limit", "100")
+	q.Set("dismissed", fmt.Sprint(d.Gone))
 	var found store.Causes
 	if err := v.get("/failures", q, &found); err != nil {
 		return nil, err
 	}
-	d.Counted, d.All, d.From = found.Counted, found.All, found.From
+	d.Counted, d.Dismissed, d.All, d.From = found.Counted, found.Dismissed, found.All, found.From
+	var names map[string]string
 	for _, c := range found.Causes {
-		f := failure{Cause: c, Advice: adviceOn(c.ExampleError, c.WorkflowID)}
+		f := failure{Cause: c, Advice: adviceOn(cmp.Or(c.ExampleError, c.Cause), c.WorkflowID)}
+		if c.Dismissed != nil {
+			if names == nil {
+				var err error
+				if names, err = v.names(); err != nil {
+					return nil, err
+				}
+			}
+			if f.By = who(names, c.Dismissed.By); c.Dismissed.By == v.me.ID {
+				f.By = "you"
+			}
+			f.By = strings.TrimPrefix(strings.TrimPrefix(f.By, "user:"), "link:")
+		}
 		again := url.Values{"workflow_id": {c.WorkflowID}, "status": {"failure"}, "cause": {c.Cause}, "since": {since.Format(time.RFC3339)}, "until": {until.Format(time.RFC3339)}}
 		if f.Advice.Current {
 			again.Set("version", "current")
@@ -58,7 +94,43 @@ func listFailures(v *visit) (*page, error) {
 		f.Runs = "/runs?" + url.Values{"workflow_id": {c.WorkflowID}, "status": {"failure"}, "error": {longestPart(c.Cause)}, "within": {d.Within}}.Encode()
 		d.Causes = append(d.Causes, f)
 	}
+	var err error
+	if d.Picker, err = v.picks(d.WorkflowID); err != nil {
+		return nil, err
+	}
 	return &page{template: "failures", title: "Failures", nav: "failures", data: d}, nil
+}
+
+// ofFailures goes back to the list after a form, or shows there what is wrong.
+func (v *visit) ofFailures(wrong error, done string) (*page, error) {
+	if wrong == nil {
+		path := "/failures"
+		if q := v.pass(filteredFailures...); len(q) > 0 {
+			path += "?" + q.Encode()
+		}
+		return redirect(path, done), nil
+	}
+	p, err := listFailures(v)
+	if err != nil {
+		return nil, err
+	}
+	return problemPage(p, wrong)
+}
+
+func dismissFailure(v *visit) (*page, error) {
+	cause := ""
+	if err := json.Unmarshal([]byte(v.form("cause")), &cause); err != nil {
+		return nil, &api.Problem{Status: http.StatusBadRequest, Detail: "the form can't be read", Mend: "open the list anew"}
+	}
+	in := map[string]string{"workflow_id": v.form("workflow_id"), "cause": cause, "note": strings.TrimSpace(v.form("note"))}
+	if in["note"] == "" {
+		return v.ofFailures(&api.Problem{Status: http.StatusUnprocessableEntity, Detail: "the note is missing", Mend: "say in a few words why this needs nobody any more"}, "")
+	}
+	return v.ofFailures(v.call("POST", "/failures/dismissals", nil, in, nil), "dismissed")
+}
+
+func restoreFailure(v *visit) (*page, error) {
+	return v.ofFailures(v.call("DELETE", at("/failures/dismissals/%s", v.form("id")), nil, nil, nil), "listed")
 }
 
 // longestPart is the longest part of a cause that stands in the errors themselves: a cause has

@@ -1,8 +1,10 @@
 package ui
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -17,7 +19,11 @@ import (
 
 var runRoutes = []route{
 	{"GET /runs", access.ExecutionRead, listRuns},
+	{"POST /runs", access.DeliveryWrite, doRuns},
+	{"POST /runs/views", access.ExecutionRead, saveView},
+	{"POST /runs/views/{id}/delete", access.ExecutionRead, deleteView},
 	{"GET /runs/{id}", access.ExecutionRead, showRun},
+	{"POST /runs/{id}/cancel", access.DeliveryWrite, cancelRun},
 	{"POST /deliveries/{id}/retry", access.DeliveryWrite, retryDelivery},
 	{"POST /deliveries/{id}/cancel", access.DeliveryWrite, cancelDelivery},
 }
@@ -31,13 +37,39 @@ type runsData struct {
 	More                                                        string
 	Again                                                       string // where all that is shown is run again; "" it can't be
 	AgainHint                                                   bool   // it could be, of one workflow
+	Here                                                        string // this page, where something is done with what is ticked
+	Outcomes                                                    []outcome
+	Picker                                                      picker
+	Views                                                       []savedView
+	View                                                        *savedView // the one that is shown
+	Query                                                       string     // what is filtered
+	Part                                                        bool       // only the list was asked for
+}
+
+// Ended says that some of the runs have: those can be run again.
+func (d *runsData) Ended() bool {
+	return slices.ContainsFunc(d.Items, func(x store.ListedExecution) bool { return x.Status != workflow.Pending })
+}
+
+// UnderWay says that some of the runs are: those can be cancelled.
+func (d *runsData) UnderWay() bool {
+	return slices.ContainsFunc(d.Items, func(x store.ListedExecution) bool { return x.Status == workflow.Pending })
 }
 
 // withins are the times that one chooses from.
 var withins = map[string]time.Duration{"hour": time.Hour, "day": 24 * time.Hour, "week": 7 * 24 * time.Hour}
 
+// filteredRuns are the parameters of the list.
+var filteredRuns = []string{"workflow_id", "status", "table", "row_key", "recipient", "error", "within"}
+
 func listRuns(v *visit) (*page, error) {
+	p, _, err := v.runs()
+	return p, err
+}
+
+func (v *visit) runs() (*page, *runsData, error) {
 	d := &runsData{
+		Here: v.here(), Query: v.pass(filteredRuns...).Encode(), Part: v.r.Header.Get("HX-Target") == "list",
 		WorkflowID: v.query("workflow_id"), Status: v.query("status"), Table: v.query("table"), RowKey: v.query("row_key"), Recipient: v.query("recipient"),
 		Error: v.query("error"), Within: v.query("within"),
 	}
@@ -45,15 +77,160 @@ func listRuns(v *visit) (*page, error) {
 	if long, ok := withins[d.Within]; ok {
 		q.Set("since", now().Add(-long).UTC().Format(time.RFC3339))
 	}
-	d.Filtered = len(v.pass("workflow_id", "status", "table", "row_key", "recipient", "error", "within")) > 0
+	d.Filtered = d.Query != ""
 	q.Set("limit", "50")
 	var list api.LogPage[store.ListedExecution]
 	if err := searched(v, q, d.Filtered, &list); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	d.Items, d.SearchedTo, d.More = list.Items, list.SearchedTo, v.more(list.Next)
 	d.Again, d.AgainHint = v.again(d)
-	return &page{template: "runs", title: "Runs", nav: "runs", scripts: []string{"runs.js"}, data: d}, nil
+	if err := v.views(d); err != nil {
+		return nil, nil, err
+	}
+	var err error
+	if d.Picker, err = v.picks(d.WorkflowID); err != nil {
+		return nil, nil, err
+	}
+	return &page{template: "runs", title: "Runs", nav: "runs", scripts: []string{"runs.js", "ticks.js"}, data: d}, d, nil
+}
+
+// savedView is a filter that somebody keeps under a name.
+type savedView struct {
+	store.SavedView
+	Query string // what it filters, as the page's address has it
+	Mine  bool
+}
+
+// views reads those of the visitor, and finds the one that is shown.
+func (v *visit) views(d *runsData) error {
+	var list api.Page[store.SavedView]
+	if err := v.get("/views", nil, &list); err != nil {
+		return err
+	}
+	for _, saved := range list.Items {
+		f := saved.Filter
+		q := url.Values{}
+		for name, value := range map[string]string{
+			"workflow_id": f.WorkflowID, "status": f.Status, "table": f.Table, "row_key": f.RowKey, "recipient": f.Recipient, "error": f.Error, "within": f.Within,
+		} {
+			if value != "" {
+				q.Set(name, value)
+			}
+		}
+		d.Views = append(d.Views, savedView{saved, q.Encode(), saved.Owner == v.me.ID})
+		if last := &d.Views[len(d.Views)-1]; last.Query == d.Query && (d.View == nil || last.Mine) {
+			d.View = last
+		}
+	}
+	return nil
+}
+
+// ofRuns goes back to the list after a form, or shows there what is wrong.
+func (v *visit) ofRuns(wrong error, query url.Values, done string) (*page, error) {
+	if wrong == nil {
+		path := "/runs"
+		if len(query) > 0 {
+			path += "?" + query.Encode()
+		}
+		return redirect(path, done), nil
+	}
+	p, _, err := v.runs()
+	if err != nil {
+		return nil, err
+	}
+	return problemPage(p, wrong)
+}
+
+func saveView(v *visit) (*page, error) {
+	filter := map[string]string{}
+	q := v.pass(filteredRuns...)
+	for name := range q {
+		filter[name] = q.Get(name)
+	}
+	in := map[string]any{"name": strings.TrimSpace(v.form("name")), "shared": v.form("shared") != "", "filter": filter}
+	if in["name"] == "" {
+		return v.ofRuns(&api.Problem{Status: http.StatusUnprocessableEntity, Detail: "the view has no name", Mend: "say what you call it, as Failed today"}, q, "")
+	}
+	return v.ofRuns(v.call("PUT", "/views", nil, in, nil), q, "kept")
+}
+
+func deleteView(v *visit) (*page, error) {
+	return v.ofRuns(v.call("DELETE", at("/views/%s", v.r.PathValue("id")), nil, nil, nil), nil, "removed")
+}
+
+// doRuns cancels those that are ticked, and says what came of each, or goes on to running them
+// again.
+func doRuns(v *visit) (*page, error) {
+	ids, err := v.ticked("runs", "cancel", "again")
+	if err != nil {
+		return v.ofRuns(err, nil, "")
+	}
+	list := make([]store.ShownExecution, len(ids))
+	for i, id := range ids {
+		if err := v.get(at("/executions/%s", id), nil, &list[i]); err != nil {
+			return v.ofRuns(err, nil, "")
+		}
+	}
+	if v.form("do") == "again" {
+		return v.runAgain(list)
+	}
+	outcomes := make([]outcome, len(list))
+	for i, x := range list {
+		o := outcome{Name: runName(&x.ListedExecution), Path: at("/runs/%s", x.ID), Text: "is cancelled"}
+		if x.SettledAt != nil {
+			o.Text = "had ended already"
+			outcomes[i] = o
+			continue
+		}
+		outcomes[i] = o.of(v.call("POST", at("/executions/%s/cancel", x.ID), nil, nil, nil))
+	}
+	p, d, err := v.runs()
+	if err != nil {
+		return nil, err
+	}
+	d.Outcomes = outcomes
+	return p, nil
+}
+
+// runName is what a run is called among others: Large order (orders 42).
+func runName(x *store.ListedExecution) string {
+	name := cmp.Or(x.WorkflowName, x.WorkflowID)
+	if x.Table != "" {
+		name += " (" + strings.TrimSpace(x.Table+" "+short(40, x.RowKey)) + ")"
+	}
+	return name
+}
+
+// runAgain goes to the page on which runs that have ended are run again.
+func (v *visit) runAgain(list []store.ShownExecution) (*page, error) {
+	q := url.Values{}
+	var since, until time.Time
+	for _, x := range list {
+		if x.Status == workflow.Pending || x.Table == "" {
+			continue
+		}
+		q.Add("execution_id", x.ID)
+		for name, value := range map[string]string{"workflow_id": x.WorkflowID, "status": string(x.Status)} {
+			if !slices.Contains(q[name], value) {
+				q.Add(name, value)
+			}
+		}
+		if since.IsZero() || x.CommittedAt.Before(since) {
+			since = x.CommittedAt
+		}
+		if x.CommittedAt.After(until) {
+			until = x.CommittedAt
+		}
+	}
+	if since.IsZero() {
+		return v.ofRuns(&api.Problem{
+			Status: http.StatusUnprocessableEntity, Detail: "none of those that are ticked can be run again: they are under way, or their change is no longer kept", Mend: "tick some that have ended",
+		}, nil, "")
+	}
+	q.Set("since", since.Add(-time.Second).Format(time.RFC3339Nano))
+	q.Set("until", until.Add(time.Second).Format(time.RFC3339Nano))
+	return redirect("/replays/new?"+q.Encode(), ""), nil
 }
 
 // How long a search goes on that has found nothing, and over how many pages of the API's.
@@ -154,7 +331,11 @@ func showRun(v *visit) (*page, error) {
 			"since": {d.CommittedAt.Add(-time.Second).Format(time.RFC3339Nano)}, "until": {d.CommittedAt.Add(time.Second).Format(time.RFC3339Nano)},
 		}.Encode()
 	}
-	return &page{template: "run", title: "Run of " + d.WorkflowName, nav: "runs", data: d}, nil
+	p := &page{template: "run", title: "Run of " + d.WorkflowName, nav: "runs", data: d}
+	if d.SettledAt == nil {
+		p.scripts = []string{"run.js"}
+	}
+	return p, nil
 }
 
 // changesOf says what an event changed: what differs first, both in the order of the names.
@@ -210,6 +391,14 @@ func plain(raw json.RawMessage) string {
 func back(v *visit) string {
 	execution, _, _ := strings.Cut(v.r.PathValue("id"), "_")
 	return at("/runs/%s", execution)
+}
+
+func cancelRun(v *visit) (*page, error) {
+	id := v.r.PathValue("id")
+	if err := v.call("POST", at("/executions/%s/cancel", id), nil, nil, nil); err != nil {
+		return nil, err
+	}
+	return redirect(at("/runs/%s", id), "cancelled"), nil
 }
 
 func retryDelivery(v *visit) (*page, error) {

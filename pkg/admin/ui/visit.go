@@ -272,4 +272,7 @@ var doneTexts = map[string]string{
 	"resumed":     "What has waited goes now.",
 	"released":    "Let go.",
 	"dropped":     "Discarded: nothing of it is sent.",
+	"dismissed":   "Dismissed. It comes back when another run fails like this.",
+	"listed":      "It is listed again.",
+	"kept":        "Saved: it stands above the list.",
 }

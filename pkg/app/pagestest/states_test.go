@@ -19,6 +19,7 @@ import (
 	"github.com/rowbell/rowbell/pkg/bench"
 	"github.com/rowbell/rowbell/pkg/localpg"
 	"github.com/rowbell/rowbell/pkg/pgtest"
+	"github.com/rowbell/rowbell/pkg/store"
 )
 
 // screen is a page, and what it must show in each state. Paths have {names} of what there is
@@ -50,7 +51,7 @@ var screens = []screen{
 	{name: "home-week", path: "/?range=week", full: []string{"Runs over time", "runs done"}, viewer: "Runs over time"},
 	{name: "about", path: "/about", empty: "What you may do", full: []string{"admin", "What you may do"}, viewer: "viewer"},
 
-	{name: "workflows", path: "/workflows", empty: "No workflows yet", next: "Open the gallery", full: []string{"tell", "Needs attention"}, older: true, narrow: "name=nosuchthing", reset: "Show all", viewer: "tell", never: []string{"New workflow"}},
+	{name: "workflows", path: "/workflows", empty: "No workflows yet", next: "Open the gallery", full: []string{"tell", "Needs attention", "Last 7 days", "runs", "ago", "Turn on", "Turn off", "Duplicate"}, older: true, narrow: "name=nosuchthing", reset: "Show all", viewer: "Last 7 days", never: []string{"New workflow", "Turn on", "Turn off", "Duplicate"}},
 	{name: "workflow", path: "/workflows/{workflow}", full: []string{"Latest runs", "done in 7 days", "Versions", "Edit"}, viewer: "Latest runs", never: []string{"Edit", "Turn off", "Duplicate", "Delete", "Review and turn on"}},
 	{name: "new", path: "/workflows/new", empty: "No table is watched yet", next: "Open the gallery", full: []string{"What is it about?"}, viewer: denied},
 	{name: "gallery", path: "/gallery", empty: "Finished workflows to begin with", next: "Large order", full: []string{"Large order"}, viewer: "Finished workflows to begin with", never: []string{"Start from nothing"}},
@@ -64,7 +65,8 @@ var screens = []screen{
 	{name: "runs", path: "/runs", empty: "Nothing has run yet", full: []string{"Outcome", "tell"}, older: true, narrow: "row_key=nosuchthing", reset: "Show all", viewer: "Outcome", never: []string{"Run all of these again…"}},
 	{name: "runs-failed", path: "/runs?status=failure&workflow_id={failing}", full: []string{"Failed", "Run all of these again…"}, viewer: "Failed", never: []string{"Run all of these again…"}},
 	{name: "run", path: "/runs/{failed}", full: []string{"What changed", "What was done", "Attempt", "Try again"}, viewer: "What was done", never: []string{"Try again", "Run it again…"}},
-	{name: "failures", path: "/failures?within=week", empty: "Nothing failed", next: "To the runs", full: []string{"failures", "Run these again…", "Look at the last one"}, narrow: "workflow_id=nosuchthing", reset: "Show all", viewer: "failures", never: []string{"Run these again…"}},
+	{name: "failures", path: "/failures?within=week", empty: "Nothing failed", next: "To the runs", full: []string{"failures", "Run these again…", "Look at the last one", "Dismiss…"}, narrow: "workflow_id=nosuchthing", reset: "Show all", viewer: "failures", never: []string{"Run these again…", "Dismiss…"}},
+	{name: "failures-dismissed", path: "/failures?within=week&show=dismissed", empty: "Nothing is dismissed", next: "To the failures", full: []string{"Dismissed", "They have moved house", "Bring back"}, viewer: "They have moved house", never: []string{"Bring back", "Dismiss…"}},
 	{name: "replays", path: "/replays", empty: "Nothing was run again yet", next: "To the failures", full: []string{"Replay 1"}, viewer: "Replay 1"},
 	{name: "replay-new", path: "/replays/new?workflow_id={failing}&status=failure", full: []string{"What will happen", "By which rules?"}, viewer: "you need the right delivery.write"},
 	{name: "replay", path: "/replays/1", full: []string{"Replay 1", "Rules"}, viewer: "Replay 1", never: []string{"End it"}},
@@ -252,6 +254,16 @@ func filled(t *testing.T) (*world, map[string]string) {
 	of := ids(w, tenant)
 	name := tenant
 	if _, err := w.o.DisableDestination(t.Context(), of["destination"], &name, "user:ann", "they move house until Monday"); err != nil {
+		t.Fatal(err)
+	}
+	// The cause of the fewest failures is dismissed.
+	db.Exec(t, `update rowbell.execution set settled_at = clock_timestamp() where settled_at > clock_timestamp()`)
+	found, err := w.o.Failures(t.Context(), store.CauseFilter{TenantID: &name, Since: time.Now().AddDate(0, 0, -7)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	least := found.Causes[len(found.Causes)-1]
+	if _, err := w.o.DismissFailure(t.Context(), least.WorkflowID, least.Cause, "They have moved house", &name, "user:ann"); err != nil {
 		t.Fatal(err)
 	}
 	return w, of

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -114,30 +115,61 @@ func TestWatch(t *testing.T) {
 	b.press("Failures")
 	b.sees("The receiver has nothing at this address")
 	b.accessible()
+	b.press("Dismiss… Large order")
+	b.fill("Why it needs nobody any more", "They are moving their hooks")
+	b.accessible()
+	b.press("Dismiss")
+	b.sees("Dismissed. It comes back when another run fails like this.")
+	b.sees("Nothing needs you")
+	b.press("Show what is dismissed")
+	b.sees("by you: “They are moving their hooks”")
+	b.accessible()
+	b.press("Home")
+	b.sees("Runs over time")
+	if strings.Contains(b.text(), "thing fails") {
+		t.Errorf("what is dismissed needs somebody:\n%s", b.text())
+	}
+	w.db.Exec(t, `insert into orders (tenant_id, total, customer) values ('acme', 4000, 'Cy')`)
+	pgtest.Eventually(t, 20*time.Second, "another failure", func() bool {
+		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'failure'`) == 3
+	})
+	b.to("/failures")
+	b.sees("Dismissed before")
+	b.sees("It has failed again since.")
+	b.press("Dismiss… Large order")
+	b.fill("Why it needs nobody any more", "Still moving")
+	b.press("Dismiss")
+	b.sees("Nothing needs you")
+	b.press("Show what is dismissed")
+	b.press("Bring back Large order")
+	b.sees("It is listed again.")
+	b.sees("Nothing is dismissed")
+	b.to("/failures")
+	b.sees("The receiver has nothing at this address")
 	well.Store(true)
 	b.press("Run these again…")
 	b.sees("What will happen")
-	b.sees("2 runs of Large order")
+	b.sees("3 runs of Large order")
 	b.accessible()
 	w.look(t, key, "/failures", b.path())
-	b.press("Run 2 again")
-	b.sees("All 2 were run again")
+	b.press("Run 3 again")
+	b.sees("All 3 were run again")
 	b.accessible()
 	w.look(t, key, "/replays", "/replays/1")
 	pgtest.Eventually(t, 20*time.Second, "the runs to succeed", func() bool {
-		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'success'`) == 2
+		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'success'`) == 3
 	})
 
 	b.press("Runs")
 	b.fill("Outcome", "Done")
 	b.sees("say of which workflow")
-	b.fill("Workflow", "big")
+	b.fill("Workflow", "Large order")
 	b.sees("Run all of these again…")
 	b.accessible()
 	w.db.Exec(t, `insert into orders (tenant_id, total, customer) values ('acme', 5000, 'Di')`)
 	b.sees("Another run has ended.")
 	b.press("Show them")
-	b.sees("orders 4")
+	b.sees("orders 5")
 	w.look(t, key, b.path())
 	b.press("Large order")
 	b.sees("Why it ran")
@@ -151,15 +183,15 @@ func TestWatch(t *testing.T) {
 	b.sees("It was run again.")
 	w.db.Exec(t, `insert into orders (tenant_id, total, customer) select 'acme', 2000, 'Ed' from generate_series(1, 40)`)
 	pgtest.Eventually(t, 20*time.Second, "the others to run", func() bool {
-		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'success'`) == 44
+		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'success'`) == 45
 	})
 	b.to("/runs?workflow_id=big&status=success")
 	b.press("Run all of these again…")
-	b.sees("43 runs of Large order")
+	b.sees("44 runs of Large order")
 	b.fill("How fast", "1 a second")
-	b.sees("43 runs of Large order")
-	b.press("Run 43 again")
-	b.sees("of 43 so far.")
+	b.sees("44 runs of Large order")
+	b.press("Run 44 again")
+	b.sees("of 44 so far.")
 	b.press("End it")
 	b.press("End it") // in the dialog: yes
 	b.sees("Ended early")

@@ -21,9 +21,9 @@ document.addEventListener("click", async (e) => {
   } catch { window.prompt("Copy this", text); }
 });
 
-// A form that does what can't be undone asks first.
+// A form that does what can't be undone asks first, or the button of it that does.
 document.addEventListener("submit", (e) => {
-  const form = e.target, ask = form.dataset.confirm;
+  const form = e.target, by = e.submitter, ask = by?.dataset.confirm ?? form.dataset.confirm;
   if (!ask || form.dataset.sure) return;
   e.preventDefault();
   const dialog = document.createElement("dialog");
@@ -34,7 +34,7 @@ document.addEventListener("submit", (e) => {
   dialog.setAttribute("aria-labelledby", "ask");
   const row = document.createElement("div");
   row.className = "actions";
-  const action = form.querySelector("button:not([type=button])");
+  const action = by ?? form.querySelector("button:not([type=button])");
   for (const [value, label, kind] of [["no", "Not now", ""], ["yes", action?.textContent ?? "Yes", "first"]]) {
     const b = document.createElement("button");
     b.value = value; b.textContent = label; b.className = kind;
@@ -43,7 +43,7 @@ document.addEventListener("submit", (e) => {
   inner.append(text, row); dialog.append(inner); document.body.append(dialog);
   dialog.addEventListener("close", () => {
     dialog.remove();
-    if (dialog.returnValue === "yes") { form.dataset.sure = "yes"; form.requestSubmit(); }
+    if (dialog.returnValue === "yes") { form.dataset.sure = "yes"; form.requestSubmit(by); }
   });
   dialog.showModal();
 });
@@ -113,6 +113,8 @@ function follow() {
   if (wanted.size === 0 || stream) return;
   const base = document.querySelector(".rail .brand")?.getAttribute("href") ?? "/";
   const query = new URLSearchParams([...wanted].map((t) => ["type", t]));
+  const of = document.querySelector("[data-live][data-workflow]");
+  if (of) query.set("workflow_id", of.dataset.workflow); // all that it is about
   if (document.querySelector("[data-now]")) query.set("ago", "2m"); // its chart begins with what was
   stream = new EventSource(base + "live?" + query);
   stream.addEventListener("open", () => { root.dataset.stream = "open"; });
@@ -142,5 +144,6 @@ document.addEventListener("rowbell:still", (e) => { still = e.detail; catchUp();
 document.addEventListener("htmx:afterSwap", (e) => { times(e.detail.elt); });
 times(document);
 follow();
+document.addEventListener("rowbell:rest", () => { stream?.close(); stream = null; delete root.dataset.stream; }); // nothing is followed any more
 window.addEventListener("pagehide", () => { stream?.close(); stream = null; });
 window.addEventListener("pageshow", follow);
