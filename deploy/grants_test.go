@@ -546,9 +546,9 @@ func TestWorkflowCommands(t *testing.T) {
 			try("versions", err)
 			_, err = s.Depends(ctx, "orders")
 			try("depends", err)
-			_, _, err = s.Deactivate(ctx, "large-order", "ann")
+			_, _, err = s.Deactivate(ctx, "large-order", "ann", "")
 			try("deactivate", err)
-			_, err = s.Activate(ctx, "large-order", "ann", false)
+			_, err = s.Activate(ctx, "large-order", "ann", "", false)
 			try("activate", err)
 			if got := db.QueryString(t, `select string_agg(concat_ws(' ', action, actor, db_user), ', ' order by at) from rowbell.audit_log where object_type = 'workflow'`); got != "workflow.deactivate ann alice, workflow.activate ann alice" {
 				t.Errorf("the audit log has %s", got)
