@@ -22,7 +22,8 @@ type homeData struct {
 	Range     string // day or week
 	Now       time.Time
 	Stats     *store.Statistics
-	Chart     template.HTML
+	Chart     template.HTML // of runs
+	Sent      template.HTML // of deliveries
 	Failures  *store.Causes
 	Broken    []store.ListedWorkflow
 	Muted     []api.DestinationOut
@@ -116,7 +117,16 @@ func (v *visit) figures(d *homeData) error {
 	if err := v.get("/statistics", q, d.Stats); err != nil {
 		return err
 	}
-	d.Chart = chart(d.Stats.Buckets, d.Range == "week")
+	runs, deliveries := make([]bar, 0, len(d.Stats.Buckets)), make([]bar, 0, len(d.Stats.Buckets))
+	for i := range d.Stats.Buckets {
+		b := &d.Stats.Buckets[i]
+		runs = append(runs, bar{b.From, b.Success, b.Failure, b.Cancelled})
+		if of := b.Deliveries; of != nil {
+			deliveries = append(deliveries, bar{b.From, of.Succeeded, of.Dead, of.Cancelled})
+		}
+	}
+	d.Chart = chart("Runs", "done", runs, d.Range == "week")
+	d.Sent = chart("Deliveries", "sent", deliveries, d.Range == "week")
 	var recent api.LogPage[store.ListedExecution]
 	if err := searched(v, url.Values{"limit": {"8"}}, false, &recent); err != nil {
 		return err

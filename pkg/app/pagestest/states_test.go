@@ -46,8 +46,8 @@ const denied = "Not allowed"
 // screens are all pages. A new one is added here.
 var screens = []screen{
 	{name: "signin", path: "/signin?next=/runs", empty: "API key", next: "Sign in", full: []string{"API key"}, viewer: "API key"},
-	{name: "home", path: "/", empty: "There is no workflow yet", next: "Open the gallery", full: []string{"Needs attention", "Runs over time", "Latest runs", "What fails"}, viewer: "Runs over time", never: []string{"Access", "Activity", "Recipients"}},
-	{name: "home-week", path: "/?range=week", full: []string{"Runs over time", "runs done"}, viewer: "Runs over time"},
+	{name: "home", path: "/", empty: "There is no workflow yet", next: "Open the gallery", full: []string{"Needs attention", "Runs over time", "Deliveries over time", "Latest runs", "What fails"}, viewer: "Runs over time", never: []string{"Access", "Activity", "Recipients"}},
+	{name: "home-week", path: "/?range=week", full: []string{"Runs over time", "messages and calls arrived", "runs done"}, viewer: "Runs over time"},
 	{name: "about", path: "/about", empty: "What you may do", full: []string{"admin", "What you may do"}, viewer: "viewer"},
 
 	{name: "workflows", path: "/workflows", empty: "No workflows yet", next: "Open the gallery", full: []string{"tell", "Needs attention"}, older: true, narrow: "name=nosuchthing", reset: "Show all", viewer: "tell", never: []string{"New workflow"}},
