@@ -27,6 +27,7 @@ type homeData struct {
 	Failures  *store.Causes
 	Broken    []store.ListedWorkflow
 	Muted     []api.DestinationOut
+	MutedMore bool // there are more than these
 	Pauses    []api.PauseOut
 	Health    *api.StreamHealth // nil: not this visitor's to see
 	Recent    []store.ListedExecution
@@ -50,12 +51,34 @@ func (d *homeData) troubles() []string {
 		list = append(list, "the stream needs an operator")
 	}
 	add(len(d.Broken), "workflow can’t run", "workflows can’t run")
-	add(len(d.Muted), "destination takes nothing", "destinations take nothing")
+	if d.MutedMore {
+		list = append(list, fmt.Sprintf("more than %d destinations take nothing", len(d.Muted)))
+	} else {
+		add(len(d.Muted), "destination takes nothing", "destinations take nothing")
+	}
 	if d.Failures != nil {
 		add(len(d.Failures.Causes), "thing fails", "things fail")
 	}
 	add(len(d.Pauses), "pause holds", "pauses hold")
 	return list
+}
+
+// mostMuted is how many destinations the dashboard names that take nothing.
+const mostMuted = 5
+
+// MutedShown are those that are named.
+func (d *homeData) MutedShown() []api.DestinationOut { return d.Muted[:min(len(d.Muted), mostMuted)] }
+
+// MutedRest says how many take nothing besides; "" none.
+func (d *homeData) MutedRest() string {
+	n := len(d.Muted) - mostMuted
+	switch {
+	case n <= 0:
+		return ""
+	case d.MutedMore:
+		return "And very many more"
+	}
+	return "And " + plural(int64(n), "other destination", "other destinations")
 }
 
 // mostCounted is how many active workflows are counted on the dashboard.
@@ -166,6 +189,7 @@ func (v *visit) concerns(d *homeData) error {
 				d.Muted = append(d.Muted, one)
 			}
 		}
+		d.MutedMore = list.Next != "" && len(d.Muted) == len(list.Items)
 	}
 	if v.can(access.StreamRead) {
 		var list api.LogPage[api.PauseOut]

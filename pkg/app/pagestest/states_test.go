@@ -1,6 +1,7 @@
 package pagestest
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/url"
@@ -30,9 +31,11 @@ type screen struct {
 	// empty is what it says where there is nothing yet, and next the link or button to go on
 	// with; empty "": there can't be such a page.
 	empty, next string
-	// full is what it shows of 10,000 runs, and older says that there is more behind it.
-	full  []string
-	older bool
+	// full is what it shows of 10,000 runs, and older says that there is more behind it, by the
+	// button "Older" unless further names another.
+	full    []string
+	older   bool
+	further string
 	// narrow is the query that finds nothing: then it says so, and reset leads back.
 	narrow, reset string
 	// viewer is what somebody sees who only looks, and never what they aren't offered.
@@ -71,7 +74,7 @@ var screens = []screen{
 	{name: "why", path: "/why", empty: "Name the row", next: "Explain", full: []string{"Name the row"}, viewer: "Name the row"},
 	{name: "why-row", path: "/why?table={table}&row_key={row}", full: []string{"What each workflow did", "Ran"}, viewer: "What each workflow did"},
 
-	{name: "destinations", path: "/destinations", empty: "Nothing was sent anywhere yet", next: "To the workflows", full: []string{"Turned off", "Takes deliveries"}, narrow: "kind=nosuchthing", reset: "Show all", viewer: "Takes deliveries"},
+	{name: "destinations", path: "/destinations", empty: "Nothing was sent anywhere yet", next: "To the workflows", full: []string{"Destination", "Turned off", "Takes deliveries"}, older: true, further: "More", narrow: "kind=nosuchthing", reset: "Show all", viewer: "Takes deliveries"},
 	{name: "destination", path: "/destinations/{destination}", full: []string{"Turned off", "Turn on"}, viewer: "Turned off", never: []string{"Turn on", "Send a test", "Change the secret"}},
 	{name: "templates", path: "/templates", empty: "No templates yet", next: "Make the first", full: []string{"greeting", "footer"}, viewer: "greeting", never: []string{"New template"}},
 	{name: "template", path: "/templates/footer?tenant={tenant}", full: []string{"Shown for", "What they read", "Save"}, viewer: "What they read", never: []string{"Save", "Add a language", "Delete"}},
@@ -293,7 +296,7 @@ func TestPagesFull(t *testing.T) {
 			}
 			if s.older {
 				first := b.text()
-				b.press("Older")
+				b.press(cmp.Or(s.further, "Older"))
 				b.until("older ones of "+s.name, func() bool {
 					return strings.Contains(b.now("location.search"), "cursor=") && !slices.Contains([]string{"", first}, b.now("document.body.innerText"))
 				})

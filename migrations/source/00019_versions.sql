@@ -8,3 +8,7 @@ alter table rowbell.workflow_version add column comment text;
 alter table rowbell.workflow_version alter column comment
 	set default nullif(left(btrim(current_setting('rowbell.comment', true), E' \t\r\n'), 1000), '');
 comment on column rowbell.workflow_version.comment is 'What changed, and why, as who changed it put it: rowbell.comment of that transaction, at most 1000 characters; null if nothing was said';
+
+-- Which workflows have or had a trigger on a table: of very many versions, for who asks why a
+-- change set nothing off.
+create index workflow_version_tables on rowbell.workflow_version using gin ((document -> 'triggers') jsonb_path_ops);
