@@ -43,16 +43,13 @@ type VersionAt struct {
 }
 
 // VersionsOn reads all versions of the workflows of which one had a trigger on a table,
-// of at most limit workflows: first those that serve the tenant's rows. more says that
-// there are others.
-func (s *Source) VersionsOn(ctx context.Context, label, tenant string, limit int) (list []VersionAt, more bool, err error) {
+// of at most limit workflows: first those that serve the tenant's rows, then at most others
+// of the rest. more says that there are yet others.
+func (s *Source) VersionsOn(ctx context.Context, label, tenant string, limit, others int) (list []VersionAt, more bool, err error) {
 	what := "read the workflows on " + label
-	ids, err := s.workflowsOn(ctx, label, tenant, limit+1)
+	ids, more, err := s.workflowsOn(ctx, label, tenant, limit, others)
 	if err != nil {
 		return nil, false, sourceError(what, err)
-	}
-	if more = len(ids) > limit; more {
-		ids = ids[:limit]
 	}
 	rows, err := s.db.Query(ctx, `select `+versionColumns+`, created_at from rowbell.workflow_version
 where workflow_id = any ($1) order by workflow_id, version`, ids)
@@ -77,40 +74,37 @@ where workflow_id = any ($1) order by workflow_id, version`, ids)
 // workflow_version_tables finds these: not under row-level security, which would have each row
 // looked at before what is no operator of the server's. So they are looked for as who connects,
 // and for one tenant by its id; what is read of them goes through it.
-func (s *Source) workflowsOn(ctx context.Context, label, tenant string, limit int) ([]string, error) {
+func (s *Source) workflowsOn(ctx context.Context, label, tenant string, limit, others int) (ids []string, more bool, err error) {
 	on := func(table string) string {
 		text, _ := json.Marshal([]map[string]string{{"entity_type": table}}) // texts alone
 		return string(text)
 	}
 	const query = `select distinct workflow_id from rowbell.workflow_version
 where (document -> 'triggers' @> $1::jsonb or document -> 'triggers' @> $2::jsonb) and `
-	find := func(whose string, limit int) ([]string, error) {
-		rows, err := s.pool.Query(ctx, query+whose+` order by workflow_id limit `+strconv.Itoa(limit), planned([]any{on(label), on("public." + label), tenant})...)
+	find := func(whose string, most int) ([]string, error) {
+		rows, err := s.pool.Query(ctx, query+whose+` order by workflow_id limit `+strconv.Itoa(most+1), planned([]any{on(label), on("public." + label), tenant})...)
 		if err != nil {
 			return nil, err
 		}
 		return pgx.CollectRows(rows, pgx.RowTo[string])
 	}
+	whose := `(tenant_id is null or tenant_id = $3)`
 	if s.tenant.one() {
 		if s.tenant.ID != tenant {
-			return nil, nil
+			return nil, false, nil
 		}
-		return find(`tenant_id = $3`, limit)
+		whose = `tenant_id = $3`
 	}
-	ids, err := find(`(tenant_id is null or tenant_id = $3)`, limit)
-	if err != nil || len(ids) == limit {
-		return ids, err
+	if ids, err = find(whose, limit); err != nil || len(ids) > limit || s.tenant.one() {
+		return ids[:min(len(ids), limit)], len(ids) > limit, err
 	}
-	others, err := find(`tenant_id <> $3`, limit)
+	rest, err := find(`tenant_id <> $3`, limit)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	for _, id := range others { // an id may have been used by several
-		if len(ids) < limit && !slices.Contains(ids, id) {
-			ids = append(ids, id)
-		}
-	}
-	return ids, nil
+	rest = slices.DeleteFunc(rest, func(id string) bool { return slices.Contains(ids, id) }) // an id may have been used by several
+	most := min(others, limit-len(ids))
+	return append(ids, rest[:min(len(rest), most)]...), len(rest) > most, nil
 }
 
 // LatestVersion is the last version of a workflow, or the one of this number if it isn't 0.

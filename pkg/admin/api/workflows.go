@@ -534,10 +534,11 @@ func refusedTrial(err error) error {
 }
 
 func explainEvent(ctx context.Context, q *Request, in *struct {
-	ID string `path:"id" maxLength:"64" doc:"Id of a recorded event"`
+	ID     string `path:"id" maxLength:"64" doc:"Id of a recorded event"`
+	Others int    `query:"others" minimum:"0" maximum:"500" default:"500" doc:"How many workflows of other tenants than the row's are told of at most"`
 },
 ) (*struct{ Body definition.Explanation }, error) {
-	x, err := q.Definitions.Explain(ctx, in.ID)
+	x, err := q.Definitions.ExplainSome(ctx, in.ID, in.Others)
 	if errors.Is(err, workflow.ErrNotFound) || err == nil && !q.Sees(x.TenantID) {
 		return nil, notFound("event %s is not recorded: only those that a workflow matched are, and for as long as the log is kept", in.ID)
 	}
