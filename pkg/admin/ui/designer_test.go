@@ -440,7 +440,7 @@ func TestDesignerIDs(t *testing.T) {
 			{ID: "x y", Type: "field_value", Config: json.RawMessage(`{"status":"six"}`)},
 			{ID: "x.0", Type: "field_value", Config: json.RawMessage(`{"status":"seven"}`)},
 		},
-		Actions:    []docAction{{ID: "do it", Type: "log", Config: json.RawMessage(`{}`)}, {ID: "x.0", Type: "log", Config: json.RawMessage(`{}`)}},
+		Actions:    []docAction{{ID: "do it", Type: "notification", Config: json.RawMessage(`{}`)}, {ID: "x.0", Type: "log", Config: json.RawMessage(`{}`)}},
 		Recipients: []docRecipient{{ID: "r .1", Type: "user", Value: "ann"}},
 	})
 	rules := func() string {
