@@ -306,6 +306,12 @@ func (s *Service) explain(ctx context.Context, e *workflow.Event, others int) (E
 			ID: r.ID, WorkflowID: r.WorkflowID, Version: r.Version, Name: r.Name, Status: r.Status, Error: r.Error,
 			Waiting: r.Waiting, Ready: r.Ready, Leased: r.Leased, Gate: r.Gate, LastError: r.LastError, Storm: r.Storm,
 		}
+		for i, action := range r.Stopped {
+			if t.Stopped == nil {
+				t.Stopped = make(map[int]string)
+			}
+			t.Stopped[int(action)] = r.Reasons[i]
+		}
 		if r.NextAt != nil {
 			t.NextAt = *r.NextAt
 		}

@@ -22,7 +22,7 @@ type WorkflowFilter struct {
 
 	// These count for Definitions alone.
 	Settings []string // only those that have one of these keys in their settings; nil: all
-	Kind     string   // only those that have an action of this kind; "" all
+	Kinds    []string // only those that have an action of one of these kinds; nil: all
 	Limit    int      // the first so many; 0: all
 }
 
@@ -108,8 +108,8 @@ func (s *Source) Definitions(ctx context.Context, f WorkflowFilter) ([]Definitio
 	rows, err := s.db.Query(ctx, definitionQuery+`
 where ($1::text is null or coalesce(d.tenant_id, '') = $1) and ($2 = '' or d.status = $2)
 	and ($3::text[] is null or v.document -> 'settings' ?| $3)
-	and ($4::text = '' or v.document @> jsonb_build_object('actions', jsonb_build_array(jsonb_build_object('action_type', $4::text))))
-order by coalesce(d.tenant_id, '') collate "C", d.id collate "C" limit nullif($5::int, 0)`, f.Tenant, f.Status, f.Settings, f.Kind, f.Limit)
+	and ($4::text[] is null or exists (select from jsonb_path_query(v.document, '$.actions[*].action_type') k where k #>> '{}' = any ($4)))
+order by coalesce(d.tenant_id, '') collate "C", d.id collate "C" limit nullif($5::int, 0)`, f.Tenant, f.Status, f.Settings, f.Kinds, f.Limit)
 	if err != nil {
 		return nil, sourceError(what, err)
 	}

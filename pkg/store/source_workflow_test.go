@@ -173,9 +173,9 @@ func TestDefinitionsOfSome(t *testing.T) {
 		"a b d":     {Status: workflow.Active, Settings: limits},
 		"a b":       {Status: workflow.Active, Settings: limits, Limit: 2},
 		"a b e":     {Tenant: &acme, Settings: limits},
-		"b d":       {Status: workflow.Active, Kind: "chat"},
-		"b":         {Tenant: &acme, Status: workflow.Active, Kind: "chat"},
-		"":          {Kind: "cha"},
+		"b d":       {Status: workflow.Active, Kinds: []string{"chat", "webhook"}},
+		"b":         {Tenant: &acme, Status: workflow.Active, Kinds: []string{"chat"}},
+		"":          {Kinds: []string{"cha"}},
 	} {
 		list, err := source.Definitions(t.Context(), f)
 		if err != nil {
