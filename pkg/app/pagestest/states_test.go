@@ -20,6 +20,7 @@ import (
 	"github.com/rowbell/rowbell/pkg/bench"
 	"github.com/rowbell/rowbell/pkg/localpg"
 	"github.com/rowbell/rowbell/pkg/pgtest"
+	"github.com/rowbell/rowbell/pkg/preference"
 )
 
 // screen is a page, and what it must show in each state. Paths have {names} of what there is
@@ -42,6 +43,12 @@ type screen struct {
 	viewer string
 	never  []string
 }
+
+// publicURL is where people's links lead to, in a worker that nobody reaches there.
+const publicURL = "http://127.0.0.1:8080"
+
+// linkNotValid is what the console says of a link that was cut.
+const linkNotValid = "status of 404"
 
 // denied is what a page says that isn't for its visitor.
 const denied = "Not allowed"
@@ -83,6 +90,10 @@ var screens = []screen{
 	{name: "recipients-missing", path: "/recipients/missing", full: []string{"People without an address"}, viewer: denied},
 	{name: "inbox", path: "/inbox", person: true, empty: "Nothing yet", full: []string{"An order was approved", "Mark all as read", "Put away"}, older: true, viewer: "An order was approved"},
 	{name: "preferences", path: "/preferences", person: true, empty: "None: messages come at any hour", next: "Add quiet hours", full: []string{"Quiet hours"}, viewer: "Quiet hours"},
+
+	// Without a sign-in, by the link that stands in a mail.
+	{name: "unsubscribe", path: "/unsubscribe/{unsubscribe}", full: []string{"Stop these messages?", "You get messages of", "by e-mail", "Stop all messages by e-mail"}, viewer: "Stop these messages?"},
+	{name: "unsubscribe-cut", path: "/unsubscribe/cut", empty: "This link is not valid", full: []string{"This link is not valid"}, viewer: "It may have been cut."},
 
 	{name: "activity", path: "/activity", empty: "Key: create first key", full: []string{"Workflow: create", "Download as CSV"}, older: true, narrow: "text=nosuchthing", reset: "Show all", viewer: denied},
 	{name: "act", path: "/activity/{act}", full: []string{"What", "Who", "When"}, viewer: denied},
@@ -210,10 +221,11 @@ func (v visitors) of(s screen) *tab {
 // Each page where nothing has been set up yet says so, and what comes next.
 func TestPagesEmpty(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, loopback)
+	w := newWorld(t, loopback, func(c *app.Config) { c.PublicURL = publicURL })
 	key := w.key("", access.Admin)
 	for _, width := range widths {
 		v := w.visitors(t, width, key, "acme", "ann")
+		v.key.quiet(linkNotValid)
 		for _, s := range screens {
 			if s.empty == "" {
 				continue
@@ -251,8 +263,14 @@ func filled(t *testing.T) (*world, map[string]string) {
 	w := newWorldOf(t, db, loopback, func(c *app.Config) {
 		c.Slot, c.Delivery = "rowbell", app.DeliveryHold
 		c.SMTPURL, c.MailFrom = "smtp://127.0.0.1:2525", "Shop <shop@example.com>" // nothing is sent there
+		c.PublicURL = publicURL
 	})
 	of := ids(w, tenant)
+	signer, err := preference.NewSigner([]byte(loopbackKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	of["unsubscribe"] = signer.Token(preference.Subscription{TenantID: tenant, RecipientID: of["person"], WorkflowID: of["workflow"], Channel: "email"})
 	name := tenant
 	if _, err := w.o.DisableDestination(t.Context(), of["destination"], &name, "user:ann", "they move house until Monday"); err != nil {
 		t.Fatal(err)
@@ -280,6 +298,7 @@ func TestPagesFull(t *testing.T) {
 	operator.replayed(of["replayed"])
 	for _, width := range widths {
 		v := w.visitors(t, width, admin, of["tenant"], of["person"])
+		v.key.quiet(linkNotValid)
 		for _, s := range screens {
 			b := v.of(s)
 			b.to(s.at(of))
@@ -318,6 +337,7 @@ func TestPagesFull(t *testing.T) {
 	for _, width := range widths {
 		v := w.visitors(t, width, viewer, of["tenant"], of["person"])
 		v.key.quiet("status of 403")
+		v.key.quiet(linkNotValid)
 		for _, s := range screens {
 			if s.person && width == widths[1] {
 				continue // as above
