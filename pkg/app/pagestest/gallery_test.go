@@ -156,8 +156,10 @@ func TestGalleryValues(t *testing.T) {
 	// Another column has other values.
 	b.fills("Status stands in", 0, "Kind")
 	b.until("the values of the other column", func() bool { return value("value.0") == "SELECT new new" })
+	b.settled() // what has come listens a moment later
 	b.fills("Status stands in", 0, "Stage")
 	b.until("the values of the first column", func() bool { return strings.Contains(value("value.0"), "none of your latest rows") })
+	b.settled()
 	b.fills("Status is one of", 0, "Draft")
 	b.fills("Total is at least", 0, "12.50")
 	b.press("Use this")

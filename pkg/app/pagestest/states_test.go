@@ -260,6 +260,7 @@ func filled(t *testing.T) (*world, map[string]string) {
 	db.Exec(t, `insert into rowbell.member (issuer, subject, name, email, roles, tenant_id) values ('https://login.example.com', 'ann', 'Ann Archer', 'ann@example.com', '{publisher}', $1), ('https://login.example.com', 'bo', 'Bo Baker', 'bo@example.com', '{viewer}', null)`, tenant)
 	db.Exec(t, `insert into rowbell.workflow_definition (id, tenant_id, name, status) values ('unfinished', $1, 'a rule that does nothing yet', 'active')`, tenant)
 	db.Exec(t, `insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('unfinished', 'orders', 'create')`)
+	db.Exec(t, `insert into rowbell.destination (lane, tenant_id, kind, destination) select 9223372036854775000 + i, $1, 'webhook', 'https://receiver-' || i || '.example.com/hook' from generate_series(1, 60) i`, tenant)
 	w := newWorldOf(t, db, loopback, func(c *app.Config) {
 		c.Slot, c.Delivery = "rowbell", app.DeliveryHold
 		c.SMTPURL, c.MailFrom = "smtp://127.0.0.1:2525", "Shop <shop@example.com>" // nothing is sent there
