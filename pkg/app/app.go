@@ -238,7 +238,7 @@ func (a *App) Run(ctx context.Context) error {
 	ctx = store.WithOrigin(ctx, store.Origin{Via: store.ViaWorker})
 	for _, f := range a.cfg.secretFiles {
 		if text, mend := openFile(f.path, f.holds); text != "" {
-			a.log.WarnContext(ctx, text, "mend", mend)
+			a.log.WarnContext(ctx, "a file with secrets is not kept from others", "file", text, "mend", mend)
 		}
 	}
 	work, kill := context.WithCancelCause(context.WithoutCancel(ctx))

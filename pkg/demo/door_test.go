@@ -39,8 +39,13 @@ func TestDoor(t *testing.T) {
 		t.Errorf("addresses are %s and %s", first, second)
 	}
 	for i, c := range []struct{ method, address, want string }{
-		{"HEAD", first, "405 "}, {"POST", first, "405 "}, {"GET", first, inside}, {"GET", first, outside}, {"GET", second, inside},
-		{"GET", first[:strings.LastIndex(first, "/")], outside}, {"GET", first + "x", outside},
+		{"HEAD", first, "405 "},
+		{"POST", first, "405 "},
+		{"GET", first, inside},
+		{"GET", first, outside},
+		{"GET", second, inside},
+		{"GET", first[:strings.LastIndex(first, "/")], outside},
+		{"GET", first + "x", outside},
 	} {
 		if got := ask(c.method, c.address); got != c.want {
 			t.Errorf("%d: %s %s is answered by %q, want %q", i, c.method, c.address, got, c.want)
