@@ -98,8 +98,8 @@ left join lateral (
 ) d on l.status = 'pending'
 left join lateral (
 	select array_agg(e.action order by e.action) as actions, array_agg(e.reason order by e.action) as reasons
-	from rowbell.delivery_ended e
-	where e.execution_id = l.id and e.committed_at = l.committed_at and e.status = 'cancelled' and e.attempts = 0 and e.action >= 0 and e.recipient = ''
+	from rowbell.delivery_done e
+	where e.execution_id = l.id and e.committed_at = l.committed_at and e.status = 'cancelled' and e.attempts = 0 and e.action >= 0 and e.recipient is null
 	and e.reason like '%' || $2
 ) s on l.status = 'failure'
 where l.trigger_event_id = $1 order by l.priority, l.id`, eventID, workflow.StoppedSuffix)
