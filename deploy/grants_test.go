@@ -501,7 +501,7 @@ var rights = map[string][3]string{
 	"destination": {"siud", "", "su"}, "executor": {"siud", "", ""}, "tenant_weight": {"siu", "", ""}, "endpoint": {"s", "s", "s"},
 	"statistic_hour": {"siud", "", "sU"}, "tenant_statistic": {"siud", "", "s"}, "workflow_statistic": {"siud", "", "s"},
 	"workflow_log_settled": {}, "workflow_log_queued": {}, "workflow_log_open": {}, "delivery_done_sole": {}, "delivery_done_several": {}, "delivery_attempt_retried": {},
-	"delivery": {"s", "s", "s"}, "delivery_done": {"", "s", "s"}, "delivery_attempt": {"", "s", "s"},
+	"delivery": {"s", "s", "s"}, "delivery_done": {"s", "s", "s"}, "delivery_attempt": {"", "s", "s"},
 }
 
 // Who edits workflows by SQL can do so by rowbell workflow too, and a worker's settings are
