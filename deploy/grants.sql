@@ -169,7 +169,7 @@ begin
 			rowbell.delivery_attempt, rowbell.row_history, rowbell.failing, rowbell.endpoint to rowbell_tenant;
 		-- What rowbell workflow simulate and explain go by besides.
 		grant select on rowbell.surrogate, rowbell.big_transaction, rowbell.fired to rowbell_tenant;
-		grant select on rowbell.workflow_log, rowbell.workflow_event, rowbell.delivery to rowbell_run;
+		grant select on rowbell.workflow_log, rowbell.workflow_event, rowbell.delivery, rowbell.delivery_done to rowbell_run;
 	end if;
 
 	-- Last, since policies name the owners of tables.

@@ -502,7 +502,7 @@ var rights = map[string][3]string{
 	"dismissal": {"siud", "", "siud"}, "saved_view": {"siud", "", "siud"},
 	"statistic_hour": {"siud", "", "sU"}, "tenant_statistic": {"siud", "", "s"}, "workflow_statistic": {"siud", "", "s"},
 	"workflow_log_settled": {}, "workflow_log_queued": {}, "workflow_log_open": {}, "delivery_done_sole": {}, "delivery_done_several": {}, "delivery_attempt_retried": {},
-	"delivery": {"s", "s", "s"}, "delivery_done": {"", "s", "s"}, "delivery_attempt": {"", "s", "s"},
+	"delivery": {"s", "s", "s"}, "delivery_done": {"s", "s", "s"}, "delivery_attempt": {"", "s", "s"},
 }
 
 // Who edits workflows by SQL can do so by rowbell workflow too, and a worker's settings are
@@ -547,9 +547,9 @@ func TestWorkflowCommands(t *testing.T) {
 			try("versions", err)
 			_, err = s.Depends(ctx, "orders")
 			try("depends", err)
-			_, _, err = s.Deactivate(ctx, "large-order", "ann")
+			_, _, err = s.Deactivate(ctx, "large-order", "ann", "")
 			try("deactivate", err)
-			_, err = s.Activate(ctx, "large-order", "ann", false)
+			_, err = s.Activate(ctx, "large-order", "ann", "", false)
 			try("activate", err)
 			if got := db.QueryString(t, `select string_agg(concat_ws(' ', action, actor, db_user), ', ' order by at) from rowbell.audit_log where object_type = 'workflow'`); got != "workflow.deactivate ann alice, workflow.activate ann alice" {
 				t.Errorf("the audit log has %s", got)

@@ -37,6 +37,11 @@ func (c *call) server() (*client.Client, error) {
 	if err != nil {
 		return nil, usage{app.Message(err), "rowbell help settings"}
 	}
+	if s != nil {
+		if warning := s.OpenKeyFile(); warning != "" {
+			fmt.Fprintf(c.stderr, "rowbell: %s\n", warning)
+		}
+	}
 	return clientOf(s), nil
 }
 

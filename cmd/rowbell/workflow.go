@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os/user"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,6 +43,9 @@ The role of ROWBELL_SOURCE_URL must be one that may edit the tables of workflows
 	}
 }
 
+// commentOption is kept with the version that comes of an edit.
+var commentOption = option{"comment", "TEXT", "What changed, and why: it is kept with the version, and workflow versions shows it"}
+
 var actorOption = option{"actor", "NAME", "In whose name it is done; the user of this system if not given"}
 
 // workflows is what these commands need.
@@ -56,8 +60,8 @@ type workflows interface {
 	PutDraft(ctx context.Context, id string, doc *definition.Document, actor string, force bool) error
 	AddTest(ctx context.Context, id string, t workflow.Test, actor string, force bool) error
 	Discard(ctx context.Context, id, actor string) error
-	Activate(ctx context.Context, id, actor string, force bool) (*definition.Activated, error)
-	Deactivate(ctx context.Context, id, actor string) (version int32, same bool, err error)
+	Activate(ctx context.Context, id, actor, comment string, force bool) (*definition.Activated, error)
+	Deactivate(ctx context.Context, id, actor, comment string) (version int32, same bool, err error)
 
 	CheckOne(ctx context.Context, id string) ([]definition.Checked, error)
 	CheckAll(ctx context.Context, f store.WorkflowFilter) ([]definition.Checked, error)
@@ -321,7 +325,7 @@ var versionsCommand = command{
 	name:   "versions",
 	server: true,
 	args:   "ID",
-	short:  "List the versions of a workflow: when, who, and what changed",
+	short:  "List the versions of a workflow: when, who, what changed, and what was said of it",
 	examples: []example{
 		{"rowbell workflow versions large-order", ""},
 	},
@@ -338,12 +342,20 @@ var versionsCommand = command{
 				return c.writeData(list)
 			}
 			rows := [][]string{{"VERSION", "STATUS", "WHEN", "WHO", "WHAT CHANGED"}}
+			said := slices.ContainsFunc(list, func(v definition.Entry) bool { return v.Comment != "" })
+			if said {
+				rows[0] = append(rows[0], "COMMENT")
+			}
 			for _, v := range list {
 				who := v.CreatedBy
 				if v.DBUser != who {
 					who += " (" + v.DBUser + ")"
 				}
-				rows = append(rows, []string{fmt.Sprint(v.Version), string(v.Status), when(v.At), who, v.Line})
+				row := []string{fmt.Sprint(v.Version), string(v.Status), when(v.At), who, v.Line}
+				if said {
+					row = append(row, dash(strings.Join(strings.Fields(v.Comment), " ")))
+				}
+				rows = append(rows, row)
 			}
 			writeTable(c.stdout, rows)
 			return nil
@@ -495,8 +507,10 @@ made, or if one of its saved tests fails. Warnings don't block.`,
 	examples: []example{
 		{"rowbell workflow activate large-order", ""},
 		{"rowbell workflow activate large-order restocked", "several, each by itself"},
+		{`rowbell workflow activate large-order --comment "From 1000 on: the team can keep up now"`, ""},
 	},
 	options: []option{
+		commentOption,
 		{"force", "", "Publish the draft though the live workflow has changed since, or a test fails"},
 		actorOption,
 	},
@@ -509,7 +523,7 @@ made, or if one of its saved tests fails. Warnings don't block.`,
 
 // activate turns a workflow on, and says what came of it.
 func (c *call) activate(ctx context.Context, s workflows, id string) error {
-	done, err := s.Activate(ctx, id, c.actor(), c.has("force"))
+	done, err := s.Activate(ctx, id, c.actor(), c.own["comment"], c.has("force"))
 	if blocked, ok := errors.AsType[*definition.BlockedError](err); ok {
 		fmt.Fprintf(c.stderr, "rowbell: %s\n", blocked.Error())
 		writeProblems(c.stderr, blocked.Report, nil)
@@ -545,11 +559,11 @@ var deactivateCommand = command{
 	examples: []example{
 		{"rowbell workflow deactivate large-order", ""},
 	},
-	options: []option{actorOption},
+	options: []option{commentOption, actorOption},
 	run: func(ctx context.Context, c *call) error {
 		return c.workflows(func(s workflows) error {
 			return c.each(func(id string) error {
-				version, same, err := s.Deactivate(ctx, id, c.actor())
+				version, same, err := s.Deactivate(ctx, id, c.actor(), c.own["comment"])
 				if err != nil {
 					return err
 				}

@@ -252,11 +252,12 @@ something to do.`,
 		{"tenant", "ID", "The tenant of documents that don't say whose they are; none for the operators"},
 		{"prune", "", "With --tenant: delete its workflows and templates that no file has"},
 		{"force", "", "Let workflows be active though their saved tests fail"},
+		commentOption,
 		actorOption,
 		jsonOption,
 	},
 	run: func(ctx context.Context, c *call) error {
-		o := definition.PlanOptions{Tenant: c.tenantOption(), Prune: c.has("prune"), Force: c.has("force")}
+		o := definition.PlanOptions{Tenant: c.tenantOption(), Prune: c.has("prune"), Force: c.has("force"), Comment: c.own["comment"]}
 		if o.Prune && o.Tenant == nil {
 			return usage{"--prune deletes what no file has, so it must be said whose: --tenant ID, or none for the operators", applyHelp}
 		}
@@ -345,6 +346,7 @@ nothing is imported at all, unless it is said what is to become of them. Exits w
 		{"new-ids", "", "Give workflows and their parts new ids, so that they can stand beside those there are"},
 		{"replace", "", "Overwrite workflows and templates that are there; the workflows are inactive then"},
 		{"dry-run", "", "Only show what would be done"},
+		commentOption,
 		actorOption,
 		jsonOption,
 	},
@@ -352,7 +354,7 @@ nothing is imported at all, unless it is said what is to become of them. Exits w
 		if c.has("new-ids") && c.has("replace") {
 			return usage{"with --new-ids nothing is replaced: give one of them", "rowbell workflow import --help"}
 		}
-		o := definition.PlanOptions{Tenant: c.tenantOption(), Import: true, Replace: c.has("replace"), NewIDs: c.has("new-ids")}
+		o := definition.PlanOptions{Tenant: c.tenantOption(), Import: true, Replace: c.has("replace"), NewIDs: c.has("new-ids"), Comment: c.own["comment"]}
 		return c.workflows(func(s workflows) error {
 			p, err := c.plan(ctx, s, c.args, o)
 			if err != nil {

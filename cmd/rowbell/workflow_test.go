@@ -94,7 +94,8 @@ func TestWorkflowDraft(t *testing.T) {
 	wants(t, diff, 0, "From version 1 to draft:\n  - trigger changed: ", "  - action added: send a webhook to example.com\n", "--- version 1\n+++ draft\n", "-        gte: 1000\n+        gte: 5000\n", "+        ref: ")
 	wants(t, run("diff", "big", "draft", "1", "--yaml"), 0, "--- draft\n+++ version 1\n")
 
-	wants(t, run("activate", "big", "--actor", "dora"), 0, "big is active: its draft is version 2.\n")
+	wants(t, run("activate", "big", "--comment", strings.Repeat("x", 1001)), 1, "the comment is 1001 characters long; shorten it to 1000")
+	wants(t, run("activate", "big", "--actor", "dora", "--comment", " Fewer of them:\nthe team is small "), 0, "big is active: its draft is version 2.\n")
 	if got := versionsOf(t, db, "big"); got != "1 active, 2 active" {
 		t.Errorf("versions: %s", got)
 	}
@@ -121,7 +122,7 @@ func TestWorkflowDraft(t *testing.T) {
 	if got := db.QueryString(t, `select string_agg(distinct (document - 'status')::text, ' ') from rowbell.workflow_version where version in (1, 3)`); strings.Count(got, `"name"`) != 1 {
 		t.Errorf("version 3 is not what version 1 was: %s", got)
 	}
-	wants(t, run("versions", "big"), 0, "VERSION  STATUS  WHEN", "trigger changed: when an order is updated, now if its total is at least 1000", "dora (", "created\n")
+	wants(t, run("versions", "big"), 0, "VERSION  STATUS  WHEN", "trigger changed: when an order is updated, now if its total is at least 1000", "dora (", "Fewer of them: the team is small\n", "created")
 
 	wants(t, run("deactivate", "big", "--actor", "fay"), 0, "big is inactive, as version 4.")
 	wants(t, run("deactivate", "big"), 0, "big is inactive already.")

@@ -262,7 +262,7 @@ func stopReason(step *actions.Step, action int16) string {
 	if step == nil || !step.StopOnFailure {
 		return ""
 	}
-	return actionName(action, step) + " failed, and its on_failure is stop"
+	return actionName(action, step) + " failed" + workflow.StoppedSuffix
 }
 
 func actionName(action int16, step *actions.Step) string {

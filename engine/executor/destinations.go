@@ -575,7 +575,7 @@ func (e *Executor) cancelDisabled(ctx context.Context, q Queue, results chan<- r
 // destination.
 func cancelStop(step *actions.Step, action int16) string {
 	if why := stopReason(step, action); why != "" {
-		return actionName(action, step) + " was cancelled, and its on_failure is stop"
+		return actionName(action, step) + " was cancelled" + workflow.StoppedSuffix
 	}
 	return ""
 }

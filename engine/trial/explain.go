@@ -65,6 +65,8 @@ type Execution struct {
 	NextAt                 time.Time // when the first of the ready ones may be tried; zero at once
 	LastError              string
 	Storm                  string // id of the storm that holds it; "" none does
+	// Stopped says why actions were never begun, by their indexes: one before them failed.
+	Stopped map[int]string
 }
 
 // Question is a recorded event, and what was found about it.
@@ -141,7 +143,7 @@ func (q *Question) account(id string, versions []Past) []Account {
 				if v.Version.Version == a.Version {
 					a.TenantID = v.TenantID
 					if decided(&q.Executions[i]) {
-						q.left(&a, &v)
+						q.left(&a, &v, q.Executions[i].Stopped)
 					}
 				}
 			}
@@ -209,14 +211,21 @@ func decided(x *Execution) bool {
 	return true
 }
 
-// left says which actions of the version that ran were left out, and why.
-func (q *Question) left(a *Account, p *Past) {
+// left says which actions of the version that ran were left out, and why. Those that were never
+// begun were not asked about: their conditions might say anything.
+func (q *Question) left(a *Account, p *Past, stopped map[int]string) {
 	w, err := workflow.Parse(p.Document)
 	if err != nil {
 		return
 	}
 	c := q.Change
-	a.LeftOut = leftOut(w, c.own(w, c.event(), side{c.Op, c.Side}))
+	own := c.own(w, c.event(), side{c.Op, c.Side})
+	for i := range own {
+		if why, is := stopped[i]; is {
+			own[i] = Own{Verdict: condition.NotEvaluated, Reason: "it was not asked, since " + why}
+		}
+	}
+	a.LeftOut = leftOut(w, own)
 	if len(a.LeftOut) == 0 || a.Status != workflow.Success {
 		return
 	}

@@ -15,7 +15,7 @@ import (
 type LeftOut struct {
 	Number  int                `json:"number"` // in the definition, from 1
 	Kind    string             `json:"kind"`
-	Verdict condition.Verdict  `json:"verdict"` // false; failed: the action fails
+	Verdict condition.Verdict  `json:"verdict"` // false; failed: the action fails; not_evaluated: one before it failed, so that it was never begun
 	Reason  string             `json:"reason"`
 	OnlyIf  []condition.Clause `json:"only_if"`
 }

@@ -213,6 +213,24 @@ func TestExplainLeftOut(t *testing.T) {
 	}
 }
 
+// An action that comes behind a failed one was never begun: it is not said what its conditions
+// would have come to.
+func TestExplainNotReached(t *testing.T) {
+	v := withActions(`{}`, workflow.Action{Type: "log"}, workflow.Action{Type: "email", Order: 1, Config: onlyIf(form(`{"total": {"gt": 100}}`))}, workflow.Action{Type: "chat", Order: 1, Config: onlyIf(form(`{"total": {"lt": 100}}`))})
+	c := &Change{Op: change.Update, Table: captured(), Relation: orders('f'), CommittedAt: at, Recorded: true, New: row("7", "a", "x", "1", "n", "p"), Old: row("7", "a", "y", "1", "n", "p")}
+	why := "action 1 (log) failed" + workflow.StoppedSuffix
+	q := Question{Change: c, Versions: []Past{{Version: v, CreatedAt: at.Add(-time.Hour)}}, Executions: []Execution{{ID: "e", WorkflowID: "w", Version: v.Version, Status: workflow.Failure, Error: "410 Gone", Stopped: map[int]string{1: why, 2: why}}}}
+	list := Explain(q)
+	if len(list) != 1 || len(list[0].LeftOut) != 2 {
+		t.Fatalf("got %+v", list)
+	}
+	for _, l := range list[0].LeftOut {
+		if l.Verdict != condition.NotEvaluated || l.Reason != "it was not asked, since action 1 (log) failed, and its on_failure is stop" || l.OnlyIf != nil {
+			t.Errorf("got %+v", l)
+		}
+	}
+}
+
 // What the executor pays for an action with a condition of its own, from the event's data on.
 func BenchmarkOnlyIf(b *testing.B) {
 	rel, table := orders('f'), captured()

@@ -283,7 +283,13 @@ const (
 func (o apiOperations) MissingAddresses(ctx context.Context, tenant *string) (api.MissingReport, error) {
 	a := o.app
 	r := api.MissingReport{People: []api.MissingPerson{}, Problems: []string{}}
-	list, err := a.source.Definitions(ctx, store.WorkflowFilter{Tenant: tenant, Status: workflow.Active})
+	var kinds []string // those that reach people at an address
+	for _, k := range a.registry.Kinds() {
+		if k.Recipients && k.Address != workflow.NoAddress {
+			kinds = append(kinds, k.Name)
+		}
+	}
+	list, err := a.source.Definitions(ctx, store.WorkflowFilter{Tenant: tenant, Status: workflow.Active, Kinds: kinds, Limit: mostReported + 1})
 	if err != nil {
 		return r, err
 	}
@@ -352,12 +358,12 @@ func (o apiOperations) VerifyConnection(ctx context.Context, name string, tenant
 
 // Settings has what all share, which a tenant's role may not read; its own workflows
 // are chosen by tenant.
-func (o apiOperations) Settings(ctx context.Context, tenant *string) (api.SettingsOut, error) {
+func (o apiOperations) Settings(ctx context.Context, tenant *string, workflows bool) (api.SettingsOut, error) {
 	s, err := o.whole.sharedSettings(ctx)
 	if err == nil {
 		s.Weights, err = o.whole.weights(ctx, o.of(tenant))
 	}
-	if err == nil {
+	if err == nil && workflows {
 		s.Workflows, s.More, err = o.exceptions(ctx, tenant)
 	}
 	return s, err

@@ -200,6 +200,26 @@ func TestAPISettingsByRight(t *testing.T) {
 			{of: with(access.CatalogueRead), tables: true},
 			{of: with(access.DestinationRead), addresses: true},
 		} {
+			if !c.workflows { // and aren't read for nothing: who locks them is waited for otherwise
+				tx, err := w.db.Pool(t).Begin(t.Context())
+				if err == nil {
+					_, err = tx.Exec(t.Context(), `lock table rowbell.workflow_version`)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				asked := make(chan *answer, 1)
+				go func() { asked <- c.of.ask("GET", "/settings", nil) }()
+				select {
+				case a := <-asked:
+					c.of.want(200, a, nil)
+				case <-time.After(10 * time.Second):
+					t.Errorf("of %q, with %+v, workflows are read", tenant, c)
+				}
+				if err := tx.Rollback(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
 			settings, list := string(c.of.want(200, c.of.ask("GET", "/settings", nil), nil).body), string(c.of.want(200, c.of.ask("GET", "/connections", nil), nil).body)
 			if strings.Contains(settings, "Kept from them") != c.workflows || strings.Contains(settings, "user:ann") != c.workflows || strings.Contains(settings, `"label":"orders"`) != c.tables ||
 				!strings.Contains(settings, "ROWBELL_MAX_DEPTH") || strings.Contains(settings, `"workflows":null`) || strings.Contains(settings, `"tables":null`) {
@@ -236,5 +256,26 @@ func TestAPIHeldChatIsNotTried(t *testing.T) {
 	}
 	if n := asked.Load(); n != 0 {
 		t.Errorf("a chat was asked %d times", n)
+	}
+}
+
+// Whom workflows can't reach is found among very many that tell nobody by an address, of which
+// none is read for it.
+func TestAPIMissingAddressesAmongMany(t *testing.T) {
+	t.Parallel()
+	w := newAPIWorld(t, func(c *app.Config) {
+		c.SMTPURL, c.MailFrom = "smtp://127.0.0.1:9?tls=none", "Shop <shop@example.com>"
+		c.DirectoryUsers = "select id, id as name, nullif(email, '') as email from (values ('ann', 'ann@example.com'), ('ben', '')) p (id, email) where id = any ($1) and $2 = 'acme'"
+	})
+	w.db.Exec(t, `insert into rowbell.workflow_definition (id, tenant_id, name, status) select 'a' || i, 'acme', 'A', 'active' from generate_series(1, 510) i union all select 'z', 'acme', 'Z', 'active';
+		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) select id, 'orders', 'create' from rowbell.workflow_definition;
+		insert into rowbell.workflow_action (workflow_id, action_type) select id, 'log' from rowbell.workflow_definition where id <> 'z';
+		insert into rowbell.workflow_action (workflow_id, action_type, action_config) values ('z', 'email', '{"subject": "s", "body": "b"}');
+		insert into rowbell.workflow_recipient (workflow_id, recipient_type, recipient_id) values ('z', 'user', 'ann'), ('z', 'user', 'ben')`)
+	acme := w.as(t, "acme", access.Admin)
+	var r api.MissingReport
+	acme.want(200, acme.ask("GET", "/recipients/missing-addresses", nil), &r)
+	if r.More || len(r.Problems) != 0 || len(r.People) != 1 || r.People[0].ID != "ben" || !slices.Equal(r.People[0].Workflows, []string{"z"}) {
+		t.Errorf("the report is %+v", r)
 	}
 }

@@ -236,6 +236,11 @@ func (a *App) Run(ctx context.Context) error {
 	defer runtime.KeepAlive(make([]byte, roomyHeap))
 	defer a.closePools()
 	ctx = store.WithOrigin(ctx, store.Origin{Via: store.ViaWorker})
+	for _, f := range a.cfg.secretFiles {
+		if text, mend := openFile(f.path, f.holds); text != "" {
+			a.log.WarnContext(ctx, "a file with secrets is not kept from others", "file", text, "mend", mend)
+		}
+	}
 	work, kill := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer kill(nil)
 

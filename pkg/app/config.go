@@ -169,6 +169,8 @@ type Config struct {
 	LogLevel slog.Level
 	// LogFormat says how log lines look. Defaults to LogAuto.
 	LogFormat LogFormat
+
+	secretFiles []secretFile // of Load: where secrets stand
 }
 
 // StormOff is a limit that holds nothing.

@@ -273,7 +273,7 @@ func (o *Operator) reachChats(ctx context.Context, tenant *string) ([]Finding, e
 	if err := a.prepareJudging(); err != nil {
 		return nil, err
 	}
-	list, err := a.source.Definitions(ctx, store.WorkflowFilter{Tenant: tenant, Status: workflow.Active, Kind: "chat"})
+	list, err := a.source.Definitions(ctx, store.WorkflowFilter{Tenant: tenant, Status: workflow.Active, Kinds: []string{"chat"}})
 	if err != nil {
 		return nil, err
 	}

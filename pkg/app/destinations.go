@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -90,7 +91,17 @@ func (o *Operator) RotateSecret(ctx context.Context, idOrName string, tenant *st
 		return nil, err
 	}
 	lane, byLane := workflow.ParseLaneID(idOrName)
-	list, err := a.source.Definitions(ctx, store.WorkflowFilter{Tenant: tenant, Status: workflow.Active})
+	// Whose destination it is says whose workflows are to be read. By a name it may be several
+	// tenants', which is refused below.
+	if byLane && tenant == nil {
+		switch d, err := a.state.Destination(ctx, lane); {
+		case err == nil:
+			tenant = &d.TenantID
+		case !errors.Is(err, workflow.ErrNotFound): // nothing was sent there yet
+			return nil, err
+		}
+	}
+	list, err := a.source.Definitions(ctx, store.WorkflowFilter{Tenant: tenant, Status: workflow.Active, Kinds: []string{"webhook"}})
 	if err != nil {
 		return nil, err
 	}

@@ -104,6 +104,7 @@ func Doctor(ctx context.Context, cfg Config) *Report {
 		d.serverSettings()
 		d.examineDirectory(ctx)
 	}
+	d.examineFiles()
 	d.broker(ctx)
 	statePool := d.reachState(ctx, reached)
 	if statePool != nil && statePool != d.pool {

@@ -171,6 +171,7 @@ func Load(flags map[string]string, env func(string) (string, bool)) (Config, err
 			problems = append(problems, fmt.Errorf("%s: %w", v.where, err))
 		}
 	}
+	c.findSecretFiles(in)
 	c = c.WithDefaults()
 	if len(problems) > 0 {
 		return c, errors.Join(problems...)

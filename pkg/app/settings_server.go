@@ -17,6 +17,8 @@ type Server struct {
 	Key Secret // API key, or another token that the API takes
 	// KeyFrom says where the key stands, as messages call it: ROWBELL_KEY.
 	KeyFrom string
+
+	keyInFile bool // KeyFrom is the path of a file
 }
 
 // LoadServer finds the server in the settings, as Load reads them; nil if a command is to
@@ -100,7 +102,7 @@ func (s *Server) findKey(in places) error {
 			}
 			return fmt.Errorf("%s: can't read %s: %w. Name a file that this user may read", file.where, file.text, err)
 		}
-		text, s.KeyFrom = string(data), file.text
+		text, s.KeyFrom, s.keyInFile = string(data), file.text, true
 	default:
 		text, s.KeyFrom = key.text, key.where
 	}

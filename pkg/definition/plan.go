@@ -102,6 +102,8 @@ type PlanOptions struct {
 	// Action is what the audit log calls it. Defaults to workflow.apply, with Import to
 	// workflow.import.
 	Action string
+	// Comment is kept with the versions that come of it.
+	Comment string
 	// NewIDs gives workflows and parts new ids, so that they can stand beside those that they
 	// were exported from. ID, if there is one, is the new one of the only workflow.
 	NewIDs bool
@@ -113,6 +115,10 @@ type PlanOptions struct {
 // Plan says what would become of the database by these files. The error joins a *Problem for
 // each document that can't be applied.
 func (s *Service) Plan(ctx context.Context, b *Bundle, o PlanOptions) (*Plan, error) {
+	var err error
+	if o.Comment, err = commentOf(o.Comment); err != nil {
+		return nil, err
+	}
 	c, err := s.catalog(ctx)
 	if err != nil {
 		return nil, err
@@ -512,7 +518,7 @@ func (s *Service) Apply(ctx context.Context, p *Plan, actor string) ([]Applied, 
 			continue
 		}
 		e := step.edit
-		e.Actor, e.Detail = actor, map[string]any{"file": step.File, "status": step.Status}
+		e.Actor, e.Comment, e.Detail = actor, p.Options.Comment, map[string]any{"file": step.File, "status": step.Status}
 		a := Applied{Step: step}
 		var err error
 		switch step.Do {

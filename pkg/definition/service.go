@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/oklog/ulid/v2"
 
@@ -162,6 +164,7 @@ type Entry struct {
 	At        time.Time       `json:"created_at"`
 	CreatedBy string          `json:"created_by"`
 	DBUser    string          `json:"db_user"`
+	Comment   string          `json:"comment" doc:"What changed, and why, as who changed it put it; empty: nothing was said"`
 	Changes   []string        `json:"changes"` // against the version before, in words
 	Line      string          `json:"-"`       // the same in one line
 }
@@ -187,7 +190,7 @@ func (s *Service) History(ctx context.Context, id string) ([]Entry, error) {
 			before = after
 			continue
 		}
-		list[i] = Entry{Version: v.Version.Version, Status: v.Status, At: v.CreatedAt, CreatedBy: v.CreatedBy, DBUser: v.DBUser, Changes: sentence.Changes(before, after), Line: sentence.Line(before, after)}
+		list[i] = Entry{Version: v.Version.Version, Status: v.Status, At: v.CreatedAt, CreatedBy: v.CreatedBy, DBUser: v.DBUser, Comment: v.Comment, Changes: sentence.Changes(before, after), Line: sentence.Line(before, after)}
 		before = after
 	}
 	return list, nil
@@ -532,11 +535,28 @@ type Activated struct {
 	Tests []trial.Tested `json:"tests,omitempty"`
 }
 
+// mostComment is how many characters a comment of a version has at most.
+const mostComment = 1000
+
+// commentOf is a comment as it is kept. One that is too long is refused: what the database
+// keeps of it would end in the middle.
+func commentOf(said string) (string, error) {
+	said = strings.TrimSpace(said)
+	if n := utf8.RuneCountInString(said); n > mostComment {
+		return "", refused("the comment is %d characters long; shorten it to %d", n, mostComment)
+	}
+	return said, nil
+}
+
 // Activate publishes the draft, if there is one, and makes the workflow active: one
-// version. Returns a *BlockedError if the worker would find it broken, and, unless force,
+// version, with which the comment is kept. Returns a *BlockedError if the worker would find it broken, and, unless force,
 // workflow.ErrConflict if the live workflow has changed since the draft was made and a
 // *TestsError if saved tests fail.
-func (s *Service) Activate(ctx context.Context, id, actor string, force bool) (*Activated, error) {
+func (s *Service) Activate(ctx context.Context, id, actor, comment string, force bool) (*Activated, error) {
+	comment, err := commentOf(comment)
+	if err != nil {
+		return nil, err
+	}
 	show, err := s.Show(ctx, id)
 	if err != nil {
 		return nil, err
@@ -571,6 +591,7 @@ func (s *Service) Activate(ctx context.Context, id, actor string, force bool) (*
 		return nil, &TestsError{id, bad}
 	}
 	e := s.edit(show.Definition, "workflow.activate", actor, map[string]any{"draft": draft})
+	e.Comment = comment
 	if draft {
 		next := *w
 		next.Status = workflow.Active
@@ -615,8 +636,12 @@ func (s *Service) sinceBase(ctx context.Context, show *Shown, force bool) error 
 	return nil
 }
 
-// Deactivate turns a workflow off. same says that it was.
-func (s *Service) Deactivate(ctx context.Context, id, actor string) (version int32, same bool, err error) {
+// Deactivate turns a workflow off, and keeps the comment with the version. same says that it
+// was.
+func (s *Service) Deactivate(ctx context.Context, id, actor, comment string) (version int32, same bool, err error) {
+	if comment, err = commentOf(comment); err != nil {
+		return 0, false, err
+	}
 	d, err := s.current(ctx, id)
 	if err != nil {
 		return 0, false, err
@@ -624,6 +649,8 @@ func (s *Service) Deactivate(ctx context.Context, id, actor string) (version int
 	if d.Status == workflow.Inactive {
 		return d.Version, true, nil
 	}
-	version, err = s.Source.SetStatus(ctx, s.edit(d, "workflow.deactivate", actor, nil), workflow.Inactive)
+	e := s.edit(d, "workflow.deactivate", actor, nil)
+	e.Comment = comment
+	version, err = s.Source.SetStatus(ctx, e, workflow.Inactive)
 	return version, false, err
 }

@@ -90,7 +90,7 @@ tests:
 	if err != nil || len(list) != 2 || len(list[1].Tests) != 1 || !list[1].Tests[0].Passed {
 		t.Errorf("%v: the draft's tests come to %+v", err, list)
 	}
-	if _, err := s.Activate(t.Context(), "w", "ann", false); err != nil {
+	if _, err := s.Activate(t.Context(), "w", "ann", "", false); err != nil {
 		t.Fatal(err)
 	}
 	if got := db.QueryString(t, `select document #>> '{settings,tests,0,change,new,token}' from rowbell.workflow_version where version = 2`); got != "abc" {
@@ -98,18 +98,18 @@ tests:
 	}
 	// A test that fails keeps it from being activated.
 	db.Exec(t, `update rowbell.workflow_definition set status = 'inactive'; update rowbell.workflow_trigger set field_conditions = '{"token": "def"}'`)
-	_, err = s.Activate(t.Context(), "w", "ann", false)
+	_, err = s.Activate(t.Context(), "w", "ann", "", false)
 	failing, ok := errors.AsType[*definition.TestsError](err)
 	if !ok || !errors.Is(err, definition.ErrTests) || len(failing.Failed) != 1 || failing.Failed[0].Name != "a token" {
 		t.Errorf("it was activated: %v", err)
 	}
-	done, err := s.Activate(t.Context(), "w", "ann", true)
+	done, err := s.Activate(t.Context(), "w", "ann", "", true)
 	if err != nil || len(done.Tests) != 1 || done.Tests[0].Passed {
 		t.Errorf("%v: by force it comes to %+v", err, done)
 	}
 	// What somebody wrote by SQL, and is none.
 	db.Exec(t, `update rowbell.workflow_definition set status = 'inactive', settings = '{"tests": [{"nmae": "x"}]}'`)
-	if _, err := s.Activate(t.Context(), "w", "ann", false); err == nil || !strings.Contains(err.Error(), `unknown field "nmae"`) {
+	if _, err := s.Activate(t.Context(), "w", "ann", "", false); err == nil || !strings.Contains(err.Error(), `unknown field "nmae"`) {
 		t.Errorf("it was activated: %v", err)
 	}
 	checked, err := s.CheckOne(t.Context(), "w")

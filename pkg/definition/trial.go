@@ -244,6 +244,12 @@ const lastEvents = 5 // of a row
 
 // Explain says of an event what became of it, for each workflow on its table.
 func (s *Service) Explain(ctx context.Context, eventID string) (Explanation, error) {
+	return s.ExplainSome(ctx, eventID, MostExplained)
+}
+
+// ExplainSome explains an event with at most so many workflows of those that serve other
+// tenants: it was nothing to them.
+func (s *Service) ExplainSome(ctx context.Context, eventID string, others int) (Explanation, error) {
 	e, err := s.State.RecordedEvent(ctx, eventID)
 	if errors.Is(err, workflow.ErrNotFound) {
 		return Explanation{}, fmt.Errorf("event %s is not recorded: only events that a workflow matched are, and for as long as the log is kept; "+
@@ -252,7 +258,7 @@ func (s *Service) Explain(ctx context.Context, eventID string) (Explanation, err
 	if err != nil {
 		return Explanation{}, err
 	}
-	return s.explain(ctx, e)
+	return s.explain(ctx, e, others)
 }
 
 // ExplainRow explains the last recorded events of a row, the latest first.
@@ -271,14 +277,14 @@ func (s *Service) ExplainRow(ctx context.Context, table, key string) ([]Explanat
 	}
 	list := make([]Explanation, len(events))
 	for i, e := range events {
-		if list[i], err = s.explain(ctx, e); err != nil {
+		if list[i], err = s.explain(ctx, e, MostExplained); err != nil {
 			return nil, err
 		}
 	}
 	return list, nil
 }
 
-func (s *Service) explain(ctx context.Context, e *workflow.Event) (Explanation, error) {
+func (s *Service) explain(ctx context.Context, e *workflow.Event, others int) (Explanation, error) {
 	x := Explanation{
 		EventID: e.ID, Table: e.Table, Operation: e.Op.String(), RowKey: e.RowKey, TenantID: e.TenantID,
 		CommittedAt: e.CommittedAt.UTC(), Position: e.Position.String(),
@@ -300,12 +306,18 @@ func (s *Service) explain(ctx context.Context, e *workflow.Event) (Explanation, 
 			ID: r.ID, WorkflowID: r.WorkflowID, Version: r.Version, Name: r.Name, Status: r.Status, Error: r.Error,
 			Waiting: r.Waiting, Ready: r.Ready, Leased: r.Leased, Gate: r.Gate, LastError: r.LastError, Storm: r.Storm,
 		}
+		for i, action := range r.Stopped {
+			if t.Stopped == nil {
+				t.Stopped = make(map[int]string)
+			}
+			t.Stopped[int(action)] = r.Reasons[i]
+		}
 		if r.NextAt != nil {
 			t.NextAt = *r.NextAt
 		}
 		q.Executions = append(q.Executions, t)
 	}
-	versions, more, err := s.Source.VersionsOn(ctx, e.Table, e.TenantID, MostExplained)
+	versions, more, err := s.Source.VersionsOn(ctx, e.Table, e.TenantID, MostExplained, others)
 	if err != nil {
 		return x, err
 	}

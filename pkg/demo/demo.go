@@ -62,6 +62,7 @@ type show struct {
 	mails    *mailtest.Server
 	worker   *worker
 	key      string // for the API
+	door     *door  // signs browsers in with it; nil with Once
 	began    time.Time
 }
 
@@ -124,6 +125,9 @@ func interrupted(ctx context.Context, err error) error {
 
 func (d *show) close() error {
 	var problems []error
+	if d.door != nil {
+		problems = append(problems, d.door.close())
+	}
 	if d.worker != nil {
 		problems = append(problems, d.worker.close())
 	}
@@ -561,13 +565,16 @@ func (d *show) showRows(ctx context.Context, conn *pgx.Conn, title, query string
 
 // watch runs the traffic and shows the feed until ctx ends.
 func (d *show) watch(ctx context.Context) error {
+	if err := d.openDoor(ctx); err != nil {
+		return err
+	}
 	d.showHints()
 	if d.Browser {
 		if command := opener(runtime.GOOS, os.Getenv, exec.LookPath); command != nil {
 			opened := make(chan struct{})
 			go func() {
 				defer close(opened)
-				open(ctx, command, d.dashboard())
+				open(ctx, command, d.door.invite())
 			}()
 			defer func() { <-opened }()
 		}
@@ -621,7 +628,7 @@ func (d *show) follow(ctx context.Context, pool *pgxpool.Pool, t *traffic) error
 		now := time.Now()
 		if !now.Before(nextHint) {
 			if at := hint % (len(hints) + 1); at == 0 {
-				d.teller.other(dim, "Watch it in the browser:  %s", d.dashboard())
+				d.teller.other(dim, "Watch it in the browser:  %s", d.door.invite())
 			} else {
 				d.teller.other(dim, "Try:  %s", hints[at-1])
 			}
@@ -669,14 +676,18 @@ var apiHints = []string{
 	`curl -H "Authorization: Bearer $ROWBELL_KEY" "$ROWBELL_SERVER/api/v1/executions?limit=3"`,
 }
 
-// dashboard is the address of the pages that signs in whoever opens it: what stands behind #
-// goes to no server, and a script of the page shows it once.
-func (d *show) dashboard() string { return d.worker.apiURL() + "/enter#token=" + d.key }
+// openDoor makes what gives addresses of the pages that sign in. What stands behind # goes to no
+// server, and a script of the page shows it once.
+func (d *show) openDoor(ctx context.Context) (err error) {
+	d.door, err = startDoor(ctx, d.worker.apiURL()+"/enter#token="+d.key, d.worker.apiURL()+"/signin")
+	return err
+}
 
 // showHints says what else there is to try.
 func (d *show) showHints() {
 	s := d.screen
-	s.line("%s  %s", s.paint(bold, "Watch it in the browser:"), s.paint(cyan, d.dashboard()))
+	s.line("%s  %s", s.paint(bold, "Watch it in the browser:"), s.paint(cyan, d.door.invite()))
+	s.line("  %s", s.paint(dim, fmt.Sprintf("It signs in once, within %d minutes. Later: %s, with the key below.", doorOpen/time.Minute, d.worker.apiURL())))
 	s.line("")
 	url := d.url()
 	if _, err := d.server.Binaries().Program("psql"); err == nil {

@@ -85,8 +85,8 @@ func TestVersionsOn(t *testing.T) {
 	}
 	db.Exec(t, `update rowbell.workflow_trigger set entity_type = 'things' where workflow_id = 'b'`) // it had one
 	db.Exec(t, `delete from rowbell.workflow_definition where id = 'e'`)
-	ids := func(limit int) (string, bool) {
-		list, more, err := source.VersionsOn(t.Context(), "orders", "y", limit)
+	ids := func(limit, others int) (string, bool) {
+		list, more, err := source.VersionsOn(t.Context(), "orders", "y", limit, others)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,10 +99,16 @@ func TestVersionsOn(t *testing.T) {
 		}
 		return strings.Join(got, " "), more
 	}
-	if got, more := ids(10); got != "a1 b1 b2 c1 e1 e2" || more {
+	if got, more := ids(10, 10); got != "a1 b1 b2 c1 e1 e2" || more {
 		t.Errorf("got %s, %v", got, more)
 	}
-	if got, more := ids(3); got != "b1 b2 c1 e1 e2" || !more { // those that serve the tenant
+	if got, more := ids(10, 0); got != "b1 b2 c1 e1 e2" || !more {
+		t.Errorf("got %s, %v", got, more)
+	}
+	if got, more := ids(2, 2); got != "b1 b2 c1" || !more {
+		t.Errorf("got %s, %v", got, more)
+	}
+	if got, more := ids(3, 3); got != "b1 b2 c1 e1 e2" || !more { // those that serve the tenant
 		t.Errorf("got %s, %v", got, more)
 	}
 	if _, err := source.TableNamed(t.Context(), "orders"); !errors.Is(err, workflow.ErrNotFound) || !strings.Contains(err.Error(), "run rowbell capture orders") {

@@ -18,7 +18,7 @@ func (s *Source) Create(ctx context.Context, e Edit, w *workflow.Workflow) (vers
 	if w.TenantID != nil {
 		tenant = *w.TenantID
 	}
-	err = s.edits(ctx, e.Actor, func(tx pgx.Tx) error {
+	err = s.edits(ctx, e.Actor, e.Comment, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `insert into rowbell.workflow_definition (id, tenant_id, name, description, status, settings)
 values ($1, nullif($2, ''), $3, $4, $5, $6) on conflict (id) do nothing`, e.WorkflowID, tenant, w.Name, w.Description, w.Status, object(w.Settings))
 		if err == nil && tag.RowsAffected() == 0 {
@@ -61,7 +61,7 @@ func (s *Source) Replace(ctx context.Context, e Edit, w *workflow.Workflow) (int
 // Delete takes a workflow away; a version that says so comes of it, and its versions and
 // executions stay. Returns ErrConflict if it has changed.
 func (s *Source) Delete(ctx context.Context, e Edit) error {
-	err := s.edits(ctx, e.Actor, func(tx pgx.Tx) error {
+	err := s.edits(ctx, e.Actor, e.Comment, func(tx pgx.Tx) error {
 		tenant, before, err := s.hold(ctx, tx, e)
 		if err != nil {
 			return err
@@ -91,7 +91,7 @@ type TemplateEdit struct {
 // those which render one another change together. Returns an error that names them if
 // workflows render one that is taken away.
 func (s *Source) EditTemplates(ctx context.Context, edits []TemplateEdit, actor string) error {
-	err := s.edits(ctx, actor, func(tx pgx.Tx) error {
+	err := s.edits(ctx, actor, "", func(tx pgx.Tx) error {
 		for _, e := range edits {
 			action := "template.set"
 			var err error
@@ -120,14 +120,20 @@ set source = excluded.source, description = excluded.description, locale = exclu
 	return nil
 }
 
-// edits does f in a transaction of an actor's.
-func (s *Source) edits(ctx context.Context, actor string, f func(tx pgx.Tx) error) error {
+// edits does f in a transaction of an actor's. The comment is kept with the versions that come
+// of it.
+func (s *Source) edits(ctx context.Context, actor, comment string, f func(tx pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `set local lock_timeout = '2s'`); err != nil {
 			return err
 		}
 		if err := sayWho(ctx, tx, actor); err != nil {
 			return err
+		}
+		if comment != "" {
+			if _, err := tx.Exec(ctx, `select set_config('rowbell.comment', $1, true)`, storable(comment)); err != nil {
+				return err
+			}
 		}
 		return f(tx)
 	})

@@ -23,7 +23,7 @@ type WorkflowFilter struct {
 
 	// These count for Definitions alone.
 	Settings []string // only those that have one of these keys in their settings; nil: all
-	Kind     string   // only those that have an action of this kind; "" all
+	Kinds    []string // only those that have an action of one of these kinds; nil: all
 	Limit    int      // the first so many; 0: all
 }
 
@@ -109,8 +109,8 @@ func (s *Source) Definitions(ctx context.Context, f WorkflowFilter) ([]Definitio
 	rows, err := s.db.Query(ctx, definitionQuery+`
 where ($1::text is null or coalesce(d.tenant_id, '') = $1) and ($2 = '' or d.status = $2)
 	and ($3::text[] is null or v.document -> 'settings' ?| $3)
-	and ($4::text = '' or v.document @> jsonb_build_object('actions', jsonb_build_array(jsonb_build_object('action_type', $4::text))))
-order by coalesce(d.tenant_id, '') collate "C", d.id collate "C" limit nullif($5::int, 0)`, f.Tenant, f.Status, f.Settings, f.Kind, f.Limit)
+	and ($4::text[] is null or exists (select from jsonb_path_query(v.document, '$.actions[*].action_type') k where k #>> '{}' = any ($4)))
+order by coalesce(d.tenant_id, '') collate "C", d.id collate "C" limit nullif($5::int, 0)`, f.Tenant, f.Status, f.Settings, f.Kinds, f.Limit)
 	if err != nil {
 		return nil, sourceError(what, err)
 	}
@@ -154,13 +154,14 @@ type VersionInfo struct {
 	DBUser    string
 	CreatedBy string
 	CreatedAt time.Time
+	Comment   string // what its editor said of it; "" nothing
 }
 
 // History reads the latest versions of a workflow, at most limit of them, the latest first.
 // Returns ErrNotFound if there never was one.
 func (s *Source) History(ctx context.Context, id string, limit int) ([]VersionInfo, error) {
 	what := "read the versions of workflow " + id
-	rows, err := s.db.Query(ctx, `select `+versionColumns+`, db_user, created_by, created_at
+	rows, err := s.db.Query(ctx, `select `+versionColumns+`, db_user, created_by, created_at, coalesce(comment, '')
 from rowbell.workflow_version where workflow_id = $1 order by version desc limit $2`, id, limit)
 	if err != nil {
 		return nil, sourceError(what, err)
@@ -168,7 +169,7 @@ from rowbell.workflow_version where workflow_id = $1 order by version desc limit
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (VersionInfo, error) {
 		var v VersionInfo
 		var document []byte
-		err := row.Scan(&v.WorkflowID, &v.Version.Version, &v.TenantID, &v.Status, &document, &v.DBUser, &v.CreatedBy, &v.CreatedAt)
+		err := row.Scan(&v.WorkflowID, &v.Version.Version, &v.TenantID, &v.Status, &document, &v.DBUser, &v.CreatedBy, &v.CreatedAt, &v.Comment)
 		v.Document = document
 		return v, err
 	})
@@ -188,6 +189,8 @@ type Edit struct {
 	// Action is what audit_log calls it: workflow.activate.
 	Action string
 	Detail map[string]any // for audit_log
+	// Comment is kept with the version that comes of it: what changed, and why.
+	Comment string
 	// Version and Draft are what the change was decided by. If the workflow has another
 	// version or draft meanwhile, it is refused by ErrConflict. Draft nil: there was none.
 	Version int32
@@ -204,7 +207,7 @@ type edited struct {
 // edit does f in a transaction that holds the workflow. What f changes is one version.
 func (s *Source) edit(ctx context.Context, e Edit, f func(tx pgx.Tx, tenantID string) error) (version int32, err error) {
 	what := fmt.Sprintf("%s of workflow %s", e.Action, e.WorkflowID)
-	err = s.edits(ctx, e.Actor, func(tx pgx.Tx) error {
+	err = s.edits(ctx, e.Actor, e.Comment, func(tx pgx.Tx) error {
 		tenant, before, err := s.hold(ctx, tx, e)
 		if err != nil {
 			return err

@@ -120,6 +120,42 @@ func TestPublishAtOnce(t *testing.T) {
 	}
 }
 
+// What an editor says of a version is kept with it, and with no other: by an edit, by SQL, and
+// cut where SQL says too much.
+func TestComment(t *testing.T) {
+	t.Parallel()
+	db := sourceDB(t)
+	db.Exec(t, `insert into rowbell.workflow_definition (id, name, status) values ('w', 'W', 'active'), ('other', 'O', 'active')`)
+	s := store.OpenSource(onePool(t, db.URL)) // one connection, which a setting could stay on
+	edit := func(version int32, comment string) store.Edit {
+		return store.Edit{WorkflowID: "w", Actor: "ann", Action: "workflow.deactivate", Version: version, Comment: comment}
+	}
+	if _, err := s.SetStatus(t.Context(), edit(1, "Too many\nat once\x00"), workflow.Inactive); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.SetStatus(t.Context(), edit(2, ""), workflow.Active); err != nil {
+		t.Fatal(err)
+	}
+	db.Exec(t, `begin; select set_config('rowbell.comment', '  by hand ', true); update rowbell.workflow_definition set name = 'X' where id = 'w'; commit`)
+	db.Exec(t, `update rowbell.workflow_definition set name = 'Y' where id = 'w'`)
+	db.Exec(t, `begin; select set_config('rowbell.comment', repeat('é', 1200), true); update rowbell.workflow_definition set name = 'Z' where id = 'w'; commit`)
+	list, err := s.History(t.Context(), "w", 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, v := range list {
+		got = append(got, v.Comment)
+	}
+	want := []string{strings.Repeat("é", 1000), "", "by hand", "", "Too many\nat once\ufffd", ""}
+	if !slices.Equal(got, want) {
+		t.Errorf("comments %q, want %q", got, want)
+	}
+	if n := pgtest.One[int64](t, db, `select count(*) from rowbell.workflow_version where workflow_id = 'other' and comment is not null`); n != 0 {
+		t.Error("another workflow's version has a comment")
+	}
+}
+
 // Of definitions those alone are read that are asked for: by what is in their settings, by the
 // kind of an action, and so many.
 func TestDefinitionsOfSome(t *testing.T) {
@@ -137,9 +173,9 @@ func TestDefinitionsOfSome(t *testing.T) {
 		"a b d":     {Status: workflow.Active, Settings: limits},
 		"a b":       {Status: workflow.Active, Settings: limits, Limit: 2},
 		"a b e":     {Tenant: &acme, Settings: limits},
-		"b d":       {Status: workflow.Active, Kind: "chat"},
-		"b":         {Tenant: &acme, Status: workflow.Active, Kind: "chat"},
-		"":          {Kind: "cha"},
+		"b d":       {Status: workflow.Active, Kinds: []string{"chat", "webhook"}},
+		"b":         {Tenant: &acme, Status: workflow.Active, Kinds: []string{"chat"}},
+		"":          {Kinds: []string{"cha"}},
 	} {
 		list, err := source.Definitions(t.Context(), f)
 		if err != nil {

@@ -3,10 +3,13 @@ package store
 import (
 	"cmp"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -340,26 +343,74 @@ type DestinationFilter struct {
 	State  workflow.DestinationState
 	Kind   string
 	Name   string // the destination, in full
+	Cursor string // Next of the page before; "" = the first page
 	Limit  int    // 0: 1000
 }
 
-// Destinations lists destinations: those that take nothing first, then by name.
+// destinationPlace is where a page of destinations ended.
+type destinationPlace struct {
+	Closed bool   `json:"c,omitempty"`
+	Name   string `json:"d"`
+	Tenant string `json:"t,omitempty"`
+	Lane   int64  `json:"l"`
+}
+
+func (f *DestinationFilter) place() (p destinationPlace, err error) {
+	text, err := base64.RawURLEncoding.DecodeString(f.Cursor)
+	if err == nil {
+		err = json.Unmarshal(text, &p)
+	}
+	if err != nil || !utf8.Valid(text) || strings.ContainsRune(p.Name+p.Tenant, 0) || p.Name == "" {
+		return p, fmt.Errorf("%.60q is %w", f.Cursor, ErrCursor)
+	}
+	return p, nil
+}
+
+// Destinations lists destinations: those that take nothing first, then by name. Returns
+// ErrCursor for a cursor of something else.
 func (s *State) Destinations(ctx context.Context, f DestinationFilter) ([]workflow.Destination, error) {
+	p, err := s.DestinationPage(ctx, f)
+	return p.Items, err
+}
+
+// DestinationPage reads a page of what Destinations lists. One whose state changes meanwhile may
+// come twice, or not at all.
+func (s *State) DestinationPage(ctx context.Context, f DestinationFilter) (Page[workflow.Destination], error) {
 	const what = "list destinations"
+	page := Page[workflow.Destination]{Items: []workflow.Destination{}}
 	if f.Limit == 0 {
 		f.Limit = 1000
 	}
+	args := []any{f.Tenant, string(f.State), f.Kind, f.Name, f.Limit + 1}
+	behind := ""
+	if f.Cursor != "" {
+		at, err := f.place()
+		if err != nil {
+			return page, err
+		}
+		behind = ` and (state = 'closed', destination, coalesce(tenant_id, ''), lane) > ($6, $7, $8, $9)`
+		args = append(args, at.Closed, at.Name, at.Tenant, at.Lane)
+	}
 	rows, err := s.db.Query(ctx, `select `+destinationColumns+` from rowbell.destination
-where ($1::text is null or coalesce(tenant_id, '') = $1) and ($2 = '' or state = $2) and ($3 = '' or kind = $3) and ($4 = '' or destination = $4)
-order by state = 'closed', destination, tenant_id nulls first, lane limit $5`, f.Tenant, string(f.State), f.Kind, f.Name, f.Limit)
+where ($1::text is null or coalesce(tenant_id, '') = $1) and ($2 = '' or state = $2) and ($3 = '' or kind = $3) and ($4 = '' or destination = $4)`+behind+`
+order by state = 'closed', destination, coalesce(tenant_id, ''), lane limit $5`, args...)
 	if err != nil {
-		return nil, stateError(what, err)
+		return page, stateError(what, err)
 	}
-	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (workflow.Destination, error) { return scanDestination(row) })
+	page.Items, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (workflow.Destination, error) { return scanDestination(row) })
 	if err != nil {
-		return nil, stateError(what, err)
+		return page, stateError(what, err)
 	}
-	return list, nil
+	if len(page.Items) > f.Limit {
+		page.Items = page.Items[:f.Limit]
+		last := page.Items[f.Limit-1]
+		text, err := json.Marshal(destinationPlace{last.State == workflow.Closed, last.Destination, last.TenantID, last.Lane})
+		if err != nil {
+			return page, err
+		}
+		page.Next = base64.RawURLEncoding.EncodeToString(text)
+	}
+	return page, nil
 }
 
 // Destination reads one. Returns ErrNotFound if nothing was ever sent there.

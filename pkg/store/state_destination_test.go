@@ -233,6 +233,32 @@ func TestDestinationsListed(t *testing.T) {
 			t.Errorf("%+v: %s, want %s", c.f, got, c.want)
 		}
 	}
+	// Page by page it is the same, and a page that is just full is the last.
+	for limit, want := range map[int]string{1: "nats://c | https://a.example/ | https://b.example/", 2: "nats://c https://a.example/ | https://b.example/", 3: "nats://c https://a.example/ https://b.example/"} {
+		var pages []string
+		for cursor := ""; ; {
+			page, err := state.DestinationPage(t.Context(), store.DestinationFilter{Limit: limit, Cursor: cursor})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var names []string
+			for _, d := range page.Items {
+				names = append(names, d.Destination)
+			}
+			pages = append(pages, strings.Join(names, " "))
+			if cursor = page.Next; cursor == "" {
+				break
+			}
+		}
+		if got := strings.Join(pages, " | "); got != want {
+			t.Errorf("in pages of %d: %s, want %s", limit, got, want)
+		}
+	}
+	for _, cursor := range []string{"x", "e30", "eyJkIjoiXHUwMDAwIn0"} {
+		if _, err := state.DestinationPage(t.Context(), store.DestinationFilter{Cursor: cursor}); !errors.Is(err, store.ErrCursor) {
+			t.Errorf("cursor %s: %v", cursor, err)
+		}
+	}
 	for _, lane := range []int64{math.MinInt64, -1, 7} {
 		id := workflow.LaneID(lane)
 		if back, ok := workflow.ParseLaneID(id); !ok || back != lane {

@@ -491,7 +491,7 @@ func (r *retry) putStopped(ctx context.Context, action int16, order int32, reaso
 	}
 	// The gate's own reason stands with those that it stopped; of an action, which one it was,
 	// and whether it failed or was cancelled.
-	because := fmt.Sprintf("action %d (%%, and its on_failure is stop", action+1)
+	because := fmt.Sprintf("action %d (%%"+workflow.StoppedSuffix, action+1)
 	if action == workflow.GateAction {
 		because = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(reason)
 	}

@@ -120,6 +120,10 @@ func TestRetryWithWhatItStopped(t *testing.T) {
 	if got := w.statuses(t); got != "0 succeeded, 1 dead, 2 cancelled" {
 		t.Fatalf("deliveries: %s", got)
 	}
+	runs, err := w.state.EventExecutions(t.Context(), e.ID)
+	if err != nil || len(runs) != 1 || !slices.Equal(runs[0].Stopped, []int16{2}) || !slices.Equal(runs[0].Reasons, []string{"action 2 (webhook) failed, and its on_failure is stop"}) {
+		t.Errorf("EventExecutions = %+v, %v", runs, err)
+	}
 	back, err := w.state.RetryDelivery(t.Context(), e.ID+"-2_1", give)
 	if err != nil || strings.Join(back, " ") != e.ID+"-2_1 "+e.ID+"-2_2" {
 		t.Fatalf("RetryDelivery = %v, %v", back, err)

@@ -77,13 +77,18 @@ type EventExecution struct {
 	NextAt                 *time.Time
 	LastError              string
 	Storm                  string // id of the storm that holds it; "" none does
+	// Stopped are the actions that were never begun since one of a lower order failed, by their
+	// indexes, and Reasons why, in the same order.
+	Stopped []int16
+	Reasons []string
 }
 
 // EventExecutions reads the executions of an event, replays too.
 func (s *State) EventExecutions(ctx context.Context, eventID string) ([]EventExecution, error) {
 	what := "read the executions of event " + eventID
 	rows, err := s.db.Query(ctx, `select l.id, l.workflow_id, l.workflow_version, l.workflow_name, l.status, coalesce(l.error, ''),
-	coalesce(d.waiting, 0)::int, coalesce(d.ready, 0)::int, coalesce(d.leased, 0)::int, coalesce(d.gate, false), d.next_at, coalesce(d.error, ''), coalesce(d.storm, '')
+	coalesce(d.waiting, 0)::int, coalesce(d.ready, 0)::int, coalesce(d.leased, 0)::int, coalesce(d.gate, false), d.next_at, coalesce(d.error, ''), coalesce(d.storm, ''),
+	coalesce(s.actions, '{}'), coalesce(s.reasons, '{}')
 from rowbell.workflow_log l
 left join lateral (
 	select count(*) filter (where state = 'waiting') as waiting, count(*) filter (where state = 'ready') as ready,
@@ -91,7 +96,13 @@ left join lateral (
 		min(ready_at) filter (where state = 'ready' and ready_at > clock_timestamp()) as next_at, max(error) as error, max(storm) as storm
 	from rowbell.delivery where execution_id = l.id
 ) d on l.status = 'pending'
-where l.trigger_event_id = $1 order by l.priority, l.id`, eventID)
+left join lateral (
+	select array_agg(e.action order by e.action) as actions, array_agg(e.reason order by e.action) as reasons
+	from rowbell.delivery_done e
+	where e.execution_id = l.id and e.committed_at = l.committed_at and e.status = 'cancelled' and e.attempts = 0 and e.action >= 0 and e.recipient is null
+	and e.reason like '%' || $2
+) s on l.status = 'failure'
+where l.trigger_event_id = $1 order by l.priority, l.id`, eventID, workflow.StoppedSuffix)
 	if err != nil {
 		return nil, stateError(what, err)
 	}

@@ -29,11 +29,25 @@ var hourSQL = fmt.Sprintf(`with c as materialized (
 ), counted as (
 	update rowbell.statistic_hour set counted_at = (select at from c) where hour = $1
 ), x as materialized (
-	select x.version_ref, x.status, case when x.status <> 'cancelled' then `+stepSQL+` end as step, count(*)::int4 as n
+	select x.version_ref, x.status, x.action >= 0 as sole, case when x.status <> 'cancelled' then `+stepSQL+` end as step, count(*)::int4 as n
 	from rowbell.execution x
 	where x.committed_at >= $1 and x.committed_at < $1::timestamptz + interval '1 hour' and x.id >= $2 and x.id < $3
 	and (select at from c) is not null
-	group by 1, 2, 3
+	group by 1, 2, 3, 4
+), d as materialized (
+	select tenant_id, sent, dead, dropped from (
+		select case when grouping(v.tenant_id) = 1 then '*' else coalesce(v.tenant_id, '') end as tenant_id,
+			coalesce(sum(n) filter (where e.status in ('success', 'succeeded')), 0)::int4 as sent,
+			coalesce(sum(n) filter (where e.status in ('failure', 'dead')), 0)::int4 as dead,
+			coalesce(sum(n) filter (where e.status = 'cancelled'), 0)::int4 as dropped
+		from (
+			select version_ref, status, n from x where sole
+			union all select d.version_ref, d.status, count(*)::int4 from rowbell.delivery_ended d
+			where d.committed_at >= $1 and d.committed_at < $1::timestamptz + interval '1 hour' and d.execution_id >= $2 and d.execution_id < $3
+			and d.action >= 0 and (select at from c) is not null
+			group by 1, 2
+		) e join rowbell.surrogate v on v.ref = e.version_ref group by grouping sets ((v.tenant_id), ())
+	) e where sent + dead + dropped > 0
 ), t as materialized (
 	select tenant_id, sum(success)::int4 as success, sum(failure)::int4 as failure, sum(cancelled)::int4 as cancelled,
 		coalesce(array_agg(step order by step) filter (where step is not null), '{}') as steps, coalesce(array_agg(n order by step) filter (where step is not null), '{}') as counts
@@ -41,20 +55,26 @@ var hourSQL = fmt.Sprintf(`with c as materialized (
 		select case when grouping(v.tenant_id) = 1 then '*' else coalesce(v.tenant_id, '') end as tenant_id, x.step, sum(x.n)::int4 as n, %[1]s
 		from x join rowbell.surrogate v on v.ref = x.version_ref group by grouping sets ((v.tenant_id, x.step), (x.step))
 	) s group by tenant_id
+), both_of as materialized (
+	select tenant_id, coalesce(t.success, 0) as success, coalesce(t.failure, 0) as failure, coalesce(t.cancelled, 0) as cancelled,
+		coalesce(t.steps, '{}') as steps, coalesce(t.counts, '{}') as counts,
+		coalesce(d.sent, 0) as sent, coalesce(d.dead, 0) as dead, coalesce(d.dropped, 0) as dropped
+	from t full join d using (tenant_id)
 ), w as materialized (
 	select version_ref, sum(success)::int4 as success, sum(failure)::int4 as failure, sum(cancelled)::int4 as cancelled,
 		coalesce(array_agg(step order by step) filter (where step is not null), '{}') as steps, coalesce(array_agg(n order by step) filter (where step is not null), '{}') as counts
 	from (select version_ref, step, sum(n)::int4 as n, %[1]s from x group by version_ref, step) s group by version_ref having sum(n) >= %[2]d
 ), t_gone as (
-	delete from rowbell.tenant_statistic where hour = $1 and tenant_id not in (select tenant_id from t)
+	delete from rowbell.tenant_statistic where hour = $1 and tenant_id not in (select tenant_id from both_of)
 ), w_gone as (
 	delete from rowbell.workflow_statistic where hour = $1 and version_ref not in (select version_ref from w)
 ), t_put as (
-	insert into rowbell.tenant_statistic as s (hour, tenant_id, success, failure, cancelled, steps, counts)
-	select $1, tenant_id, success, failure, cancelled, steps, counts from t
+	insert into rowbell.tenant_statistic as s (hour, tenant_id, success, failure, cancelled, steps, counts, sent, dead, dropped)
+	select $1, tenant_id, success, failure, cancelled, steps, counts, sent, dead, dropped from both_of
 	on conflict (tenant_id, hour) do update set success = excluded.success, failure = excluded.failure, cancelled = excluded.cancelled,
-		steps = excluded.steps, counts = excluded.counts
-	where (s.success, s.failure, s.cancelled, s.steps, s.counts) is distinct from (excluded.success, excluded.failure, excluded.cancelled, excluded.steps, excluded.counts)
+		steps = excluded.steps, counts = excluded.counts, sent = excluded.sent, dead = excluded.dead, dropped = excluded.dropped
+	where (s.success, s.failure, s.cancelled, s.steps, s.counts, s.sent, s.dead, s.dropped)
+		is distinct from (excluded.success, excluded.failure, excluded.cancelled, excluded.steps, excluded.counts, excluded.sent, excluded.dead, excluded.dropped)
 )
 insert into rowbell.workflow_statistic as s (hour, version_ref, success, failure, cancelled, steps, counts)
 select $1, version_ref, success, failure, cancelled, steps, counts from w
@@ -218,8 +238,25 @@ type Counts struct {
 	// to their end: to a fifth, since counts are kept by steps. nil: there was none.
 	P50 *time.Duration `json:"p50_ns,omitempty"`
 	P95 *time.Duration `json:"p95_ns,omitempty"`
+	// Deliveries are how those ended that have: of a tenant or of all, not of one workflow.
+	Deliveries *DeliveryCounts `json:"deliveries,omitempty"`
 
 	steps map[int16]int64
+}
+
+// DeliveryCounts are how deliveries ended: an execution has as many as it has actions, and
+// people whom these tell.
+type DeliveryCounts struct {
+	Succeeded int64 `json:"succeeded"`
+	Dead      int64 `json:"dead"`
+	Cancelled int64 `json:"cancelled"` // with people who were left out
+}
+
+// add adds deliveries of another time.
+func (d *DeliveryCounts) add(succeeded, dead, cancelled int64) {
+	d.Succeeded += succeeded
+	d.Dead += dead
+	d.Cancelled += cancelled
 }
 
 // Bucket is an hour or a day of statistics.
@@ -347,8 +384,17 @@ func (st *statistics) of(hour time.Time) *Counts {
 	at := st.from(hour)
 	c := st.buckets[at]
 	if c == nil {
-		c = &Counts{steps: make(map[int16]int64)}
+		c = st.none()
 		st.buckets[at] = c
+	}
+	return c
+}
+
+// none is nothing counted.
+func (st *statistics) none() *Counts {
+	c := &Counts{steps: make(map[int16]int64)}
+	if st.f.WorkflowID == "" {
+		c.Deliveries = &DeliveryCounts{}
 	}
 	return c
 }
@@ -358,7 +404,7 @@ func (st *statistics) readTenant(ctx context.Context, tx pgx.Tx) error {
 	if st.f.TenantID != nil {
 		tenant = *st.f.TenantID
 	}
-	rows, err := tx.Query(ctx, `select hour, success, failure, cancelled, steps, counts from rowbell.tenant_statistic
+	rows, err := tx.Query(ctx, `select hour, success, failure, cancelled, steps, counts, sent, dead, dropped from rowbell.tenant_statistic
 where tenant_id = $1 and hour >= $2 and hour < $3`, tenant, st.since, st.until)
 	if err != nil {
 		return err
@@ -374,42 +420,68 @@ const (
 )
 
 // readLive counts what has ended since its hour was counted, and says how much that is. (The
-// index execution_settled finds it: a stretch of blocks at the end of each partition. By
-// clock_timestamp, which is volatile, it could not.)
+// indexes execution_settled and delivery_ended_at find it: a stretch of blocks at the end of each
+// partition. By clock_timestamp, which is volatile, they could not.)
 func (st *statistics) readLive(ctx context.Context, tx pgx.Tx) (int64, error) {
 	args := parameters{st.since, st.until, liveBack, mostLive}
 	of := ""
 	if st.f.TenantID != nil {
 		of = ` and ` + tenantIs("v.tenant_id", *st.f.TenantID, &args)
 	}
-	rows, err := tx.Query(ctx, `select date_trunc('hour', x.committed_at, 'UTC') as hour, x.status, x.step, count(*) from (
-	select x.committed_at, x.status, `+stepSQL+` as step from rowbell.execution x join rowbell.surrogate v on v.ref = x.version_ref
+	since := func(from, ended string) string {
+		return ` from ` + from + ` x join rowbell.surrogate v on v.ref = x.version_ref
 	left join rowbell.statistic_hour h on h.hour = date_trunc('hour', x.committed_at, 'UTC')
-	where x.committed_at >= $1 and x.committed_at < $2 and x.settled_at > now() - $3::interval
-	and (h.counted_at is null or x.settled_at > h.counted_at and h.next_at is distinct from '-infinity')`+of+` limit $4
+	where x.committed_at >= $1 and x.committed_at < $2 and ` + ended + ` > now() - $3::interval
+	and (h.counted_at is null or ` + ended + ` > h.counted_at and h.next_at is distinct from '-infinity')` + of
+	}
+	rows, err := tx.Query(ctx, `select date_trunc('hour', x.committed_at, 'UTC') as hour, x.status, x.step, count(*), count(*) filter (where x.action >= 0) from (
+	select x.committed_at, x.status, x.action, `+stepSQL+` as step`+since("rowbell.execution", "x.settled_at")+` limit $4
 ) x group by 1, 2, 3`, args...)
 	if err != nil {
 		return 0, err
 	}
-	return st.count(rows)
+	executions, err := st.count(rows)
+	if err != nil {
+		return 0, err
+	}
+	rows, err = tx.Query(ctx, `select date_trunc('hour', x.committed_at, 'UTC') as hour, count(*) filter (where status = 'succeeded'), count(*) filter (where status = 'dead'), count(*) filter (where status = 'cancelled') from (
+	select x.committed_at, x.status`+since("rowbell.delivery_ended", "x.ended_at")+` and x.action >= 0 limit $4
+) x group by 1`, args...)
+	if err != nil {
+		return 0, err
+	}
+	var hour time.Time
+	var succeeded, dead, cancelled, deliveries int64
+	_, err = pgx.ForEachRow(rows, []any{&hour, &succeeded, &dead, &cancelled}, func() error {
+		deliveries += succeeded + dead + cancelled
+		st.of(hour).Deliveries.add(succeeded, dead, cancelled)
+		return nil
+	})
+	return max(executions, deliveries), err
 }
 
-// count adds executions that were counted just now, and says how many they are.
+// count adds executions that were counted just now, and says how many they are. Of those with
+// one delivery, which is told last, that ended as they did.
 func (st *statistics) count(rows pgx.Rows) (all int64, err error) {
 	var hour time.Time
 	var status workflow.ExecutionStatus
 	var step int16
-	var n int64
-	_, err = pgx.ForEachRow(rows, []any{&hour, &status, &step, &n}, func() error {
+	var n, sole int64
+	_, err = pgx.ForEachRow(rows, []any{&hour, &status, &step, &n, &sole}, func() error {
 		all += n
 		c := st.of(hour)
+		var none DeliveryCounts
+		d := cmp.Or(c.Deliveries, &none)
 		switch status {
 		case workflow.Success:
 			c.Success += n
+			d.Succeeded += sole
 		case workflow.Failure:
 			c.Failure += n
+			d.Dead += sole
 		default:
 			c.Cancelled += n
+			d.Cancelled += sole
 			return nil
 		}
 		c.steps[step] += n
@@ -418,16 +490,18 @@ func (st *statistics) count(rows pgx.Rows) (all int64, err error) {
 	return all, err
 }
 
-// add adds rows of the tables, whose hours are told to seen.
+// add adds rows of the tables: of a workflow's, whose hours are told to seen, or of a tenant's.
 func (st *statistics) add(rows pgx.Rows, seen func(ref int32, hour time.Time)) error {
 	var ref int32
 	var hour time.Time
-	var success, failure, cancelled int64
+	var success, failure, cancelled, sent, dead, dropped int64
 	var steps []int16
 	var counts []int64
 	into := []any{&hour, &success, &failure, &cancelled, &steps, &counts}
 	if seen != nil {
 		into = append(into, &ref)
+	} else {
+		into = append(into, &sent, &dead, &dropped)
 	}
 	_, err := pgx.ForEachRow(rows, into, func() error {
 		c := st.of(hour)
@@ -439,6 +513,8 @@ func (st *statistics) add(rows pgx.Rows, seen func(ref int32, hour time.Time)) e
 		}
 		if seen != nil {
 			seen(ref, hour)
+		} else {
+			c.Deliveries.add(sent, dead, dropped)
 		}
 		return nil
 	})
@@ -473,7 +549,7 @@ where version_ref = any ($1) and hour >= $2 and hour < $3`, refs, st.since, st.u
 		return err
 	}
 	between := stretches(refs, counted, st.since, st.until)
-	rows, err = tx.Query(ctx, `select date_trunc('hour', x.committed_at, 'UTC'), x.status, x.step, count(*)
+	rows, err = tx.Query(ctx, `select date_trunc('hour', x.committed_at, 'UTC'), x.status, x.step, count(*), 0::int8
 from unnest($1::int4[], $2::timestamptz[], $3::timestamptz[]) w (ref, since, until) cross join lateral (
 	select x.committed_at, x.status, `+stepSQL+` as step from rowbell.execution x
 	where x.version_ref = w.ref and x.committed_at >= w.since and x.committed_at < w.until offset 0
@@ -486,15 +562,18 @@ from unnest($1::int4[], $2::timestamptz[], $3::timestamptz[]) w (ref, since, unt
 }
 
 func (st *statistics) result() Statistics {
-	r := Statistics{Total: Counts{steps: make(map[int16]int64)}, AsOf: st.asOf.UTC()}
+	r := Statistics{Total: *st.none(), AsOf: st.asOf.UTC()}
 	for hour := st.since; hour.Before(st.until); hour = hour.Add(time.Hour) {
 		at := st.from(hour)
 		if n := len(r.Buckets); n > 0 && r.Buckets[n-1].From.Equal(at) {
 			continue
 		}
-		b := Bucket{From: at}
+		b := Bucket{From: at, Counts: *st.none()}
 		if c := st.buckets[at]; c != nil {
 			b.Counts = *c
+			if d := c.Deliveries; d != nil {
+				r.Total.Deliveries.add(d.Succeeded, d.Dead, d.Cancelled)
+			}
 			r.Total.Success += c.Success
 			r.Total.Failure += c.Failure
 			r.Total.Cancelled += c.Cancelled

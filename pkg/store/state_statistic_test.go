@@ -60,6 +60,12 @@ func TestStatistics(t *testing.T) {
 			if c := (counts{got.Total.Success, got.Total.Failure, got.Total.Cancelled}); c != total {
 				t.Errorf("%s, %s: the total is %+v, want %+v", what, name, c, total)
 			}
+			if (f.WorkflowID == "") != (got.Total.Deliveries != nil) {
+				t.Errorf("%s, %s: deliveries are %+v", what, name, got.Total.Deliveries)
+			}
+			if f.WorkflowID == "" {
+				checkDeliveries(t, db, what+", "+name, f, got)
+			}
 			if n := total.Success + total.Failure; (n > 0) != (got.Total.P50 != nil) {
 				t.Errorf("%s, %s: P50 of %d executions is %v", what, name, n, got.Total.P50)
 			}
@@ -134,6 +140,15 @@ func TestStatistics(t *testing.T) {
 	if n := pgtest.One[int64](t, db, `select count(*) from rowbell.workflow_log where tenant_id = 'big' and status = 'success'`); is.Total.Success != n {
 		t.Errorf("of big %d succeeded, not %d", is.Total.Success, n)
 	}
+	// Deliveries of one that has not settled yet count as they end.
+	db.Exec(t, `insert into rowbell.delivery_ended (committed_at, ended_at, version_ref, "order", action, attempts, execution_id, recipient, kind, status)
+		select d.committed_at, clock_timestamp(), d.version_ref, d."order", d.action, 1, d.execution_id, 'late-' || s, d.kind, s
+		from (select d.* from rowbell.delivery_ended d join rowbell.surrogate v on v.ref = d.version_ref where v.tenant_id = 'big' and d.action >= 0 order by d.execution_id desc limit 1) d,
+			unnest('{succeeded,dead,cancelled}'::text[]) s`)
+	late := read(t, state, store.StatisticFilter{TenantID: str("big"), Since: since, Until: until, Live: true})
+	if was, is := *is.Total.Deliveries, *late.Total.Deliveries; is != (store.DeliveryCounts{Succeeded: was.Succeeded + 1, Dead: was.Dead + 1, Cancelled: was.Cancelled + 1}) {
+		t.Errorf("deliveries were %+v and are %+v, when one more of each has ended", was, is)
+	}
 	other := read(t, state, store.StatisticFilter{TenantID: str("acme"), Since: since, Until: until, Live: true})
 	if n := pgtest.One[int64](t, db, `select count(*) from rowbell.workflow_log where tenant_id = 'acme' and status = 'success'`); other.Total.Success != n {
 		t.Errorf("of acme %d succeeded, not %d", other.Total.Success, n)
@@ -159,6 +174,32 @@ func TestStatistics(t *testing.T) {
 	}
 	if _, err := state.Statistics(t.Context(), store.StatisticFilter{Since: until.AddDate(-1, 0, 0)}); !errors.Is(err, store.ErrRange) {
 		t.Errorf("a year: %v", err)
+	}
+}
+
+// checkDeliveries compares how deliveries ended with the view.
+func checkDeliveries(t *testing.T, db *pgtest.Database, what string, f store.StatisticFilter, got store.Statistics) {
+	t.Helper()
+	want := map[time.Time]store.DeliveryCounts{}
+	var total store.DeliveryCounts
+	for _, w := range pgtest.Structs[struct {
+		At time.Time
+		store.DeliveryCounts
+	}](t, db, `select date_trunc('hour', committed_at, 'UTC') as at, count(*) filter (where status = 'succeeded') as succeeded, count(*) filter (where status = 'dead') as dead,
+		count(*) filter (where status = 'cancelled') as cancelled
+		from rowbell.delivery_done where action >= 0 and ($1::text is null or coalesce(tenant_id, '') = $1) group by 1`, f.TenantID) {
+		want[w.At.UTC()] = w.DeliveryCounts
+		total.Succeeded += w.Succeeded
+		total.Dead += w.Dead
+		total.Cancelled += w.Cancelled
+	}
+	for _, b := range got.Buckets {
+		if *b.Deliveries != want[b.From.UTC()] {
+			t.Errorf("%s: %s has deliveries %+v, want %+v", what, b.From, *b.Deliveries, want[b.From.UTC()])
+		}
+	}
+	if *got.Total.Deliveries != total {
+		t.Errorf("%s: deliveries are %+v in all, want %+v", what, *got.Total.Deliveries, total)
 	}
 }
 

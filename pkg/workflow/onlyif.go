@@ -13,6 +13,10 @@ const OnlyIfKey = "only_if"
 // its own conditions do not hold for the event.
 const NotMet = "its condition was not met: "
 
+// StoppedSuffix ends the reason of a delivery that was never begun, since an action of a lower
+// order failed, or was cancelled.
+const StoppedSuffix = ", and its on_failure is stop"
+
 const onlyIfMend = `write a list of conditions: [{"condition_type": "field_value", "condition_config": {"total": {"gt": 1000}}}]`
 
 // OnlyIf reads an action's own conditions: where one of them does not hold, the action is left

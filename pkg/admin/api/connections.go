@@ -224,12 +224,9 @@ func getSettings(ctx context.Context, q *Request, in *struct {
 	if !ok {
 		return nil, notFound("there is no tenant %s here", in.Tenant.Value)
 	}
-	s, err := q.Operations.Settings(ctx, tenant)
+	s, err := q.Operations.Settings(ctx, tenant, q.Principal.Can(access.WorkflowRead))
 	if err != nil {
 		return nil, err
-	}
-	if !q.Principal.Can(access.WorkflowRead) {
-		s.Workflows, s.More = []ExceptionOut{}, false
 	}
 	if !q.Principal.Can(access.CatalogueRead) {
 		s.Tables = []PolicyOut{}

@@ -85,29 +85,29 @@ func destinationOut(d *workflow.Destination) DestinationOut {
 	return out
 }
 
-// mostDestinations are listed.
-const mostDestinations = 1000
-
 func listDestinations(ctx context.Context, q *Request, in *struct {
 	TenantFilter
+	Paging
 	State string `query:"state" enum:"closed,open,half_open,disabled"`
 	Kind  string `query:"kind" maxLength:"64"`
 	Name  string `query:"destination" maxLength:"2000" doc:"In full"`
 },
-) (*PageOf[DestinationOut], error) {
+) (*struct {
+	Body LogPage[DestinationOut]
+}, error,
+) {
 	tenant, ok := q.Filter(in.Tenant)
 	if !ok {
-		return page([]DestinationOut{}, ""), nil
+		return nothing[DestinationOut]()
 	}
-	found, err := q.State.Destinations(ctx, store.DestinationFilter{Tenant: tenant, State: workflow.DestinationState(in.State), Kind: in.Kind, Name: in.Name, Limit: mostDestinations})
-	if err != nil {
-		return nil, err
+	found, err := q.State.DestinationPage(ctx, store.DestinationFilter{
+		Tenant: tenant, State: workflow.DestinationState(in.State), Kind: in.Kind, Name: in.Name, Cursor: in.Cursor, Limit: in.Limit,
+	})
+	list := make([]DestinationOut, len(found.Items))
+	for i := range found.Items {
+		list[i] = destinationOut(&found.Items[i])
 	}
-	list := make([]DestinationOut, len(found))
-	for i := range found {
-		list[i] = destinationOut(&found[i])
-	}
-	return page(list, ""), nil
+	return logPage(store.Page[DestinationOut]{Items: list, Next: found.Next}, err)
 }
 
 // DestinationPath names a destination.

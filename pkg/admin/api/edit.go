@@ -110,9 +110,9 @@ type WorkflowListed struct {
 }
 
 // applied plans and does what one document says, and returns the workflow's id. may judges
-// the step first; action is what the audit log calls it.
-func (q *Request) applied(ctx context.Context, action string, doc *definition.Document, may func(definition.Step) error) (string, error) {
-	plan, err := q.Definitions.Plan(ctx, &definition.Bundle{Workflows: []*definition.Document{doc}}, definition.PlanOptions{Tenant: doc.Workflow.TenantID, Action: action})
+// the step first; action is what the audit log calls it, comment is kept with the version.
+func (q *Request) applied(ctx context.Context, action, comment string, doc *definition.Document, may func(definition.Step) error) (string, error) {
+	plan, err := q.Definitions.Plan(ctx, &definition.Bundle{Workflows: []*definition.Document{doc}}, definition.PlanOptions{Tenant: doc.Workflow.TenantID, Action: action, Comment: comment})
 	if err != nil {
 		return "", err
 	}
@@ -150,7 +150,11 @@ func (q *Request) created(ctx context.Context, id string) (*createdWorkflow, err
 	return &createdWorkflow{Prefix + "/workflows/" + url.PathEscape(id), w.ETag, w.Body}, nil
 }
 
-func createWorkflow(ctx context.Context, q *Request, in *struct{ DocumentInput }) (*createdWorkflow, error) {
+func createWorkflow(ctx context.Context, q *Request, in *struct {
+	Commented
+	DocumentInput
+},
+) (*createdWorkflow, error) {
 	doc, err := in.read()
 	if err != nil {
 		return nil, err
@@ -164,7 +168,7 @@ func createWorkflow(ctx context.Context, q *Request, in *struct{ DocumentInput }
 	if doc.Workflow.ID == "" {
 		doc.Workflow.ID = ulid.Make().String()
 	}
-	id, err := q.applied(ctx, "workflow.create", doc, func(s definition.Step) error {
+	id, err := q.applied(ctx, "workflow.create", in.Comment, doc, func(s definition.Step) error {
 		if s.Do != definition.Creates {
 			return &Problem{Status: http.StatusConflict, Detail: fmt.Sprintf("there is a workflow %s", s.ID), Mend: "leave id out, or update that one"}
 		}
@@ -179,6 +183,7 @@ func createWorkflow(ctx context.Context, q *Request, in *struct{ DocumentInput }
 func updateWorkflow(ctx context.Context, q *Request, in *struct {
 	WorkflowPath
 	IfMatch
+	Commented
 	DocumentInput
 },
 ) (*workflowAnswer, error) {
@@ -213,7 +218,7 @@ func updateWorkflow(ctx context.Context, q *Request, in *struct {
 	if (s.Status == workflow.Active || w.Status == workflow.Active) && !q.Principal.Can(access.WorkflowPublish) {
 		return nil, forbidden(access.WorkflowPublish)
 	}
-	if _, err := q.applied(asSeen(ctx, s), "workflow.update", doc, func(definition.Step) error { return nil }); err != nil {
+	if _, err := q.applied(asSeen(ctx, s), "workflow.update", in.Comment, doc, func(definition.Step) error { return nil }); err != nil {
 		return nil, err
 	}
 	return q.answer(ctx, in.ID)

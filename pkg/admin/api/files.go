@@ -225,12 +225,13 @@ type PlanIn struct {
 	Import   bool    `json:"import,omitempty" doc:"Make all workflows inactive, and touch none that there is unless replace"`
 	Replace  bool    `json:"replace,omitempty" doc:"With import: replace workflows and templates that there are"`
 	NewIDs   bool    `json:"new_ids,omitempty" doc:"With import: give workflows and their parts new ids"`
+	Comment  string  `json:"comment,omitempty" doc:"What changed, and why, in at most 1000 characters: it is kept with the versions that come of it"`
 	Seed     string  `json:"seed,omitempty" maxLength:"26" doc:"A ULID that new ids are made of, so that they are the same in plan and apply; random if not given"`
 }
 
 // plan says what would become of it.
 func (q *Request) plan(ctx context.Context, in *PlanIn) (*definition.Plan, error) {
-	o := definition.PlanOptions{Tenant: in.TenantID, Prune: in.Prune, Force: in.Force, Import: in.Import, Replace: in.Replace, NewIDs: in.NewIDs}
+	o := definition.PlanOptions{Tenant: in.TenantID, Prune: in.Prune, Force: in.Force, Import: in.Import, Replace: in.Replace, NewIDs: in.NewIDs, Comment: in.Comment}
 	if in.Seed != "" {
 		seed, err := ulid.ParseStrict(in.Seed)
 		if err != nil {

@@ -66,9 +66,9 @@ type Operations interface {
 	Connections(ctx context.Context, tenant *string) ([]ConnectionOut, error)
 	// VerifyConnection tries one. Returns ErrConflict if it is not set up.
 	VerifyConnection(ctx context.Context, name string, tenant *string, by string) (VerifiedOut, error)
-	// Settings are the limits in force, and a tenant's workflows that say otherwise; nil: all
-	// tenants'.
-	Settings(ctx context.Context, tenant *string) (SettingsOut, error)
+	// Settings are the limits in force, and, with workflows, a tenant's workflows that say
+	// otherwise; nil: all tenants'.
+	Settings(ctx context.Context, tenant *string, workflows bool) (SettingsOut, error)
 	// SetWeight says how many turns a tenant's deliveries get.
 	SetWeight(ctx context.Context, tenantID string, weight int, by string) error
 

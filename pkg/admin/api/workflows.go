@@ -127,6 +127,12 @@ type IfMatch struct {
 	IfMatch string `header:"If-Match" doc:"ETag of the state that the edit is made for; without it the edit is made whatever has changed"`
 }
 
+// Commented is what an editor says of the version that comes of an edit. How long it may be
+// is judged where it is kept, for the command line too.
+type Commented struct {
+	Comment string `query:"comment" doc:"What changed, and why, in at most 1000 characters: it is kept with the version"`
+}
+
 // check refuses an edit of another state than s.
 func (m *IfMatch) check(s *definition.Shown) error {
 	if m.IfMatch == "" || m.IfMatch == "*" {
@@ -248,6 +254,7 @@ type ActivatedOut struct {
 func activateWorkflow(ctx context.Context, q *Request, in *struct {
 	WorkflowPath
 	IfMatch
+	Commented
 	Force bool `query:"force" doc:"Publish the draft though the live version has changed since it was made"`
 },
 ) (*struct{ Body ActivatedOut }, error) {
@@ -258,7 +265,7 @@ func activateWorkflow(ctx context.Context, q *Request, in *struct {
 	if err := in.check(s); err != nil {
 		return nil, err
 	}
-	done, err := q.Definitions.Activate(asSeen(ctx, s), in.ID, q.Actor(), in.Force)
+	done, err := q.Definitions.Activate(asSeen(ctx, s), in.ID, q.Actor(), in.Comment, in.Force)
 	if err != nil {
 		return nil, err
 	}
@@ -275,6 +282,7 @@ type DeactivatedOut struct {
 func deactivateWorkflow(ctx context.Context, q *Request, in *struct {
 	WorkflowPath
 	IfMatch
+	Commented
 },
 ) (*struct{ Body DeactivatedOut }, error) {
 	s, _, err := q.show(ctx, in.ID)
@@ -284,7 +292,7 @@ func deactivateWorkflow(ctx context.Context, q *Request, in *struct {
 	if err := in.check(s); err != nil {
 		return nil, err
 	}
-	version, same, err := q.Definitions.Deactivate(asSeen(ctx, s), in.ID, q.Actor())
+	version, same, err := q.Definitions.Deactivate(asSeen(ctx, s), in.ID, q.Actor(), in.Comment)
 	if err != nil {
 		return nil, err
 	}
@@ -526,10 +534,11 @@ func refusedTrial(err error) error {
 }
 
 func explainEvent(ctx context.Context, q *Request, in *struct {
-	ID string `path:"id" maxLength:"64" doc:"Id of a recorded event"`
+	ID     string `path:"id" maxLength:"64" doc:"Id of a recorded event"`
+	Others int    `query:"others" minimum:"0" maximum:"500" default:"500" doc:"How many workflows of other tenants than the row's are told of at most"`
 },
 ) (*struct{ Body definition.Explanation }, error) {
-	x, err := q.Definitions.Explain(ctx, in.ID)
+	x, err := q.Definitions.ExplainSome(ctx, in.ID, in.Others)
 	if errors.Is(err, workflow.ErrNotFound) || err == nil && !q.Sees(x.TenantID) {
 		return nil, notFound("event %s is not recorded: only those that a workflow matched are, and for as long as the log is kept", in.ID)
 	}

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -40,13 +41,14 @@ func destinationOf(d *api.DestinationOut) (workflow.Destination, error) {
 	}, nil
 }
 
-// Destinations lists where deliveries go; the server has a limit of its own.
+// Destinations lists where deliveries go, those first to which nothing is sent.
 func (c *Client) Destinations(ctx context.Context, f store.DestinationFilter) ([]workflow.Destination, error) {
+	const most = 1000 // if nobody says
 	q := ofTenant(f.Tenant)
 	set(q, "state", string(f.State))
 	set(q, "kind", f.Kind)
 	set(q, "destination", f.Name)
-	found, err := whole[api.DestinationOut](ctx, c.in(f.Tenant), "/destinations", q)
+	found, err := collect[api.DestinationOut](ctx, c.in(f.Tenant), "/destinations", q, cmp.Or(f.Limit, most))
 	if err != nil {
 		return nil, err
 	}

@@ -133,7 +133,7 @@ func (c *Client) TestStored(ctx context.Context, id string, f store.WorkflowFilt
 
 func planIn(b *definition.Bundle, o definition.PlanOptions) api.PlanIn {
 	return api.PlanIn{
-		FilesIn: filesIn(b), TenantID: o.Tenant, Prune: o.Prune, Force: o.Force, Import: o.Import, Replace: o.Replace, NewIDs: o.NewIDs, Seed: o.Seed.String(),
+		FilesIn: filesIn(b), TenantID: o.Tenant, Prune: o.Prune, Force: o.Force, Import: o.Import, Replace: o.Replace, NewIDs: o.NewIDs, Comment: o.Comment, Seed: o.Seed.String(),
 	}
 }
 

@@ -175,9 +175,13 @@ func (c *Client) Discard(ctx context.Context, id, _ string) error {
 // Activate publishes the draft, if there is one, and makes the workflow active. Returns a
 // *definition.BlockedError if the worker would find it broken, and a *definition.TestsError if
 // saved tests fail.
-func (c *Client) Activate(ctx context.Context, id, _ string, force bool) (*definition.Activated, error) {
+func (c *Client) Activate(ctx context.Context, id, _, comment string, force bool) (*definition.Activated, error) {
 	var out api.ActivatedOut
-	err := c.post(ctx, at("/workflows/%s/activate", id), flag("force", force), nil, &out)
+	q := commented(comment)
+	if force {
+		q.Set("force", "true")
+	}
+	err := c.post(ctx, at("/workflows/%s/activate", id), q, nil, &out)
 	if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusUnprocessableEntity && len(e.of.Errors) > 0 {
 		if failed := testsOf(e.of.Errors); len(failed) > 0 {
 			return nil, &definition.TestsError{WorkflowID: id, Failed: failed}
@@ -215,10 +219,19 @@ func testsOf(list []api.FieldError) []trial.Tested {
 }
 
 // Deactivate turns a workflow off. same says that it was.
-func (c *Client) Deactivate(ctx context.Context, id, _ string) (version int32, same bool, err error) {
+func (c *Client) Deactivate(ctx context.Context, id, _, comment string) (version int32, same bool, err error) {
 	var out api.DeactivatedOut
-	err = c.post(ctx, at("/workflows/%s/deactivate", id), nil, nil, &out)
+	err = c.post(ctx, at("/workflows/%s/deactivate", id), commented(comment), nil, &out)
 	return out.Version, out.Same, err
+}
+
+// commented is a query with what is said of a version, or nothing.
+func commented(comment string) url.Values {
+	q := url.Values{}
+	if comment != "" {
+		q.Set("comment", comment)
+	}
+	return q
 }
 
 // changeIn is what something is tried on. What people wrote must be JSON before it can be sent.

@@ -16,33 +16,39 @@ const (
 	chartLeft, chartBottom  = 44, 22 // for the labels of its axes
 )
 
-// chart draws how executions ended as bars, one for each bucket: failures above cancelled ones
-// above those that are done. Colours come from the style sheet, by class, so that they follow
-// the theme. The table beside it says the same to who doesn't see it.
-func chart(buckets []store.Bucket, day bool) template.HTML {
+// bar is an hour or a day of a chart: what went well, what went wrong, and what wasn't done.
+type bar struct {
+	from                    time.Time
+	done, failed, cancelled int64
+}
+
+// chart draws how something ended as bars: failures above what was cancelled above what is done.
+// Colours come from the style sheet, by class, so that they follow the theme. The table beside
+// it says the same to who doesn't see it. done is what it is called when it went well.
+func chart(what, done string, bars []bar, day bool) template.HTML {
 	most := int64(1)
-	for _, b := range buckets {
-		most = max(most, b.Success+b.Failure+b.Cancelled)
+	for _, b := range bars {
+		most = max(most, b.done+b.failed+b.cancelled)
 	}
 	top := niceTop(most)
-	width := float64(chartWidth-chartLeft) / float64(max(len(buckets), 1))
+	width := float64(chartWidth-chartLeft) / float64(max(len(bars), 1))
 	high := float64(chartHeight - chartBottom)
 	var s strings.Builder
-	fmt.Fprintf(&s, `<svg class="chart" viewBox="0 0 %d %d" role="img" aria-label="Executions over time; the table below has the numbers">`, chartWidth, chartHeight)
+	fmt.Fprintf(&s, `<svg class="chart" viewBox="0 0 %d %d" role="img" aria-label="%s over time; the table below has the numbers">`, chartWidth, chartHeight, template.HTMLEscapeString(what))
 	for i := range 3 {
 		y := high * float64(i) / 2
 		fmt.Fprintf(&s, `<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/>`, chartLeft, chartWidth, y+0.5, y+0.5)
 		fmt.Fprintf(&s, `<text class="tick" x="%d" y="%.1f" text-anchor="end">%s</text>`, chartLeft-6, min(max(y+4, 10), high), compact(top*int64(2-i)/2))
 	}
-	every := max(1, (len(buckets)+7)/8)
-	for i, b := range buckets {
+	every := max(1, (len(bars)+7)/8)
+	for i, b := range bars {
 		x := chartLeft + float64(i)*width
-		fmt.Fprintf(&s, `<g><title>%s</title><rect class="hit" x="%.1f" y="0" width="%.1f" height="%.1f"/>`, template.HTMLEscapeString(bucketText(b, day)), x, width, high)
+		fmt.Fprintf(&s, `<g><title>%s</title><rect class="hit" x="%.1f" y="0" width="%.1f" height="%.1f"/>`, template.HTMLEscapeString(b.text(done, day)), x, width, high)
 		y := high
 		for _, part := range []struct {
 			class string
 			n     int64
-		}{{"done", b.Success}, {"cancelled", b.Cancelled}, {"failed", b.Failure}} {
+		}{{"done", b.done}, {"cancelled", b.cancelled}, {"failed", b.failed}} {
 			if part.n == 0 {
 				continue
 			}
@@ -52,7 +58,7 @@ func chart(buckets []store.Bucket, day bool) template.HTML {
 		}
 		s.WriteString(`</g>`)
 		if i%every == 0 {
-			fmt.Fprintf(&s, `<text class="tick" x="%.1f" y="%d">%s</text>`, math.Min(x+width*0.15, chartWidth-32), chartHeight-6, tick(b.From, day))
+			fmt.Fprintf(&s, `<text class="tick" x="%.1f" y="%d">%s</text>`, math.Min(x+width*0.15, chartWidth-32), chartHeight-6, tick(b.from, day))
 		}
 	}
 	s.WriteString(`</svg>`)
@@ -128,10 +134,10 @@ func tick(t time.Time, day bool) string {
 	return t.UTC().Format("15:04")
 }
 
-func bucketText(b store.Bucket, day bool) string {
-	at := b.From.UTC().Format("2 Jan 15:04")
+func (b *bar) text(done string, day bool) string {
+	at := b.from.UTC().Format("2 Jan 15:04")
 	if day {
-		at = b.From.UTC().Format("2 Jan")
+		at = b.from.UTC().Format("2 Jan")
 	}
-	return fmt.Sprintf("%s: %s done, %s failed, %s cancelled", at, number(b.Success), number(b.Failure), number(b.Cancelled))
+	return fmt.Sprintf("%s: %s %s, %s failed, %s cancelled", at, number(b.done), done, number(b.failed), number(b.cancelled))
 }

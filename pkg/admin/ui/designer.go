@@ -415,7 +415,7 @@ func (d *designerData) fill(c *catalogue, wrong *places) {
 		if detail != nil && detail.ReplicaIdentity != "full" {
 			view.Warnings = detail.Warnings
 		}
-		view.Rule = c.rule(e.rules[t.ID], t.ID, "t."+t.ID, "", view.Columns, detail, wrong, pointer+"/field_conditions")
+		view.Rule = c.rule(e.rules[triggerName(t.ID)], triggerName(t.ID), triggerName(t.ID), "", view.Columns, detail, wrong, pointer+"/field_conditions")
 		view.Problems = wrong.at(pointer)
 		d.Triggers = append(d.Triggers, view)
 	}
@@ -442,7 +442,7 @@ func (d *designerData) fill(c *catalogue, wrong *places) {
 			view.Only[j].Own, view.Only[j].First = true, j == 0
 		}
 		if view.Kind != nil {
-			view.Main, view.More = view.Kind.view("a."+a.ID+".c", a.Config)
+			view.Main, view.More = view.Kind.view("a."+formID(a.ID)+".c", a.Config)
 			for _, list := range [][]fieldView{view.Main, view.More} {
 				for j := range list {
 					list[j].Problem = wrong.about(pointer, list[j].Key)
@@ -479,7 +479,7 @@ func (c *catalogue) only(e *edit, list []docCondition, pointer string, columns [
 		view := onlyView{docCondition: cond}
 		switch times, w := timedOf(cond.Config), makersOf(cond.Config); {
 		case cond.Type == "field_value":
-			view.Rule = c.rule(e.rules[cond.ID], cond.ID, "c."+cond.ID, "", columns, t, wrong, at+"/condition_config")
+			view.Rule = c.rule(e.rules[conditionName(cond.ID)], conditionName(cond.ID), conditionName(cond.ID), "", columns, t, wrong, at+"/condition_config")
 		case cond.Type == "time_based" && times != nil:
 			view.Time = times
 			for _, day := range days {

@@ -211,8 +211,8 @@ func TestOwnConditions(t *testing.T) {
 	if e.Actions[1].ID != "a" || config(1) != `{"only_if":[{"condition_type":"field_value","condition_config":{"total":{"gt":1000}}},{"condition_type":"role_based","condition_config":{"roles":["manager"]}}]}` || config(0) != untouched {
 		t.Errorf("they are %s and %s", config(0), config(1))
 	}
-	e = again(t, c, e, "group "+e.own["a"][0].ID+" ", nil)
-	e = again(t, c, e, "drop "+e.own["a"][0].ID+" 0", nil)
+	e = again(t, c, e, "group c."+e.own["a"][0].ID+" ", nil)
+	e = again(t, c, e, "drop c."+e.own["a"][0].ID+" 0", nil)
 	for e2 := range 2 {
 		name := at + ".0." + string(rune('0'+e2))
 		e = again(t, c, e, "", map[string]string{name + ".col": "status"})
@@ -284,7 +284,7 @@ func TestOwnConditionsWithIDs(t *testing.T) {
 	e = again(t, c, e, "", map[string]string{"c." + e.own["b"][0].ID + ".0.val": "3000"})
 	second = strings.Replace(second, "2000", "3000", 1)
 	want("changed", first, second)
-	e = again(t, c, e, "drop "+e.own["a"][2].ID+" 0", nil)
+	e = again(t, c, e, "drop c."+e.own["a"][2].ID+" 0", nil)
 	e = again(t, c, e, "no-condition "+e.own["a"][1].ID, nil)
 	first = `{"only_if":[` + asks("big", "total", `{"gt":1000}`) + `]}`
 	want("removed", first, second)
@@ -381,8 +381,8 @@ func TestDesignerButtons(t *testing.T) {
 	if len(e.Actions) != 2 || len(e.Recipients) != 1 {
 		t.Errorf("what is left: %+v %+v", e.Actions, e.Recipients)
 	}
-	press("group t1")
-	press("clause t1 1")
+	press("group t.t1")
+	press("clause t.t1 1")
 	f = sent(t, c, e)
 	for i, status := range []string{"a", "b"} {
 		at := "t.t1.1." + string(rune('0'+i))
@@ -392,7 +392,7 @@ func TestDesignerButtons(t *testing.T) {
 	if got := string(e.Triggers[0].Conditions); got != `{"any_changed":["status"],"total":{"gt":5},"any":[{"status":"a"},{"status":"b"}]}` {
 		t.Errorf("conditions are %s", got)
 	}
-	press("drop t1 0")
+	press("drop t.t1 0")
 	press("condition time_based")
 	if got := string(e.Triggers[0].Conditions); got != `{"any_changed":["status"],"any":[{"status":"a"},{"status":"b"}]}` {
 		t.Errorf("conditions are %s", got)
@@ -415,10 +415,66 @@ func TestDesignerButtons(t *testing.T) {
 		t.Errorf("who is %s", got)
 	}
 	press("no-condition " + e.Conditions[1].ID)
-	for _, nonsense := range []string{"up nobody", "drop t1 9.9.9", "clause nobody 1", "group t1 x", "no-trigger t1", "condition nothing", "drop", "what is this"} {
+	for _, nonsense := range []string{"up nobody", "drop t.t1 9.9.9", "clause nobody 1", "group t.t1 x", "no-trigger t1", "condition nothing", "drop", "what is this"} {
 		press(nonsense)
 	}
 	if len(e.Triggers) != 1 || len(e.Conditions) != 1 {
 		t.Errorf("nonsense did something: %+v", e.document)
+	}
+}
+
+// Parts may have any ids: the same ones, with dots and with spaces. Each keeps what is its own,
+// and buttons are about theirs.
+func TestDesignerIDs(t *testing.T) {
+	t.Parallel()
+	c := shop(t)
+	e := editOf(&document{
+		Name: "x",
+		Triggers: []docTrigger{
+			{ID: "x", EntityType: "orders", Operation: "create", Conditions: json.RawMessage(`{"any":[{"status":"one"},{"status":"two"}]}`)},
+			{ID: "x.0", EntityType: "orders", Operation: "create", Conditions: json.RawMessage(`{"status":"three"}`)},
+			{ID: "x=2e0", EntityType: "orders", Operation: "create", Conditions: json.RawMessage(`{"status":"four"}`)},
+		},
+		Conditions: []docCondition{
+			{ID: "x", Type: "field_value", Config: json.RawMessage(`{"status":"five"}`)},
+			{ID: "x y", Type: "field_value", Config: json.RawMessage(`{"status":"six"}`)},
+			{ID: "x.0", Type: "field_value", Config: json.RawMessage(`{"status":"seven"}`)},
+		},
+		Actions:    []docAction{{ID: "do it", Type: "notification", Config: json.RawMessage(`{}`)}, {ID: "x.0", Type: "log", Config: json.RawMessage(`{}`)}},
+		Recipients: []docRecipient{{ID: "r .1", Type: "user", Value: "ann"}},
+	})
+	rules := func() string {
+		var list []string
+		for _, x := range e.Triggers {
+			list = append(list, string(x.Conditions))
+		}
+		for _, x := range e.Conditions {
+			list = append(list, string(x.Config))
+		}
+		return strings.Join(list, " ")
+	}
+	const untouched = `{"any":[{"status":"one"},{"status":"two"}]} {"status":"three"} {"status":"four"} {"status":"five"} {"status":"six"} {"status":"seven"}`
+	e = again(t, c, e, "", nil)
+	if got := rules(); got != untouched {
+		t.Errorf("they come back as\n%s\nwant\n%s", got, untouched)
+	}
+	e = again(t, c, e, "", map[string]string{"c.x.0.val": "5", "c.x=20y.0.val": "6", "t.x=2e0.0.val": "3", "t.x=3d2e0.0.val": "4", "t.x.1.val": "2", "r.r=20=2e1.value": "ben"})
+	const filled = `{"any":[{"status":"one"},{"status":"2"}]} {"status":"3"} {"status":"4"} {"status":"5"} {"status":"6"} {"status":"seven"}`
+	if got := rules(); got != filled || e.Recipients[0].Value != "ben" {
+		t.Errorf("they come back as\n%s\nwant\n%s", got, filled)
+	}
+	e = again(t, c, e, "drop c.x=20y 0", nil)
+	e = again(t, c, e, "no-trigger x=2e0", nil)
+	e = again(t, c, e, "down do=20it", nil)
+	e = again(t, c, e, "condition field_value do=20it", nil)
+	e = again(t, c, e, "no-recipient r=20=2e1", nil)
+	const pressed = `{"any":[{"status":"one"},{"status":"2"}]} {"status":"4"} {"status":"5"} {} {"status":"seven"}`
+	if got := rules(); got != pressed || e.Actions[0].ID != "x.0" || len(e.own["do it"]) != 1 || len(e.Recipients) != 0 {
+		t.Errorf("they come back as\n%s\nwant\n%s; actions %+v, recipients %+v", got, pressed, e.Actions, e.Recipients)
+	}
+	for _, id := range []string{"", "=", "=2e", ".", "é ~_-", "\xff"} {
+		if got := idOf(formID(id)); got != id {
+			t.Errorf("%q comes back as %q", id, got)
+		}
 	}
 }

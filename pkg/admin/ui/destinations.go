@@ -25,6 +25,7 @@ type destinationsData struct {
 	State, Kind string
 	Filtered    bool
 	Items       []destination
+	More        string // address of the next page; "" this is the last
 }
 
 // destination is one with its state in words.
@@ -66,9 +67,10 @@ func listDestinations(v *visit) (*page, error) {
 	d := &destinationsData{State: v.query("state"), Kind: v.query("kind")}
 	d.Filtered = d.State != "" || d.Kind != ""
 	var list api.LogPage[api.DestinationOut]
-	if err := v.get("/destinations", v.pass("state", "kind"), &list); err != nil {
+	if err := v.get("/destinations", v.pass("state", "kind", "cursor"), &list); err != nil {
 		return nil, err
 	}
+	d.More = v.more(list.Next)
 	for _, one := range list.Items {
 		d.Items = append(d.Items, destinationOf(one))
 	}

@@ -3,8 +3,10 @@ package ui
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/oklog/ulid/v2"
@@ -84,7 +86,7 @@ func (d *document) sort() {
 // aren't complete.
 type edit struct {
 	*document
-	rules map[string]*group // field conditions of triggers, and those of conditions, by their ids
+	rules map[string]*group // field conditions of triggers, and those of conditions, by what the form calls them
 	// columns are, by triggers, those of which one must have changed.
 	columns map[string][]string
 	// own are the conditions of actions, by the actions' ids. They stand in no action_config here.
@@ -99,6 +101,34 @@ type edit struct {
 // of the form's own, and after a space the document's, if it has one.
 var formKey = regexp.MustCompile(`(?s)^(~[0-9a-z]{26})(?: (.+))?$`)
 
+// formID writes the id of a part for names of the form's, and for what its buttons ask: a dot and
+// a space mean something there, and ids may have them.
+func formID(id string) string {
+	var b strings.Builder
+	for i := range len(id) {
+		if c := id[i]; c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("~_-", c) >= 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "=%02x", c)
+		}
+	}
+	return b.String()
+}
+
+var formEscape = regexp.MustCompile(`=[0-9a-f]{2}`)
+
+// idOf reads what formID has written.
+func idOf(text string) string {
+	return formEscape.ReplaceAllStringFunc(text, func(s string) string {
+		n, _ := strconv.ParseUint(s[1:], 16, 8) // two digits
+		return string([]byte{byte(n)})
+	})
+}
+
+// triggerName and conditionName are what the form calls these parts.
+func triggerName(id string) string   { return "t." + formID(id) }
+func conditionName(id string) string { return "c." + formID(id) }
+
 func newFormKey() string { return "~" + newID() }
 
 // editOf makes a form's state of a document.
@@ -110,10 +140,10 @@ func editOf(d *document) *edit {
 		if ok && t.Operation == "update" && json.Unmarshal(m.get("any_changed"), &columns) == nil {
 			e.columns[t.ID] = columns
 			m.set("any_changed", nil)
-			e.rules[t.ID] = readRule(m.raw())
+			e.rules[triggerName(t.ID)] = readRule(m.raw())
 			continue
 		}
-		e.rules[t.ID] = readRule(t.Conditions)
+		e.rules[triggerName(t.ID)] = readRule(t.Conditions)
 	}
 	for i := range d.Conditions {
 		e.open(&d.Conditions[i])
@@ -137,7 +167,7 @@ func (e *edit) open(c *docCondition) {
 		}
 	}
 	if c.Type == "field_value" {
-		e.rules[c.ID] = readRule(c.Config)
+		e.rules[conditionName(c.ID)] = readRule(c.Config)
 	}
 }
 
@@ -213,7 +243,7 @@ func (e *edit) read(f fields, types func(table string) map[string]string, kinds 
 	}
 	for i := range e.Triggers {
 		t := &e.Triggers[i]
-		at := "t." + t.ID
+		at := triggerName(t.ID)
 		if f.has(at + ".table") {
 			t.EntityType = f.get(at + ".table")
 		}
@@ -224,7 +254,7 @@ func (e *edit) read(f fields, types func(table string) map[string]string, kinds 
 			e.columns[t.ID] = f[at+".changed"]
 		}
 		if g := f.rule(at, 0); g != nil {
-			e.rules[t.ID] = g
+			e.rules[triggerName(t.ID)] = g
 		}
 	}
 	for c := range e.all {
@@ -234,7 +264,7 @@ func (e *edit) read(f fields, types func(table string) map[string]string, kinds 
 	e.readActions(f, kinds)
 	for i := range e.Recipients {
 		r := &e.Recipients[i]
-		if at := "r." + r.ID; f.has(at + ".type") {
+		if at := "r." + formID(r.ID); f.has(at + ".type") {
 			if kind := f.get(at + ".type"); kind != r.Type {
 				r.Type, r.Value = kind, ""
 			} else {
@@ -264,9 +294,9 @@ func (e *edit) all(yield func(*docCondition) bool) {
 }
 
 func (e *edit) readCondition(f fields, c *docCondition) {
-	at := "c." + c.ID
+	at := conditionName(c.ID)
 	if g := f.rule(at, 0); g != nil && c.Type == "field_value" {
-		e.rules[c.ID] = g
+		e.rules[conditionName(c.ID)] = g
 	}
 	if !f.has(at + ".shown") {
 		return
@@ -288,7 +318,7 @@ func (e *edit) write(types func(table string) map[string]string) {
 		if first == nil {
 			first = of
 		}
-		rule := e.rules[t.ID]
+		rule := e.rules[triggerName(t.ID)]
 		if rule == nil {
 			rule = &group{Join: "all"}
 		}
@@ -299,8 +329,8 @@ func (e *edit) write(types func(table string) map[string]string) {
 		}
 	}
 	for c := range e.all {
-		if c.Type == "field_value" && e.rules[c.ID] != nil {
-			c.Config = e.rules[c.ID].json(first)
+		if c.Type == "field_value" && e.rules[conditionName(c.ID)] != nil {
+			c.Config = e.rules[conditionName(c.ID)].json(first)
 		}
 	}
 }
@@ -382,7 +412,7 @@ func (e *edit) readActions(f fields, kinds map[string]*kind) {
 	after := make(map[string]bool)
 	for i := range e.Actions {
 		a := &e.Actions[i]
-		at := "a." + a.ID
+		at := "a." + formID(a.ID)
 		if !f.has(at + ".shown") {
 			after[a.ID] = i > 0 && a.Order > e.Actions[i-1].Order
 			continue
@@ -426,13 +456,14 @@ func (e *edit) waits() map[string]bool {
 
 // do is what a button asks for: a verb and what it is about.
 func (e *edit) do(verb, what string) {
-	id, path, _ := strings.Cut(what, " ")
+	name, path, _ := strings.Cut(what, " ")
+	id := idOf(name)
 	switch verb {
 	case "clause", "group":
-		if e.rules[id] == nil {
-			e.rules[id] = &group{Join: "all"}
+		if e.rules[name] == nil {
+			e.rules[name] = &group{Join: "all"}
 		}
-		g := e.rules[id].at(path)
+		g := e.rules[name].at(path)
 		if g == nil {
 			return
 		}
@@ -442,10 +473,10 @@ func (e *edit) do(verb, what string) {
 		}
 		g.Items = append(g.Items, one)
 	case "drop":
-		if g := e.rules[id]; g != nil {
+		if g := e.rules[name]; g != nil {
 			g.remove(path)
-			if len(g.Items) == 0 { // of an action nothing is left
-				e.noOwn(id)
+			if of, is := strings.CutPrefix(name, "c."); is && len(g.Items) == 0 { // of an action nothing is left
+				e.noOwn(idOf(of))
 			}
 		}
 	case "trigger":
@@ -465,7 +496,7 @@ func (e *edit) do(verb, what string) {
 		}
 		switch id {
 		case "field_value":
-			e.rules[c.ID] = &group{Join: "all", Items: []*item{{Clause: &clause{Op: "eq", Values: []string{""}}}}}
+			e.rules[conditionName(c.ID)] = &group{Join: "all", Items: []*item{{Clause: &clause{Op: "eq", Values: []string{""}}}}}
 		case "time_based":
 			c.Config = json.RawMessage(`{"zone":"UTC","days":["mon","tue","wed","thu","fri"]}`)
 		case "role_based":
@@ -473,7 +504,7 @@ func (e *edit) do(verb, what string) {
 			return
 		}
 		if path != "" {
-			e.own[path] = append(e.own[path], c)
+			e.own[idOf(path)] = append(e.own[idOf(path)], c)
 			return
 		}
 		e.Conditions = append(e.Conditions, c)

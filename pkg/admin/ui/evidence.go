@@ -699,11 +699,50 @@ type publishData struct {
 	People  []string
 	Kinds   []string
 	Live    bool // it is on already
+	Waits   *waiting
+	Comment string // what was written before it was refused
 	Problem *api.Problem
 }
 
-// mostEstimate is how many recent changes the estimate tries.
-const mostEstimate = 15
+// waiting are runs of a workflow that have not ended.
+type waiting struct {
+	Count int
+	More  bool // there are more than that
+	Held  int  // of them, those that the storm guard holds
+}
+
+// mostEstimate is how many recent changes the estimate tries; mostWaiting is how many runs
+// that have not ended are counted.
+const (
+	mostEstimate = 15
+	mostWaiting  = 200
+)
+
+// waits counts the runs of a workflow that have not ended; nil if the visitor may not see runs.
+func (v *visit) waits(id string) (*waiting, error) {
+	if !v.can(access.ExecutionRead) {
+		return nil, nil
+	}
+	var runs api.LogPage[store.ListedExecution]
+	if err := searched(v, url.Values{"workflow_id": {id}, "status": {string(workflow.Pending)}, "limit": {fmt.Sprint(mostWaiting)}}, true, &runs); err != nil {
+		return nil, err
+	}
+	w := &waiting{Count: len(runs.Items), More: runs.Next != ""}
+	if w.Count == 0 {
+		return w, nil
+	}
+	var storms api.LogPage[store.Storm]
+	if err := v.get("/storms", nil, &storms); err != nil {
+		return nil, err
+	}
+	for _, s := range storms.Items {
+		if s.WorkflowID == id {
+			w.Held += s.Executions
+		}
+	}
+	w.Count = max(w.Count, w.Held)
+	return w, nil
+}
 
 func showPublish(v *visit) (*page, error) { return v.publishing(nil) }
 
@@ -712,7 +751,10 @@ func (v *visit) publishing(refused *api.Problem) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &publishData{loaded: l, Live: l.Status == string(workflow.Active), Problem: refused}
+	d := &publishData{loaded: l, Live: l.Status == string(workflow.Active), Comment: v.form("comment"), Problem: refused}
+	if d.Waits, err = v.waits(l.ID); err != nil {
+		return nil, err
+	}
 	if d.Report, err = v.validate(l, l.document); err != nil {
 		return nil, err
 	}
@@ -760,7 +802,11 @@ func (v *visit) publishing(refused *api.Problem) (*page, error) {
 
 func publish(v *visit) (*page, error) {
 	id := v.r.PathValue("id")
-	_, err := v.send(http.MethodPost, at("/workflows/%s/activate", id), nil, nil, map[string]string{"If-Match": v.form("etag")})
+	q := url.Values{}
+	if comment := strings.TrimSpace(v.form("comment")); comment != "" {
+		q.Set("comment", comment)
+	}
+	_, err := v.send(http.MethodPost, at("/workflows/%s/activate", id), q, nil, map[string]string{"If-Match": v.form("etag")})
 	if err != nil {
 		p := problemOf(err)
 		if p.Status == http.StatusConflict || p.Status == http.StatusPreconditionFailed || p.Status == http.StatusUnprocessableEntity {

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"regexp"
@@ -30,6 +31,7 @@ type example struct {
 	Sentence string
 	Kinds    []string
 	Needs    []need // tables that it is about
+	Literals []literal
 	Domain   bool
 	workflow *workflow.Workflow
 }
@@ -57,6 +59,9 @@ var gallery = sync.OnceValue(func() []*example {
 			e.Kinds = append(e.Kinds, a.Type)
 		}
 		e.needs()
+		if len(e.Needs) > 0 {
+			e.findLiterals()
+		}
 		list = append(list, e)
 	}
 	return list
@@ -165,6 +170,8 @@ func renameKeys(raw json.RawMessage, name func(string) string) json.RawMessage {
 type mapping struct {
 	Tables  map[string]string
 	Columns map[string]map[string]string
+	Values  map[int]string    // of the example's literals
+	Kinds   map[string]string // of the columns that were chosen, by the example's names
 	Name    string
 	To      []recipientChoice
 	URL     string
@@ -186,6 +193,7 @@ func (e *example) mapped(m *mapping) *document {
 		}
 		return c
 	}
+	value := m.chosen(e)
 	texts := func(raw json.RawMessage) json.RawMessage {
 		return json.RawMessage(columnUses.ReplaceAllStringFunc(string(raw), func(s string) string {
 			if of, c, ok := strings.Cut(s, "."); ok {
@@ -209,13 +217,13 @@ func (e *example) mapped(m *mapping) *document {
 		if to := m.Tables[t.EntityLabel()]; to != "" {
 			entity = to
 		}
-		d.Triggers = append(d.Triggers, docTrigger{newID(), entity, t.Operation, renameKeys(t.FieldConditions, column), t.Priority})
+		d.Triggers = append(d.Triggers, docTrigger{newID(), entity, t.Operation, renameKeys(rewriteValues(t.FieldConditions, value), column), t.Priority})
 	}
 	condition := func(c workflow.Condition) json.RawMessage {
 		config := c.Config
 		switch c.Type {
 		case "field_value":
-			config = renameKeys(config, column)
+			config = renameKeys(rewriteValues(config, value), column)
 		case "time_based":
 			o, _ := readMembers(config)
 			var of string
@@ -226,7 +234,7 @@ func (e *example) mapped(m *mapping) *document {
 		case "expression":
 			var x struct{ Expression string }
 			if json.Unmarshal(config, &x) == nil {
-				config = jsonText(map[string]string{"expression": string(texts(json.RawMessage(x.Expression)))})
+				config = jsonText(map[string]string{"expression": string(texts(json.RawMessage(rewriteExpression(x.Expression, value))))})
 			}
 		}
 		return config
@@ -299,6 +307,7 @@ type exampleData struct {
 	URL      bool
 	URLValue string
 	Missing  int
+	Values   []exampleValue
 }
 
 type exampleColumn struct{ Name, Title, Chosen string }
@@ -367,6 +376,7 @@ func (d *exampleData) guess(v *visit) error {
 			}
 			d.Columns = append(d.Columns, one)
 		}
+		d.offer(v)
 	}
 	for _, a := range d.workflow.Actions {
 		d.URL = d.URL || a.Type == "webhook"
@@ -400,12 +410,26 @@ func useExample(v *visit) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &mapping{Name: strings.TrimSpace(v.form("name")), URL: strings.TrimSpace(v.form("url")), Tables: make(map[string]string), Columns: make(map[string]map[string]string)}
+	m := &mapping{Values: make(map[int]string), Kinds: make(map[string]string), Name: strings.TrimSpace(v.form("name")), URL: strings.TrimSpace(v.form("url")), Tables: make(map[string]string), Columns: make(map[string]map[string]string)}
 	for _, of := range e.Needs {
 		m.Tables[of.Table] = v.form("table")
 		m.Columns[of.Table] = make(map[string]string)
 		for _, c := range of.Columns {
 			m.Columns[of.Table][c] = v.form("column." + c)
+		}
+	}
+	for i := range e.Literals {
+		m.Values[i] = strings.TrimSpace(v.form(valueName(i)))
+	}
+	if len(e.Literals) > 0 { // whether a value is a number says the column that it is compared with
+		of := e.Needs[0].Table
+		c := &catalogue{v: v, detail: make(map[string]*api.TableDetail)}
+		for _, col := range columnsOf(c.table(cmp.Or(m.Tables[of], of))) {
+			for _, l := range e.Literals {
+				if col.Name == cmp.Or(m.Columns[of][l.Column], l.Column) {
+					m.Kinds[l.Column] = col.Kind
+				}
+			}
 		}
 	}
 	if kind := v.form("to_type"); kind != "" {

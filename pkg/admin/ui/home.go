@@ -22,10 +22,12 @@ type homeData struct {
 	Range     string // day or week
 	Now       time.Time
 	Stats     *store.Statistics
-	Chart     template.HTML
+	Chart     template.HTML // of runs
+	Sent      template.HTML // of deliveries
 	Failures  *store.Causes
 	Broken    []store.ListedWorkflow
 	Muted     []api.DestinationOut
+	MutedMore bool // there are more than these
 	Pauses    []api.PauseOut
 	Health    *api.StreamHealth // nil: not this visitor's to see
 	Recent    []store.ListedExecution
@@ -49,12 +51,34 @@ func (d *homeData) troubles() []string {
 		list = append(list, "the stream needs an operator")
 	}
 	add(len(d.Broken), "workflow can’t run", "workflows can’t run")
-	add(len(d.Muted), "destination takes nothing", "destinations take nothing")
+	if d.MutedMore {
+		list = append(list, fmt.Sprintf("more than %d destinations take nothing", len(d.Muted)))
+	} else {
+		add(len(d.Muted), "destination takes nothing", "destinations take nothing")
+	}
 	if d.Failures != nil {
 		add(len(d.Failures.Causes), "thing fails", "things fail")
 	}
 	add(len(d.Pauses), "pause holds", "pauses hold")
 	return list
+}
+
+// mostMuted is how many destinations the dashboard names that take nothing.
+const mostMuted = 5
+
+// MutedShown are those that are named.
+func (d *homeData) MutedShown() []api.DestinationOut { return d.Muted[:min(len(d.Muted), mostMuted)] }
+
+// MutedRest says how many take nothing besides; "" none.
+func (d *homeData) MutedRest() string {
+	n := len(d.Muted) - mostMuted
+	switch {
+	case n <= 0:
+		return ""
+	case d.MutedMore:
+		return "And very many more"
+	}
+	return "And " + plural(int64(n), "other destination", "other destinations")
 }
 
 // mostCounted is how many active workflows are counted on the dashboard.
@@ -116,7 +140,16 @@ func (v *visit) figures(d *homeData) error {
 	if err := v.get("/statistics", q, d.Stats); err != nil {
 		return err
 	}
-	d.Chart = chart(d.Stats.Buckets, d.Range == "week")
+	runs, deliveries := make([]bar, 0, len(d.Stats.Buckets)), make([]bar, 0, len(d.Stats.Buckets))
+	for i := range d.Stats.Buckets {
+		b := &d.Stats.Buckets[i]
+		runs = append(runs, bar{b.From, b.Success, b.Failure, b.Cancelled})
+		if of := b.Deliveries; of != nil {
+			deliveries = append(deliveries, bar{b.From, of.Succeeded, of.Dead, of.Cancelled})
+		}
+	}
+	d.Chart = chart("Runs", "done", runs, d.Range == "week")
+	d.Sent = chart("Deliveries", "sent", deliveries, d.Range == "week")
 	var recent api.LogPage[store.ListedExecution]
 	if err := searched(v, url.Values{"limit": {"8"}}, false, &recent); err != nil {
 		return err
@@ -156,6 +189,7 @@ func (v *visit) concerns(d *homeData) error {
 				d.Muted = append(d.Muted, one)
 			}
 		}
+		d.MutedMore = list.Next != "" && len(d.Muted) == len(list.Items)
 	}
 	if v.can(access.StreamRead) {
 		var list api.LogPage[api.PauseOut]

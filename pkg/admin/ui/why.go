@@ -65,6 +65,9 @@ var answerTexts = map[trial.Answer]choice{
 // mostTried is how many workflows are tried on a row of which nothing is recorded.
 const mostTried = 12
 
+// mostOthers is how many workflows of other tenants are named, of those that are on the table.
+const mostOthers = 20
+
 func why(v *visit) (*page, error) {
 	d := &whyData{Table: v.query("table"), RowKey: strings.TrimSpace(v.query("row_key")), Event: v.query("event")}
 	p := &page{template: "why", title: "Why not?", nav: "why", data: d}
@@ -101,7 +104,7 @@ func why(v *visit) (*page, error) {
 		return p, v.tryRow(d)
 	}
 	d.Explained = &definition.Explanation{}
-	if err := v.get(at("/events/%s/explain", d.Event), nil, d.Explained); err != nil {
+	if err := v.get(at("/events/%s/explain", d.Event), url.Values{"others": {fmt.Sprint(mostOthers)}}, d.Explained); err != nil {
 		return problemPage(p, err)
 	}
 	for i := range d.Explained.Workflows {

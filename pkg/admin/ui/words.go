@@ -20,7 +20,7 @@ func (u *UI) functions() template.FuncMap {
 		"at": func(path string, ids ...string) string { return u.url(at(path, ids...)) }, "ago": ago, "iso": iso, "number": number,
 		"plural": plural, "percent": percent, "took": took, "ms": func(n int64) string { return took(time.Duration(n) * time.Millisecond) },
 		"statusText": statusText, "sentence": sentenceCase, "short": short, "has": strings.Contains, "escape": url.QueryEscape,
-		"humane": humane, "commas": func(list []string) string { return strings.Join(list, ", ") }, "joins": func() []choice { return joins }, "kindIcon": kindIcon, "kindText": kindText, "choiceText": choiceText,
+		"humane": humane, "formID": formID, "commas": func(list []string) string { return strings.Join(list, ", ") }, "joins": func() []choice { return joins }, "kindIcon": kindIcon, "kindText": kindText, "choiceText": choiceText,
 		"plural64": func(n int, one, many string) string { return plural(int64(n), one, many) },
 		"pick":     pick, "sum": func(a, b int64) int64 { return a + b }, "add": func(a, b int) int { return a + b }, "lower": strings.ToLower, "or2": func(a, b string) string { return cmp.Or(a, b) },
 	}

@@ -34,7 +34,7 @@ func TestDemoDashboard(t *testing.T) {
 		defer close(address)
 		found := false
 		for lines := bufio.NewScanner(read); lines.Scan(); {
-			if m := regexp.MustCompile(`http://[0-9.:]+/enter#token=\S+`).FindString(lines.Text()); m != "" && !found {
+			if m := regexp.MustCompile(`http://[0-9.:]+/[A-Z2-7]{26}$`).FindString(lines.Text()); m != "" && !found {
 				found = true
 				address <- m
 			}
@@ -48,6 +48,7 @@ func TestDemoDashboard(t *testing.T) {
 	b := w.open(t, widths[0])
 	b.visit(at)
 	b.sees("Latest runs")
+	w.base = eval[string](b, `location.origin`)
 	b.sees("DEMO")
 	b.sees("8\nworkflows on")
 	figure := func() string { return eval[string](b, `document.querySelectorAll("#figures .tile b")[1].textContent`) }

@@ -126,3 +126,49 @@ func attribute(body, name string) string {
 	value, _, _ := strings.Cut(rest, `"`)
 	return strings.NewReplacer("&#34;", `"`, "&#39;", "'", "&lt;", "<", "&gt;", ">", "&#43;", "+", "&amp;", "&").Replace(value)
 }
+
+// What an example compares with is chosen of what the visitor's rows have: the same in another
+// case by itself, and what none of them has is said.
+func TestGalleryValues(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.db.Exec(t, `create table sales (id bigint primary key, tenant_id text not null, stage text not null, kind text, total numeric);
+		insert into sales select i, 'acme', (array['Approved', 'Draft', 'Sent'])[1 + i % 3], 'new', i from generate_series(1, 30) i; insert into sales values (99, 'globex', 'Theirs', 'new', 1)`)
+	w.capture("sales")
+	b := w.open(t, widths[0])
+	b.signIn(w.key("acme", access.Admin))
+	b.to("/gallery/order-at-risk")
+	b.sees("What it compares with")
+	value := func(name string) string {
+		return eval[string](b, fmt.Sprintf(`(() => { const e = document.querySelector("[name='%s']"); return e.tagName + " " + e.value + (e.selectedOptions ? " " + e.selectedOptions[0].text : ""); })()`, name))
+	}
+	for name, want := range map[string]string{"value.0": "SELECT new new – none of your latest rows has this", "value.1": "SELECT Approved Approved", "value.2": "INPUT 2000"} {
+		if got := value(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	b.sees("1 value that none of your latest rows has.")
+	if text := eval[string](b, `document.querySelector("#map").innerText`); strings.Contains(text, "Theirs") {
+		t.Errorf("another tenant's value is offered:\n%s", text)
+	}
+	b.accessible()
+	b.pictured("gallery-values-1280")
+	// Another column has other values.
+	b.fills("Status stands in", 0, "Kind")
+	b.until("the values of the other column", func() bool { return value("value.0") == "SELECT new new" })
+	b.settled() // what has come listens a moment later
+	b.fills("Status stands in", 0, "Stage")
+	b.until("the values of the first column", func() bool { return strings.Contains(value("value.0"), "none of your latest rows") })
+	b.settled()
+	b.fills("Status is one of", 0, "Draft")
+	b.fills("Total is at least", 0, "12.50")
+	b.press("Use this")
+	b.sees("This is your copy of the example")
+	got := pgtest.One[string](t, w.db, `select document -> 'conditions' -> 0 ->> 'condition_config' from rowbell.workflow_version order by version desc limit 1`)
+	if want := `{"stage": {"in": ["Draft", "Approved"]}, "total": {"gte": 12.50}}`; got != want {
+		t.Errorf("the condition is %s, want %s", got, want)
+	}
+	narrow := w.comes(t, widths[1], "bob", access.Publisher, "/gallery/order-at-risk")
+	narrow.sees("What it compares with")
+	narrow.looked("gallery-values-390")
+}

@@ -40,6 +40,7 @@ func TestDashboardMoves(t *testing.T) {
 	if got := done(); got != "12" { // although nobody has counted the hour since
 		t.Errorf("%s runs are done, not 12", got)
 	}
+	b.sees("Nothing was to be sent.") // each run only notes something
 	b.until("the strip to show what was", func() bool {
 		return eval[bool](b, `[...document.querySelectorAll(".strip .bar.done")].some((r) => Number(r.getAttribute("height")) > 0)`)
 	})
@@ -61,6 +62,9 @@ func TestDashboardMoves(t *testing.T) {
 	b.sees("1 thing fails.")
 	b.until("the failure to be counted", func() bool {
 		return eval[string](b, `document.querySelectorAll("#figures .tile b")[2].textContent`) == "1"
+	})
+	b.until("the delivery that failed to be drawn", func() bool {
+		return eval[bool](b, `document.querySelectorAll("#sentchart .bar.failed").length === 1 && document.querySelector("#sentchart").textContent.includes("0 messages and calls arrived, 1 did not.")`)
 	})
 	if !eval[bool](b, `window.same === true`) {
 		t.Error("the page was loaded again")

@@ -1,6 +1,7 @@
 package pagestest
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/url"
@@ -19,6 +20,7 @@ import (
 	"github.com/rowbell/rowbell/pkg/bench"
 	"github.com/rowbell/rowbell/pkg/localpg"
 	"github.com/rowbell/rowbell/pkg/pgtest"
+	"github.com/rowbell/rowbell/pkg/preference"
 	"github.com/rowbell/rowbell/pkg/store"
 )
 
@@ -31,9 +33,11 @@ type screen struct {
 	// empty is what it says where there is nothing yet, and next the link or button to go on
 	// with; empty "": there can't be such a page.
 	empty, next string
-	// full is what it shows of 10,000 runs, and older says that there is more behind it.
-	full  []string
-	older bool
+	// full is what it shows of 10,000 runs, and older says that there is more behind it, by the
+	// button "Older" unless further names another.
+	full    []string
+	older   bool
+	further string
 	// narrow is the query that finds nothing: then it says so, and reset leads back.
 	narrow, reset string
 	// viewer is what somebody sees who only looks, and never what they aren't offered.
@@ -41,14 +45,20 @@ type screen struct {
 	never  []string
 }
 
+// publicURL is where people's links lead to, in a worker that nobody reaches there.
+const publicURL = "http://127.0.0.1:8080"
+
+// linkNotValid is what the console says of a link that was cut.
+const linkNotValid = "status of 404"
+
 // denied is what a page says that isn't for its visitor.
 const denied = "Not allowed"
 
 // screens are all pages. A new one is added here.
 var screens = []screen{
 	{name: "signin", path: "/signin?next=/runs", empty: "API key", next: "Sign in", full: []string{"API key"}, viewer: "API key"},
-	{name: "home", path: "/", empty: "There is no workflow yet", next: "Open the gallery", full: []string{"Needs attention", "Runs over time", "Latest runs", "What fails"}, viewer: "Runs over time", never: []string{"Access", "Activity", "Recipients"}},
-	{name: "home-week", path: "/?range=week", full: []string{"Runs over time", "runs done"}, viewer: "Runs over time"},
+	{name: "home", path: "/", empty: "There is no workflow yet", next: "Open the gallery", full: []string{"Needs attention", "Runs over time", "Deliveries over time", "Latest runs", "What fails"}, viewer: "Runs over time", never: []string{"Access", "Activity", "Recipients"}},
+	{name: "home-week", path: "/?range=week", full: []string{"Runs over time", "messages and calls arrived", "runs done"}, viewer: "Runs over time"},
 	{name: "about", path: "/about", empty: "What you may do", full: []string{"admin", "What you may do"}, viewer: "viewer"},
 
 	{name: "workflows", path: "/workflows", empty: "No workflows yet", next: "Open the gallery", full: []string{"tell", "Needs attention", "Last 7 days", "runs", "ago", "Turn on", "Turn off", "Duplicate"}, older: true, narrow: "name=nosuchthing", reset: "Show all", viewer: "Last 7 days", never: []string{"New workflow", "Turn on", "Turn off", "Duplicate"}},
@@ -73,7 +83,7 @@ var screens = []screen{
 	{name: "why", path: "/why", empty: "Name the row", next: "Explain", full: []string{"Name the row"}, viewer: "Name the row"},
 	{name: "why-row", path: "/why?table={table}&row_key={row}", full: []string{"What each workflow did", "Ran"}, viewer: "What each workflow did"},
 
-	{name: "destinations", path: "/destinations", empty: "Nothing was sent anywhere yet", next: "To the workflows", full: []string{"Turned off", "Takes deliveries"}, narrow: "kind=nosuchthing", reset: "Show all", viewer: "Takes deliveries"},
+	{name: "destinations", path: "/destinations", empty: "Nothing was sent anywhere yet", next: "To the workflows", full: []string{"Destination", "Turned off", "Takes deliveries"}, older: true, further: "More", narrow: "kind=nosuchthing", reset: "Show all", viewer: "Takes deliveries"},
 	{name: "destination", path: "/destinations/{destination}", full: []string{"Turned off", "Turn on"}, viewer: "Turned off", never: []string{"Turn on", "Send a test", "Change the secret"}},
 	{name: "templates", path: "/templates", empty: "No templates yet", next: "Make the first", full: []string{"greeting", "footer"}, viewer: "greeting", never: []string{"New template"}},
 	{name: "template", path: "/templates/footer?tenant={tenant}", full: []string{"Shown for", "What they read", "Save"}, viewer: "What they read", never: []string{"Save", "Add a language", "Delete"}},
@@ -82,6 +92,10 @@ var screens = []screen{
 	{name: "recipients-missing", path: "/recipients/missing", full: []string{"People without an address"}, viewer: denied},
 	{name: "inbox", path: "/inbox", person: true, empty: "Nothing yet", full: []string{"An order was approved", "Mark all as read", "Put away"}, older: true, viewer: "An order was approved"},
 	{name: "preferences", path: "/preferences", person: true, empty: "None: messages come at any hour", next: "Add quiet hours", full: []string{"Quiet hours"}, viewer: "Quiet hours"},
+
+	// Without a sign-in, by the link that stands in a mail.
+	{name: "unsubscribe", path: "/unsubscribe/{unsubscribe}", full: []string{"Stop these messages?", "You get messages of", "by e-mail", "Stop all messages by e-mail"}, viewer: "Stop these messages?"},
+	{name: "unsubscribe-cut", path: "/unsubscribe/cut", empty: "This link is not valid", full: []string{"This link is not valid"}, viewer: "It may have been cut."},
 
 	{name: "activity", path: "/activity", empty: "Key: create first key", full: []string{"Workflow: create", "Download as CSV"}, older: true, narrow: "text=nosuchthing", reset: "Show all", viewer: denied},
 	{name: "act", path: "/activity/{act}", full: []string{"What", "Who", "When"}, viewer: denied},
@@ -209,10 +223,11 @@ func (v visitors) of(s screen) *tab {
 // Each page where nothing has been set up yet says so, and what comes next.
 func TestPagesEmpty(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, loopback)
+	w := newWorld(t, loopback, func(c *app.Config) { c.PublicURL = publicURL })
 	key := w.key("", access.Admin)
 	for _, width := range widths {
 		v := w.visitors(t, width, key, "acme", "ann")
+		v.key.quiet(linkNotValid)
 		for _, s := range screens {
 			if s.empty == "" {
 				continue
@@ -247,11 +262,18 @@ func filled(t *testing.T) (*world, map[string]string) {
 	db.Exec(t, `insert into rowbell.member (issuer, subject, name, email, roles, tenant_id) values ('https://login.example.com', 'ann', 'Ann Archer', 'ann@example.com', '{publisher}', $1), ('https://login.example.com', 'bo', 'Bo Baker', 'bo@example.com', '{viewer}', null)`, tenant)
 	db.Exec(t, `insert into rowbell.workflow_definition (id, tenant_id, name, status) values ('unfinished', $1, 'a rule that does nothing yet', 'active')`, tenant)
 	db.Exec(t, `insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('unfinished', 'orders', 'create')`)
+	db.Exec(t, `insert into rowbell.destination (lane, tenant_id, kind, destination) select 9223372036854775000 + i, $1, 'webhook', 'https://receiver-' || i || '.example.com/hook' from generate_series(1, 60) i`, tenant)
 	w := newWorldOf(t, db, loopback, func(c *app.Config) {
 		c.Slot, c.Delivery = "rowbell", app.DeliveryHold
 		c.SMTPURL, c.MailFrom = "smtp://127.0.0.1:2525", "Shop <shop@example.com>" // nothing is sent there
+		c.PublicURL = publicURL
 	})
 	of := ids(w, tenant)
+	signer, err := preference.NewSigner([]byte(loopbackKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	of["unsubscribe"] = signer.Token(preference.Subscription{TenantID: tenant, RecipientID: of["person"], WorkflowID: of["workflow"], Channel: "email"})
 	name := tenant
 	if _, err := w.o.DisableDestination(t.Context(), of["destination"], &name, "user:ann", "they move house until Monday"); err != nil {
 		t.Fatal(err)
@@ -289,6 +311,7 @@ func TestPagesFull(t *testing.T) {
 	operator.replayed(of["replayed"])
 	for _, width := range widths {
 		v := w.visitors(t, width, admin, of["tenant"], of["person"])
+		v.key.quiet(linkNotValid)
 		for _, s := range screens {
 			b := v.of(s)
 			b.to(s.at(of))
@@ -305,7 +328,7 @@ func TestPagesFull(t *testing.T) {
 			}
 			if s.older {
 				first := b.text()
-				b.press("Older")
+				b.press(cmp.Or(s.further, "Older"))
 				b.until("older ones of "+s.name, func() bool {
 					return strings.Contains(b.now("location.search"), "cursor=") && !slices.Contains([]string{"", first}, b.now("document.body.innerText"))
 				})
@@ -327,6 +350,7 @@ func TestPagesFull(t *testing.T) {
 	for _, width := range widths {
 		v := w.visitors(t, width, viewer, of["tenant"], of["person"])
 		v.key.quiet("status of 403")
+		v.key.quiet(linkNotValid)
 		for _, s := range screens {
 			if s.person && width == widths[1] {
 				continue // as above

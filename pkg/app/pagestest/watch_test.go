@@ -17,9 +17,12 @@ import (
 	"github.com/rowbell/rowbell/pkg/pgtest"
 )
 
+// loopbackKey is the secret key of such a worker.
+const loopbackKey = "0123456789abcdef0123456789abcdef"
+
 // loopback lets webhooks go to servers of the test.
 func loopback(c *app.Config) {
-	c.SecretKey = app.Secret("0123456789abcdef0123456789abcdef")
+	c.SecretKey = app.Secret(loopbackKey)
 	c.EgressAllow = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 }
 
