@@ -548,6 +548,39 @@ func (w *apiWorld) link(t testing.TB, tenant, who string, role access.Role) *cli
 	return &client{t, w.base, text}
 }
 
+// All that is left of an execution is cancelled, also of one with more people than are shown
+// with it, and each delivery is noted.
+func TestAPICancelsAllOfAnExecution(t *testing.T) {
+	t.Parallel()
+	const people = 1100
+	w := newAPIWorld(t, delivers)
+	things := w.fill(t, "acme", refuses(t))
+	w.db.Exec(t, `insert into rowbell.queue select (jsonb_populate_record(q, jsonb_build_object('recipient', 'p' || n))).*
+from rowbell.queue q, generate_series(1, $2::int) n where q.execution_id = $1 and q.action = 1`, things.open, people)
+	w.db.Exec(t, `update rowbell.execution_open set open = open + $2::int where id = $1`, things.open, people)
+	ids := pgtest.One[[]string](t, w.db, `select array_agg(id order by id) from rowbell.delivery where execution_id = $1`, things.open)
+	if len(ids) < people {
+		t.Fatalf("%d deliveries wait", len(ids))
+	}
+	c := w.as(t, "acme", access.Admin)
+	var done struct{ Cancelled []string }
+	c.want(200, c.ask("POST", "/executions/"+things.open+"/cancel", nil), &done)
+	slices.Sort(done.Cancelled)
+	if slices.Sort(ids); !slices.Equal(done.Cancelled, ids) {
+		t.Errorf("%d of %d are cancelled", len(done.Cancelled), len(ids))
+	}
+	if n := pgtest.One[int64](t, w.db, `select count(*) from rowbell.queue where execution_id = $1`, things.open); n != 0 {
+		t.Errorf("%d are left", n)
+	}
+	if got := pgtest.One[string](t, w.db, `select status from rowbell.workflow_log where id = $1`, things.open); got != "cancelled" {
+		t.Errorf("the execution is %s", got)
+	}
+	if n := pgtest.One[int](t, w.db, `select count(distinct object_id) from rowbell.audit_log where action = 'delivery.cancel' and object_id = any ($1)`, ids); n != len(ids) {
+		t.Errorf("%d of %d are noted", n, len(ids))
+	}
+	c.want(409, c.ask("POST", "/executions/"+things.open+"/cancel", nil), nil)
+}
+
 // An id that was another tenant's before is nothing of that tenant's to who has it now: not
 // its versions, neither to look at nor to send.
 func TestAPIReusedID(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/rowbell/rowbell/pkg/store"
@@ -107,60 +106,100 @@ func (o *Operator) CancelDelivery(ctx context.Context, id, by string) error {
 	if err != nil {
 		return err
 	}
-	q := o.app.state.Queue(o.app.id, o.app.cfg.DeliveryLease)
-	defer func() {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		_ = q.Close(closing) // what it wrote has been answered
-	}()
+	q, release := o.queue(ctx)
+	defer release()
 	l, err := q.Take(ctx, id)
 	if err != nil {
 		return err
 	}
+	if err := cancelTaken(ctx, q, []*workflow.Leased{l}, by); err != nil {
+		return err
+	}
+	return o.noteCancelled(ctx, &d, by)
+}
+
+// queue is a queue of this process's, which release gives back.
+func (o *Operator) queue(ctx context.Context) (q *store.Queue, release func()) {
+	q = o.app.state.Queue(o.app.id, o.app.cfg.DeliveryLease)
+	return q, func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = q.Close(closing) // what it wrote has been answered
+	}
+}
+
+// cancelTaken ends deliveries that the queue has leased to this process.
+func cancelTaken(ctx context.Context, q *store.Queue, taken []*workflow.Leased, by string) error {
 	reason := "cancelled by an operator"
 	if by != "" {
 		reason = "cancelled by " + by
 	}
-	lost, err := q.Settle(ctx, []workflow.Outcome{{Leased: l, Verb: workflow.Cancel, Reason: reason}})
+	outcomes := make([]workflow.Outcome, len(taken))
+	for i, l := range taken {
+		outcomes[i] = workflow.Outcome{Leased: l, Verb: workflow.Cancel, Reason: reason}
+	}
+	lost, err := q.Settle(ctx, outcomes)
 	if err == nil && lost > 0 {
-		err = said{fmt.Sprintf("delivery %s was taken by another process meanwhile; try again", id), workflow.ErrConflict}
+		which := "delivery " + taken[0].ID() + " was"
+		if len(taken) > 1 {
+			which = fmt.Sprintf("%d deliveries of execution %s were", lost, taken[0].ExecutionID)
+		}
+		err = said{which + " taken by another process meanwhile; try again", workflow.ErrConflict}
 	}
-	if err != nil {
-		return err
-	}
-	act := deliveryAct(&d, "delivery.cancel", store.DeliveryCancelled, map[string]any{"workflow_id": d.WorkflowID})
+	return err
+}
+
+func (o *Operator) noteCancelled(ctx context.Context, d *store.ShownDelivery, by string) error {
+	act := deliveryAct(d, "delivery.cancel", store.DeliveryCancelled, map[string]any{"workflow_id": d.WorkflowID})
 	act.Actor = by
 	return o.note(ctx, act)
 }
 
-// cancelPasses is how often what is left of an execution is looked for: its gate may make
-// deliveries meanwhile.
-const cancelPasses = 5
+// cancelAtOnce is how many deliveries of an execution are cancelled in one go.
+const cancelAtOnce = 500
 
 // CancelExecution ends what has not ended of an execution, as CancelDelivery does, and returns
 // the ids of those deliveries. Returns ErrConflict if all has ended.
 func (o *Operator) CancelExecution(ctx context.Context, id, by string) ([]string, error) {
+	x, err := o.app.state.Execution(ctx, id, nil)
+	if err != nil {
+		return nil, err
+	}
+	q, release := o.queue(ctx)
+	defer release()
 	var done []string
-	for range cancelPasses {
-		x, err := o.app.state.Execution(ctx, id, nil)
+	for { // as long as there are any: its gate, or an action that finds its people, may make some meanwhile
+		ids, err := o.app.state.Unfinished(ctx, id, cancelAtOnce)
 		if err != nil {
 			return done, err
 		}
-		left := false
-		for _, d := range slices.Backward(x.Deliveries) { // so that none begins because one before it has ended
-			if d.EndedAt != nil {
-				continue
-			}
-			left = true
-			switch err := o.CancelDelivery(ctx, d.ID, by); {
+		if len(ids) == 0 {
+			break
+		}
+		var taken []*workflow.Leased
+		for _, one := range ids {
+			switch l, err := q.Take(ctx, one); {
 			case err == nil:
-				done = append(done, d.ID)
+				taken = append(taken, l)
 			case !errors.Is(err, workflow.ErrNotFound): // it has ended meanwhile
 				return done, err
 			}
 		}
-		if !left {
-			break
+		if len(taken) == 0 {
+			continue
+		}
+		if err := cancelTaken(ctx, q, taken, by); err != nil {
+			return done, err
+		}
+		for _, l := range taken {
+			done = append(done, l.ID())
+			d := store.ShownDelivery{ListedDelivery: store.ListedDelivery{ID: l.ID(), Status: store.DeliveryPending, WorkflowID: x.WorkflowID, TenantID: x.TenantID}}
+			if l.Attempts > 0 {
+				d.Status = store.DeliveryRetrying
+			}
+			if err := o.noteCancelled(ctx, &d, by); err != nil {
+				return done, err
+			}
 		}
 	}
 	if len(done) == 0 {

@@ -124,7 +124,8 @@ func TestEraseRow(t *testing.T) {
 		t.Fatalf("%d rows have fired", n)
 	}
 	// And at what became of the row; and a cause quotes it.
-	db.Exec(t, `insert into rowbell.saved_view (id, tenant_id, owner, name, shared, filter) select 'v' || n, 'acme', 'dora', 'Order ' || n, true, jsonb_build_object('table', 'orders', 'row_key', n::text) from generate_series(1, 2) n`)
+	db.Exec(t, `insert into rowbell.saved_view (id, tenant_id, owner, name, shared, filter) select 'v' || n, 'acme', 'dora', 'Order ' || n, true, jsonb_build_object('table', 'orders', 'row_key', n::text) from generate_series(1, 2) n
+		union all select 'v3', 'acme', 'dora', 'Key 1', false, jsonb_build_object('row_key', '1')`)
 	db.Exec(t, `insert into rowbell.dismissal (id, tenant_id, workflow_id, cause, note, dismissed_by) values ('d1', 'acme', 'bad', 'it says ' || $1, 'known', 'dora'), ('d2', 'acme', 'none', 'it rains', 'known', 'dora')`, gone)
 	wantTraces(t, db, gone, "event", "notification", "execution", "delivery_ended", "attempt", "audit_log", "dismissal")
 	before := traces(t, db, stays)

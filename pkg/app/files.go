@@ -29,8 +29,8 @@ func (c *Config) findSecretFiles(in places) {
 	}
 }
 
-// othersMay are the rights of everybody in a file's mode.
-const othersMay = 0o007
+// othersMay are the rights of everybody to read or to change a file, in its mode.
+const othersMay = 0o006
 
 // openFile says that everybody on this machine may read a file with a secret, or change it, and
 // how to mend that; "" they may not, or it isn't there, which whoever reads it tells. (On Windows

@@ -15,7 +15,7 @@ import (
 func TestOpenFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "it's a key")
-	for mode, want := range map[os.FileMode]string{0o600: "", 0o640: "", 0o400: "", 0o644: "can be read by everybody", 0o604: "can be read", 0o602: "can be changed by everybody", 0o666: "can be read"} {
+	for mode, want := range map[os.FileMode]string{0o600: "", 0o640: "", 0o400: "", 0o644: "can be read by everybody", 0o604: "can be read", 0o602: "can be changed by everybody", 0o601: "", 0o666: "can be read"} {
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}

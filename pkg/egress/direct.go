@@ -46,7 +46,7 @@ type direct struct {
 
 // may says whether a request can go the direct way. All others are for net/http.
 func (d *direct) may(req *http.Request) bool {
-	if req.URL.Scheme != "http" || req.ContentLength < 0 || req.ContentLength > directBody || req.ContentLength == 0 && req.Body != nil && req.Body != http.NoBody ||
+	if !canPeek || req.URL.Scheme != "http" || req.ContentLength < 0 || req.ContentLength > directBody || req.ContentLength == 0 && req.Body != nil && req.Body != http.NoBody ||
 		req.Close || len(req.TransferEncoding) > 0 || len(req.Trailer) > 0 {
 		return false
 	}

@@ -75,7 +75,7 @@ func (s *State) FailureCauses(ctx context.Context, f CauseFilter) (Causes, error
 	if err != nil {
 		return c, stateError("read which causes of failures are dismissed", err)
 	}
-	var open []Cause
+	open := make([]Cause, 0, len(c.Causes)) // as JSON it is a list, though there is none
 	seen := make(map[string]Cause)
 	for _, g := range c.Causes {
 		if d, ok := of[g.ID]; ok {

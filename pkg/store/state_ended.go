@@ -518,6 +518,26 @@ where execution_id = $1 and status = 'cancelled' and "order" > $2 and attempts =
 	return stopped, err
 }
 
+// Unfinished reads the ids of an execution's deliveries that are in the queue, at most so many:
+// those of the highest order first.
+func (s *State) Unfinished(ctx context.Context, executionID string, limit int) ([]string, error) {
+	what := "read what has not ended of execution " + executionID
+	rows, err := s.db.Query(ctx, `select action, recipient from rowbell.queue where execution_id = $1 order by "order" desc, action desc, recipient desc limit $2`, executionID, limit)
+	if err != nil {
+		return nil, stateError(what, err)
+	}
+	ids, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (string, error) {
+		var action int16
+		var recipient string
+		err := row.Scan(&action, &recipient)
+		return workflow.DeliveryID(executionID, action, recipient), err
+	})
+	if err != nil {
+		return nil, stateError(what, err)
+	}
+	return ids, nil
+}
+
 // Take leases a delivery that has not ended, whoever has it, so that its outcome is this
 // process's to write. Returns ErrNotFound if it is not in the queue.
 func (q *Queue) Take(ctx context.Context, id string) (*workflow.Leased, error) {

@@ -354,8 +354,8 @@ where f.workflow_id = w.id and f.table_label = $2 and f.row_key = $1`, key, tabl
 	return e.rowLeft(ctx, table, key, tenantID, done)
 }
 
-// rowsView is a view of what became of a row.
-const rowsView = `t.filter ->> 'row_key' = $1 and t.filter ->> 'table' in ($2, 'public.' || $2) and ($3::text is null or t.tenant_id in ('', $3))`
+// rowsView is a view of what became of a row; without a table, of all that have its key.
+const rowsView = `t.filter ->> 'row_key' = $1 and coalesce(t.filter ->> 'table', $2) in ($2, 'public.' || $2) and ($3::text is null or t.tenant_id in ('', $3))`
 
 func keysOf(m map[string]bool) []string {
 	list := make([]string, 0, len(m))

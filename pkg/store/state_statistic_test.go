@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -346,6 +347,9 @@ func TestWorkflowRuns(t *testing.T) {
 					count(*) filter (where status = 'failure') as failure, count(*) filter (where status = 'cancelled') as cancelled
 					from rowbell.workflow_log where workflow_id = $2 and status <> 'pending' and committed_at >= date_trunc('hour', $3::timestamptz, 'UTC') group by 1`, unit, r.WorkflowID, since) {
 					want[d.At.UTC()] = d
+				}
+				if r.Total.Deliveries != nil || slices.ContainsFunc(r.Buckets, func(b store.Bucket) bool { return b.Deliveries != nil }) {
+					t.Errorf("%s: %s has deliveries, which are not counted of one workflow", what, r.WorkflowID)
 				}
 				var sum int64
 				for _, b := range r.Buckets {

@@ -32,7 +32,7 @@ type ViewFilter struct {
 	Error      string `json:"error,omitempty"` // a part of it
 }
 
-// mostViews is how many somebody has in a tenant, and how many are listed.
+// mostViews is how many somebody has in a tenant; twice as many are listed.
 const mostViews = 100
 
 const viewColumns = `v.id, v.tenant_id, v.owner, v.name, v.shared, v.filter, v.created_at`
@@ -48,11 +48,12 @@ func scanView(row pgx.CollectableRow) (SavedView, error) {
 	return v, err
 }
 
-// SavedViews lists the views that somebody has in a tenant ("" = in all), and those that are
-// shared there, by name.
+// SavedViews lists the views that somebody has in a tenant ("" = in all), all of them, and those
+// that are shared there, by name.
 func (s *State) SavedViews(ctx context.Context, tenantID, owner string) ([]SavedView, error) {
-	rows, err := s.db.Query(ctx, `select `+viewColumns+` from rowbell.saved_view v
-where v.tenant_id = $1 and (v.owner = $2 or v.shared) order by lower(v.name), v.id limit $3`, tenantID, owner, 2*mostViews)
+	rows, err := s.db.Query(ctx, `select `+viewColumns+` from (
+	select v.* from rowbell.saved_view v where v.tenant_id = $1 and (v.owner = $2 or v.shared) order by v.owner <> $2, lower(v.name), v.id limit $3
+) v order by lower(v.name), v.id`, tenantID, owner, 2*mostViews)
 	if err == nil {
 		var list []SavedView
 		if list, err = pgx.CollectRows(rows, scanView); err == nil {

@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/rowbell/rowbell/pkg/store"
@@ -67,4 +68,9 @@ func TestSavedViews(t *testing.T) {
 		t.Errorf("with a hundred others: %v", err)
 	}
 	save(acme, store.SavedView{TenantID: "acme", Owner: "cy", Name: "n7"}) // one of them
+	// However many others share, one's own are listed.
+	db.Exec(t, `insert into rowbell.saved_view (id, tenant_id, owner, name, shared, filter) select 's' || n, 'acme', 'o' || n, 'a' || n, true, '{"status": "failure"}' from generate_series(1, 300) n`)
+	if got := names(acme, "acme", "bo"); !strings.HasSuffix(got, " Mine]") {
+		t.Errorf("beside 300 that are shared bo sees %s", got)
+	}
 }

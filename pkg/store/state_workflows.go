@@ -16,13 +16,14 @@ type WorkflowRuns struct {
 	WorkflowID string `json:"workflow_id"`
 	// Last is the newest that has ended, whenever that was.
 	Last    LastExecution `json:"last_execution"`
-	Total   Counts        `json:"total"`   // without percentiles
+	Total   Counts        `json:"total"`   // without percentiles and deliveries
 	Buckets []Bucket      `json:"buckets"` // in order, without gaps
 }
 
 // WorkflowRuns reads statistics, and the last executions, of several workflows at once, in the
-// order in which they are named; one of which none has ended is missing. Of the filter Days, Zone, Since, Until and TenantID count. Percentiles are left out, and so no row of
-// an execution is read that went well: busy hours are counted already, and of the others an
+// order in which they are named; one of which none has ended is missing. Of the filter Days,
+// Zone, Since, Until and TenantID count. Percentiles and deliveries are left out, and so no row
+// of an execution is read that went well: busy hours are counted already, and of the others an
 // index knows how many there are (execution_version), and another one those that didn't go
 // well (execution_unwell), which are few.
 func (s *State) WorkflowRuns(ctx context.Context, workflowIDs []string, f StatisticFilter) ([]WorkflowRuns, error) {
@@ -72,7 +73,9 @@ func readRuns(ctx context.Context, tx pgx.Tx, ids []string, f StatisticFilter, o
 	var refs []int32
 	if _, err := pgx.ForEachRow(rows, []any{&ref, &id}, func() error {
 		if of[id] == nil {
-			of[id] = f.empty()
+			mine := f
+			mine.WorkflowID = id // of one workflow, deliveries are not counted
+			of[id] = mine.empty()
 		}
 		versions[ref], refs = of[id], append(refs, ref)
 		return nil
