@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/rowbell/rowbell/pkg/access"
@@ -137,13 +138,16 @@ func notFound(format string, args ...any) error {
 	return &api.Problem{Status: http.StatusNotFound, Detail: fmt.Sprintf(format, args...)}
 }
 
+// address is the first word of a message that begins with where something is: it stays as it is.
+var address = regexp.MustCompile(`^\S*(?:://|[a-z0-9]\.[a-z0-9])`)
+
 // sentenceCase begins a message as people write.
 func sentenceCase(s string) string {
 	if s == "" {
 		return s
 	}
 	r := []rune(s)
-	if first, _, _ := strings.Cut(s, " "); !strings.Contains(first, "://") {
+	if !address.MatchString(s) {
 		s = strings.ToUpper(string(r[0])) + string(r[1:])
 	}
 	if last := r[len(r)-1]; last != '.' && last != '!' && last != '?' && last != ';' {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/rowbell/rowbell/pkg/access"
 	"github.com/rowbell/rowbell/pkg/admin/api"
@@ -52,7 +53,7 @@ func destinationOf(d api.DestinationOut) destination {
 		out.Account = "One delivery is being tried. If it arrives, the others follow."
 	case workflow.Disabled:
 		out.Word, out.Class = "Turned off", "cancelled"
-		out.Account = "Turned off " + ago(d.DisabledAt) + " by " + cmp.Or(d.DisabledBy, "Rowbell itself") + ". Nothing is sent there; what comes is cancelled."
+		out.Account = "Turned off " + ago(d.DisabledAt) + " by " + cmp.Or(strings.TrimPrefix(d.DisabledBy, "user:"), "Rowbell itself") + ". Nothing is sent there; what comes is cancelled."
 	default:
 		out.Word, out.Class, out.Account = "Takes deliveries", "success", "Deliveries go there as they come."
 		if d.Failures > 0 {

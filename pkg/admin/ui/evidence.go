@@ -803,7 +803,7 @@ func (v *visit) publishing(refused *api.Problem) (*page, error) {
 func publish(v *visit) (*page, error) {
 	id := v.r.PathValue("id")
 	q := url.Values{}
-	if comment := strings.TrimSpace(v.form("comment")); comment != "" {
+	if comment := v.said("comment"); comment != "" {
 		q.Set("comment", comment)
 	}
 	_, err := v.send(http.MethodPost, at("/workflows/%s/activate", id), q, nil, map[string]string{"If-Match": v.form("etag")})

@@ -122,7 +122,7 @@ func dismissFailure(v *visit) (*page, error) {
 	if err := json.Unmarshal([]byte(v.form("cause")), &cause); err != nil {
 		return nil, &api.Problem{Status: http.StatusBadRequest, Detail: "the form can't be read", Mend: "open the list anew"}
 	}
-	in := map[string]string{"workflow_id": v.form("workflow_id"), "cause": cause, "note": strings.TrimSpace(v.form("note"))}
+	in := map[string]string{"workflow_id": v.form("workflow_id"), "cause": cause, "note": v.said("note")}
 	if in["note"] == "" {
 		return v.ofFailures(&api.Problem{Status: http.StatusUnprocessableEntity, Detail: "the note is missing", Mend: "say in a few words why this needs nobody any more"}, "")
 	}

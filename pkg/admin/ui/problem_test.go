@@ -83,3 +83,20 @@ func TestPagesAreCompressed(t *testing.T) {
 		t.Errorf("%d bytes were %d, %v, headers %v and %v", small.Body.Len(), len(got), err, small.Header(), plain.Header())
 	}
 }
+
+// A message begins as people write, but for an address, which would be another one.
+func TestSentenceCase(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":                               "",
+		"the note is missing":            "The note is missing.",
+		"it failed; try again.":          "It failed; try again.",
+		"hooks.example.com answered 503": "hooks.example.com answered 503.",
+		"https://example.com is away":    "https://example.com is away.",
+		"dial tcp 203.0.113.180:443":     "Dial tcp 203.0.113.180:443.",
+	} {
+		if got := sentenceCase(text); got != want {
+			t.Errorf("%q begins as %q, want %q", text, got, want)
+		}
+	}
+}

@@ -69,7 +69,7 @@ func listRuns(v *visit) (*page, error) {
 
 func (v *visit) runs() (*page, *runsData, error) {
 	d := &runsData{
-		Here: v.here(), Query: v.pass(filteredRuns...).Encode(), Part: v.r.Header.Get("HX-Target") == "list",
+		Here: v.here("/runs"), Query: v.pass(filteredRuns...).Encode(), Part: v.r.Header.Get("HX-Target") == "list",
 		WorkflowID: v.query("workflow_id"), Status: v.query("status"), Table: v.query("table"), RowKey: v.query("row_key"), Recipient: v.query("recipient"),
 		Error: v.query("error"), Within: v.query("within"),
 	}
@@ -83,7 +83,7 @@ func (v *visit) runs() (*page, *runsData, error) {
 	if err := searched(v, q, d.Filtered, &list); err != nil {
 		return nil, nil, err
 	}
-	d.Items, d.SearchedTo, d.More = list.Items, list.SearchedTo, v.more(list.Next)
+	d.Items, d.SearchedTo, d.More = list.Items, list.SearchedTo, v.moreOf("/runs", list.Next)
 	d.Again, d.AgainHint = v.again(d)
 	if err := v.views(d); err != nil {
 		return nil, nil, err

@@ -30,6 +30,12 @@ func (v *visit) query(name string) string { return v.r.URL.Query().Get(name) }
 // form is a field of a form that was sent.
 func (v *visit) form(name string) string { return v.r.PostFormValue(name) }
 
+// said is a text of a form's without the ends of lines that browsers send, which would count
+// twice where a text has a greatest length.
+func (v *visit) said(name string) string {
+	return strings.TrimSpace(strings.ReplaceAll(v.form(name), "\r\n", "\n"))
+}
+
 // page is what a handler has to show.
 type page struct {
 	template string // the name of a file below templates, without .html

@@ -82,18 +82,23 @@ func (v *visit) pass(names ...string) url.Values {
 }
 
 // more is this page's address with another cursor.
-func (v *visit) more(next string) string {
+func (v *visit) more(next string) string { return v.moreOf(v.r.URL.Path, next) }
+
+// moreOf is more for a list that stands at another path than what was asked for: a form of its
+// was refused.
+func (v *visit) moreOf(path, next string) string {
 	if next == "" {
 		return ""
 	}
 	q := v.r.URL.Query()
 	q.Set("cursor", next)
-	return v.ui.url(v.r.URL.Path) + "?" + q.Encode()
+	return v.ui.url(path) + "?" + q.Encode()
 }
 
-// here is this page's address, without what was done before it.
-func (v *visit) here() string {
-	path := v.ui.url(v.r.URL.Path)
+// here is the address of a list at a path with what is asked for of it, without what was done
+// before.
+func (v *visit) here(path string) string {
+	path = v.ui.url(path)
 	q := v.r.URL.Query()
 	if q.Del("done"); len(q) > 0 {
 		path += "?" + q.Encode()
@@ -108,7 +113,7 @@ func listWorkflows(v *visit) (*page, error) {
 
 // workflows is the list; with runs, how each did besides.
 func (v *visit) workflows(runs bool) (*page, *workflowsData, error) {
-	d := &workflowsData{Name: v.query("name"), Status: v.query("status"), Health: v.query("health"), Table: v.query("table"), Sort: v.query("sort"), Here: v.here()}
+	d := &workflowsData{Name: v.query("name"), Status: v.query("status"), Health: v.query("health"), Table: v.query("table"), Sort: v.query("sort"), Here: v.here("/workflows")}
 	d.Filtered = d.Name != "" || d.Status != "" || d.Health != "" || d.Table != ""
 	q := v.pass("name", "status", "health", "table", "sort", "cursor")
 	q.Set("limit", "50")

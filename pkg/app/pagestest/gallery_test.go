@@ -153,10 +153,13 @@ func TestGalleryValues(t *testing.T) {
 	}
 	b.accessible()
 	b.pictured("gallery-values-1280")
-	// Another column has other values.
+	// Another column has other values, and what has the focus keeps it.
 	b.fills("Status stands in", 0, "Kind")
 	b.until("the values of the other column", func() bool { return value("value.0") == "SELECT new new" })
 	b.settled() // what has come listens a moment later
+	if has := eval[string](b, `document.activeElement.name ?? document.activeElement.tagName`); has != "column.status" {
+		t.Errorf("behind it %s has the focus", has)
+	}
 	b.fills("Status stands in", 0, "Stage")
 	b.until("the values of the first column", func() bool { return strings.Contains(value("value.0"), "none of your latest rows") })
 	b.settled()

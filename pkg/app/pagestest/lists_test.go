@@ -38,7 +38,7 @@ func TestWorkflowsTicked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, loopback)
 	w.db.Exec(t, `insert into rowbell.workflow_definition (id, tenant_id, name, status, settings) values
-			('one', 'acme', 'First rule', 'active', '{"owners": ["user:ann", "role:support"]}'), ('two', 'acme', 'Second rule', 'inactive', '{}'), ('empty', 'acme', 'Third rule', 'draft', '{}');
+			('one', 'acme', 'First rule', 'active', '{"owners": ["user:ann", "role:support"]}'), ('two', 'acme', 'Second rule $$', 'inactive', '{}'), ('empty', 'acme', 'Third rule', 'draft', '{}');
 		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, priority) values ('one', 'orders', 'create', 20), ('two', 'orders', 'create', 100);
 		insert into rowbell.workflow_action (workflow_id, action_type) values ('one', 'log'), ('two', 'log')`)
 	pgtest.Eventually(t, 20*time.Second, "the workflow to apply and the table to be captured", func() bool {
@@ -60,15 +60,15 @@ func TestWorkflowsTicked(t *testing.T) {
 	if b.offers("Turn on") {
 		t.Error("with nothing ticked something can be turned on")
 	}
-	b.tick("Second rule", "Third rule", "First rule")
+	b.tick("Second rule $$", "Third rule", "First rule")
 	b.sees("3 ticked")
 	b.press("Turn on")
-	b.sees("Turn on First rule, Second rule and Third rule?")
+	b.sees("Turn on First rule, Second rule $$ and Third rule?")
 	b.accessible()
 	b.answers("yes")
 	b.sees("What came of it")
 	b.sees("First rule was on already.")
-	b.sees("Second rule is on.")
+	b.sees("Second rule $$ is on.")
 	b.sees("Third rule stays as it is.")
 	b.accessible()
 	b.plain()
@@ -82,7 +82,7 @@ func TestWorkflowsTicked(t *testing.T) {
 	b.sees("2 ticked")
 	b.tabs("Turn off")
 	b.hit(kb.Enter)
-	b.sees("Turn off First rule and Second rule?")
+	b.sees("Turn off First rule and Second rule $$?")
 	b.answers("no")
 	if n := pgtest.One[int](t, w.db, `select count(*)::int from rowbell.workflow_definition where status = 'active'`); n != 2 {
 		t.Errorf("without a yes, %d are on", n)
@@ -90,7 +90,7 @@ func TestWorkflowsTicked(t *testing.T) {
 	b.press("Turn off")
 	b.answers("yes")
 	b.sees("First rule is off.")
-	b.sees("Second rule is off.")
+	b.sees("Second rule $$ is off.")
 	b.sees("Nothing like that")
 	b.to("/workflows")
 	b.press("Duplicate First rule")
@@ -181,6 +181,16 @@ func TestRunsTicked(t *testing.T) {
 	b.press("Save")
 	b.sees("Remove the view On their way")
 	b.accessible()
+	// Where it is refused, the list below it is as it was.
+	b.to("/runs?table=orders")
+	b.press("Save this view…")
+	eval[bool](b, `(document.querySelector(".keepview [name=name]").required = false, true)`)
+	b.quiet("status of 422")
+	b.press("Save")
+	b.sees("The view has no name.")
+	if to := eval[string](b, `document.querySelector("#bulk").getAttribute("action")`); to != "/runs?table=orders" {
+		t.Errorf("what is ticked there is sent to %s", to)
+	}
 
 	v := w.open(t, widths[1])
 	v.signIn(w.key("acme", access.Viewer))

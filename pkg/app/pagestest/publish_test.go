@@ -55,6 +55,9 @@ func TestPublishSaysWhy(t *testing.T) {
 	b.press("Publish")
 	b.sees("Turned on.")
 	b.sees("Ben asked for it <b>")
+	if kept := pgtest.One[string](t, w.db, `select comment from rowbell.workflow_version where workflow_id = 'big' order by version desc limit 1`); kept != "From now on each one:\nBen asked for it <b>" {
+		t.Errorf("the comment is kept as %q", kept)
+	}
 	b.press("All, and what changed")
 	b.sees("Ben asked for it <b>")
 	b.accessible()

@@ -61,7 +61,7 @@ var screens = []screen{
 	{name: "home-week", path: "/?range=week", full: []string{"Runs over time", "messages and calls arrived", "runs done"}, viewer: "Runs over time"},
 	{name: "about", path: "/about", empty: "What you may do", full: []string{"admin", "What you may do"}, viewer: "viewer"},
 
-	{name: "workflows", path: "/workflows", empty: "No workflows yet", next: "Open the gallery", full: []string{"tell", "Needs attention", "Last 7 days", "runs", "ago", "Turn on", "Turn off", "Duplicate"}, older: true, narrow: "name=nosuchthing", reset: "Show all", viewer: "Last 7 days", never: []string{"New workflow", "Turn on", "Turn off", "Duplicate"}},
+	{name: "workflows", path: "/workflows", empty: "No workflows yet", next: "Open the gallery", full: []string{"tell", "Needs attention", "Last 7 days", "runs", "ago", "Turn on", "Turn off", "Duplicate"}, older: true, further: "More", narrow: "name=nosuchthing", reset: "Show all", viewer: "Last 7 days", never: []string{"New workflow", "Turn on", "Turn off", "Duplicate"}},
 	{name: "workflow", path: "/workflows/{workflow}", full: []string{"Latest runs", "done in 7 days", "Versions", "Edit"}, viewer: "Latest runs", never: []string{"Edit", "Turn off", "Duplicate", "Delete", "Review and turn on"}},
 	{name: "new", path: "/workflows/new", empty: "No table is watched yet", next: "Open the gallery", full: []string{"What is it about?"}, viewer: denied},
 	{name: "gallery", path: "/gallery", empty: "Finished workflows to begin with", next: "Large order", full: []string{"Large order"}, viewer: "Finished workflows to begin with", never: []string{"Start from nothing"}},

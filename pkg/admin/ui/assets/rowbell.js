@@ -24,7 +24,8 @@ document.addEventListener("click", async (e) => {
 // A form that does what can't be undone asks first, or the button of it that does.
 document.addEventListener("submit", (e) => {
   const form = e.target, by = e.submitter, ask = by?.dataset.confirm ?? form.dataset.confirm;
-  if (!ask || form.dataset.sure) return;
+  if (!ask) return;
+  if (form.dataset.sure) { delete form.dataset.sure; return; } // once: whoever comes back to the page is asked again
   e.preventDefault();
   const dialog = document.createElement("dialog");
   const inner = document.createElement("form");

@@ -21,7 +21,7 @@ function show(form) {
   for (const button of form.querySelectorAll("button[name=do]")) {
     const mine = of(button);
     button.disabled = mine.length === 0;
-    if (button.dataset.ask && mine.length > 0) button.dataset.confirm = button.dataset.ask.replace("{ticked}", named(mine));
+    if (button.dataset.ask && mine.length > 0) button.dataset.confirm = button.dataset.ask.replace("{ticked}", () => named(mine));
   }
 }
 
