@@ -21,6 +21,10 @@ func TestOracle(t *testing.T) {
 	}
 	l := startLoad(t.Context(), w, 3000, false)
 	defer l.abandon()
+	// However slow the machine, there is something to match by the time that rows come.
+	pgtest.Eventually(t, patience, "the editor's first workflows to apply", func() bool {
+		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.applied where kind = 'workflow'`) >= 10
+	})
 	if err := l.during(t.Context(), 2*time.Second, 3000); err != nil {
 		t.Fatal(err)
 	}
