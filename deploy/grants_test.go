@@ -206,6 +206,18 @@ func TestLeastPrivilege(t *testing.T) {
 			t.Errorf("rowbell check as rowbell_run:\n%s", &b)
 		}
 	})
+	t.Run("check, before grants.sql is run again", func(t *testing.T) {
+		migrate.do(t, `revoke all on rowbell.dismissal, rowbell.saved_view from rowbell_run`)
+		var b strings.Builder
+		r := app.Doctor(t.Context(), config(run.URL))
+		if err := r.Write(&b, app.Style{}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(b.String(), "rowbell_run may do nothing with tables rowbell.dismissal, rowbell.saved_view") || !strings.Contains(b.String(), "psql -f grants.sql") || r.Count(app.LevelFailed) != 1 {
+			t.Errorf("rowbell check as rowbell_run:\n%s", &b)
+		}
+		migrate.do(t, deploy.Grants)
+	})
 	t.Run("health", func(t *testing.T) {
 		pool, err := pgxpool.New(t.Context(), alice.URL)
 		if err != nil {

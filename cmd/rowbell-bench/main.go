@@ -53,9 +53,9 @@ func run(ctx context.Context, args []string) error {
 	flags.Float64Var(&o.Scale, "scale", 1, "size of the workloads")
 	flags.Uint64Var(&o.Seed, "seed", 0, "seed of the order of runs; 0: a random one")
 	flags.StringVar(&o.Report, "report", "", "file to write the table to, as Markdown")
-	flags.StringVar(&o.Only, "only", "", "measure only workloads whose name starts so: single, thousand, full, all, hundredth, big, queue, webhook, fair, live, drain100k, match; or reads, which is not among all, and of which reads: executions of a tenant is a part; or pages, which is not either, and without -url fills a database with 10,000 executions")
-	flags.IntVar(&o.Readers, "readers", 4, "reads: how many read at once")
-	flags.IntVar(&o.Pages, "pages", 400, "reads: first pages of each read and round; pages: pages of each list of runs")
+	flags.StringVar(&o.Only, "only", "", "measure only workloads whose name starts so: single, thousand, full, all, hundredth, big, queue, webhook, fair, live, drain100k, match; or reads, which is not among all, and of which reads: executions of a tenant is a part; or api, the same over HTTP, of which api: /failures is a part; or pages, which is not either, and without -url fills a database with 10,000 executions")
+	flags.IntVar(&o.Readers, "readers", 4, "reads, api: how many read at once")
+	flags.IntVar(&o.Pages, "pages", 400, "reads, api: first pages of each read and round; pages: pages of each list of runs")
 	flags.BoolVar(&o.Idle, "idle", false, "reads: measure only while no worker records")
 	fillFlags(flags, &o.Fill)
 	if err := flags.Parse(args); err != nil {
@@ -67,7 +67,7 @@ func run(ctx context.Context, args []string) error {
 
 // fillFlags are what a database is filled with.
 func fillFlags(flags *flag.FlagSet, o *bench.FillOptions) {
-	flags.StringVar(&o.URL, "url", "", "an empty database to fill, of a server with wal_level = logical; for reads and pages one that fill has filled. Without it a server is started for it, and removed at the end")
+	flags.StringVar(&o.URL, "url", "", "an empty database to fill, of a server with wal_level = logical; for reads, api and pages one that fill has filled. Without it a server is started for it, and removed at the end")
 	flags.IntVar(&o.Workflows, "workflows", 100_000, "fill, reads: workflows")
 	flags.IntVar(&o.Rows, "rows", 10_000_000, "fill, reads: executions in the log")
 	flags.IntVar(&o.Tenants, "tenants", 1000, "fill, reads: tenants")

@@ -28,6 +28,12 @@ const (
 // slot and checkpoint, and at the tables and workflows.
 func (d *doctor) examineInstallation(ctx context.Context) {
 	source, state := d.migrations(ctx)
+	if source {
+		d.rights(ctx, store.OpenState(d.pool), d.Role)
+	}
+	if state && !d.cfg.stateInSource() {
+		d.rights(ctx, d.state, "the role of ROWBELL_STATE_URL")
+	}
 	started := false
 	if source && state {
 		started = d.checkpoint(ctx)
@@ -77,6 +83,19 @@ func (d *doctor) migrations(ctx context.Context) (source, state bool) {
 		return false, false // what was said of the one is true of both
 	}
 	return source, complete(store.WhichState, d.cfg.StateURL)
+}
+
+// rights looks for tables that a migration has made since rights were granted.
+func (d *doctor) rights(ctx context.Context, in *store.State, role string) {
+	list, err := in.Ungranted(ctx)
+	switch {
+	case err != nil:
+		d.report.trouble("rights", err)
+	case len(list) > 0:
+		d.report.add(LevelFailed, "rights", fmt.Sprintf("%s may do nothing with %s rowbell.%s: rights were granted before a migration made what is new", role,
+			map[bool]string{true: "table", false: "tables"}[len(list) == 1], strings.Join(list, ", rowbell.")),
+			"Grant them again, as the owner of schema rowbell: psql -f grants.sql")
+	}
 }
 
 func (d *doctor) hasSchema(ctx context.Context) bool {

@@ -75,7 +75,7 @@ func (d *doctor) examineFiles() {
 	for _, f := range d.cfg.secretFiles {
 		if text, mend := openFile(f.path, f.holds); text != "" {
 			d.report.add(LevelWarning, "files", text, mend)
-		} else {
+		} else if _, err := os.Stat(f.path); err == nil {
 			d.report.ok("files", "%s is not everybody's to read", f.path)
 		}
 	}

@@ -157,7 +157,7 @@ func alertee(to string) string {
 // exceptions are active workflows that have limits, or owners, of their own.
 func (o *Operator) exceptions(ctx context.Context, tenant *string) (list []api.ExceptionOut, more bool, err error) {
 	definitions, err := o.app.source.Definitions(ctx, store.WorkflowFilter{
-		Tenant: tenant, Status: workflow.Active, Settings: []string{"storm", "max_depth", "critical", "owners"}, Limit: mostExceptions + 1,
+		Tenant: tenant, Status: workflow.Active, Exceptional: true, Limit: mostExceptions + 1,
 	})
 	if err != nil {
 		return nil, false, err

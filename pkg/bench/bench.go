@@ -28,8 +28,8 @@ type Options struct {
 	Seed   uint64      // of the order of runs; printed. Defaults to a random one
 	Report string      // file that the table is written to as Markdown. Defaults to none
 	Module string      // the module's folder, for its Go benchmarks. Defaults to "."
-	Only   string      // measure only workloads whose name starts so. Defaults to all but reads and pages
-	Fill   FillOptions // of reads and pages: what is read
+	Only   string      // measure only workloads whose name starts so. Defaults to all but reads, api and pages
+	Fill   FillOptions // of reads, api and pages: what is read
 	// Readers is how many read at once. Defaults to 4
 	Readers int
 	// Pages is how many first pages a round of each read has, and how many of each list of runs
@@ -85,6 +85,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	if o.Only == "pages" {
 		return pages(ctx, o)
+	}
+	if o.Only == "api" || strings.HasPrefix(o.Only, "api: ") {
+		return apiReads(ctx, o)
 	}
 	server, err := localpg.Start(ctx, localpg.Options{FSync: true, Settings: map[string]string{
 		"synchronous_commit": "on", "full_page_writes": "on", "shared_buffers": "2GB", "max_wal_size": "16GB",

@@ -94,6 +94,7 @@ func Fill(ctx context.Context, o FillOptions) error {
 		{"write what is pending", f.pending},
 		{"make the slot, and analyze", f.finish},
 		{"count the hours for statistics", f.count},
+		{"dismiss causes of failures, and save views", func(ctx context.Context) error { return decide(ctx, f.URL) }},
 	} {
 		at := time.Now()
 		if err := step.do(ctx); err != nil {
@@ -784,4 +785,47 @@ func (f *filler) count(ctx context.Context) error {
 // eventID is the id of the change.
 func eventID(at time.Time, lsn change.LSN, seq int32) string {
 	return change.EventID(at, change.Position{Stream: 1, CommitLSN: lsn, Seq: seq}, change.SideFirst).String()
+}
+
+// What people have decided about the log, of each tenant.
+const (
+	dismissedEach = 10
+	viewedEach    = 20 // people
+	viewsEach     = 5  // of each of them, one shared
+)
+
+// decide dismisses causes of failures, and saves views.
+func decide(ctx context.Context, url string) error {
+	pool, err := openPool(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	rows, err := pool.Query(ctx, "select distinct tenant_id from rowbell.surrogate where tenant_id is not null order by 1")
+	if err != nil {
+		return err
+	}
+	tenants, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	state := store.OpenState(pool)
+	for _, tenant := range tenants {
+		found, err := state.FailureCauses(ctx, store.CauseFilter{TenantID: &tenant, Limit: 3 * dismissedEach})
+		if err != nil {
+			return err
+		}
+		for i, c := range found.Causes {
+			if i%3 != 2 { // what is most frequent stays
+				continue
+			}
+			if _, err := state.Dismiss(ctx, store.Dismissal{WorkflowID: c.WorkflowID, Cause: c.Cause, Note: "known: the receiver is being moved", By: "admin-" + strconv.Itoa(i)}, &tenant); err != nil {
+				return err
+			}
+		}
+	}
+	_, err = pool.Exec(ctx, `insert into rowbell.saved_view (shared, id, tenant_id, owner, name, filter)
+select n = 1, rowbell.gen_ulid(), t.id, 'admin-' || o, 'view ' || n, '{"status": "failure", "within": "day"}'
+from unnest($1::text[]) t (id), generate_series(1, $2) o, generate_series(1, $3) n`, tenants, viewedEach, viewsEach)
+	return err
 }

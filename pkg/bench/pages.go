@@ -23,7 +23,6 @@ import (
 
 	"github.com/rowbell/rowbell/pkg/access"
 	"github.com/rowbell/rowbell/pkg/app"
-	"github.com/rowbell/rowbell/pkg/localpg"
 )
 
 // What pages are to reach.
@@ -33,6 +32,10 @@ const (
 	runsGoal = 200        // ms of the server for a list of runs, p99
 )
 
+// settling is how long a worker that has just taken the slot is left to itself: with very many
+// workflows it loads them, and says how they are, for seconds.
+const settling = 20 * time.Second
+
 // pageVisitors is how many keys ask: one alone may ask for no more than so much a second.
 const pageVisitors = 60
 
@@ -41,44 +44,20 @@ const pageVisitors = 60
 // visit and with what the browser has kept. Then lists of runs, with arguments that the log
 // has.
 func pages(ctx context.Context, o Options) (err error) {
-	target := o.Fill.URL
-	if target == "" {
-		server, err := localpg.Start(ctx, fillServer)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, server.Close()) }()
-		if err := execute(ctx, server.URL("postgres"), "create database fill"); err != nil {
-			return err
-		}
-		target = server.URL("fill")
-		o.Fill = FillOptions{URL: target, Workflows: 160, Rows: 10_000, Tenants: 3, Tables: 4, Days: 3, Seed: o.Fill.Seed, Log: o.Log}
-		if err := Fill(ctx, o.Fill); err != nil {
-			return err
-		}
-	}
-	pool, err := openPool(ctx, target)
+	f, err := openFilled(ctx, o, FillOptions{Workflows: 160, Rows: 10_000, Tenants: 3, Tables: 4, Days: 3, Seed: o.Fill.Seed})
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
-	m := &readBench{seed: o.Seed, pages: o.Pages}
-	if err := m.sample(ctx, pool); err != nil {
-		return fmt.Errorf("look for arguments, in a database that rowbell-bench fill has filled: %w", err)
-	}
-	p := &pageBench{readBench: m, rounds: o.Runs}
-	stop, err := p.serve(ctx, target, pool)
+	defer func() { err = errors.Join(err, f.close()) }()
+	p := &pageBench{readBench: f.readBench, rounds: o.Runs}
+	stop, err := p.serve(ctx, f.url, f.pool)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	var version string
-	if err := pool.QueryRow(ctx, "show server_version").Scan(&version); err != nil {
-		return err
-	}
 	var report strings.Builder
 	fmt.Fprintf(&report, "Measured %s with `rowbell-bench -only pages`: PostgreSQL %s, %s, %d CPUs, everything on loopback, %d executions of %d workflows, medians of %d, load average %s.\n\n",
-		time.Now().UTC().Format(time.DateOnly), version, runtime.Version(), runtime.NumCPU(), m.rows, m.workflows, o.Runs, loadAverage())
+		time.Now().UTC().Format(time.DateOnly), f.version, runtime.Version(), runtime.NumCPU(), f.rows, f.workflows, o.Runs, loadAverage())
 	visits, over := p.visits(ctx, o.Log)
 	report.WriteString(visits)
 	lists, more := p.lists(ctx, o.Log)
@@ -131,15 +110,25 @@ func (p *pageBench) serve(ctx context.Context, target string, pool *pgxpool.Pool
 	if err != nil {
 		return nil, errors.Join(err, stop())
 	}
-	defer op.Close()
+	var ids []string
+	end := stop
+	stop = func() error { // the keys go as well: a list of them is one of the pages
+		var err error
+		for _, id := range ids {
+			_, revoke := op.Access().RevokeKey(context.WithoutCancel(ctx), id, nil, "bench")
+			err = errors.Join(err, revoke)
+		}
+		op.Close()
+		return errors.Join(err, end())
+	}
 	for i := range pageVisitors {
-		_, key, err := op.Access().CreateKey(ctx, access.NewKey{Name: fmt.Sprintf("bench %d", i), Roles: []access.Role{access.Admin}}, "bench")
+		made, key, err := op.Access().CreateKey(ctx, access.NewKey{Name: fmt.Sprintf("bench %d", i), Roles: []access.Role{access.Admin}}, "bench")
 		if err != nil {
 			return nil, errors.Join(err, stop())
 		}
-		p.keys = append(p.keys, key)
+		ids, p.keys = append(ids, made.ID), append(p.keys, key)
 	}
-	return stop, nil
+	return stop, pause(ctx, settling)
 }
 
 // ask gets a page as one of the visitors, and says how long that took, to its last byte.
@@ -152,20 +141,23 @@ func (p *pageBench) ask(ctx context.Context, visitor int, tenant, path string) (
 	if tenant != "" {
 		r.AddCookie(&http.Cookie{Name: "rowbell_tenant", Value: url.QueryEscape(tenant)})
 	}
+	_, status, took, err := p.send(r)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("%s answers %d", path, status)
+	}
+	return took, err
+}
+
+// send sends a request, and says how long its answer took, to the last byte.
+func (p *pageBench) send(r *http.Request) (body []byte, status int, took time.Duration, err error) {
 	begun := time.Now()
 	resp, err := p.client.Do(r)
 	if err != nil {
-		return 0, err
+		return nil, 0, 0, err
 	}
-	_, err = io.Copy(io.Discard, resp.Body)
-	took := time.Since(begun)
-	if err := errors.Join(err, resp.Body.Close()); err != nil {
-		return 0, err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("%s answers %s", path, resp.Status)
-	}
-	return took, nil
+	body, err = io.ReadAll(resp.Body)
+	took = time.Since(begun)
+	return body, resp.StatusCode, took, errors.Join(err, resp.Body.Close())
 }
 
 // list are the pages, with what the database has for them.

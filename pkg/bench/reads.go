@@ -35,31 +35,12 @@ const (
 // with arguments that the log has, by several readers at once, without and with a worker
 // that records. What is of a tenant is read for it, under row-level security.
 func reads(ctx context.Context, o Options) (err error) {
-	url := o.Fill.URL
-	if url == "" {
-		server, err := localpg.Start(ctx, fillServer)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, server.Close()) }()
-		if err := execute(ctx, server.URL("postgres"), "create database fill"); err != nil {
-			return err
-		}
-		o.Fill.URL = server.URL("fill")
-		if err := Fill(ctx, o.Fill); err != nil {
-			return err
-		}
-		url = o.Fill.URL
-	}
-	pool, err := openPool(ctx, url)
+	f, err := openFilled(ctx, o, o.Fill)
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
-	m := &readBench{seed: o.Seed, pages: o.Pages}
-	if err := m.sample(ctx, pool); err != nil {
-		return fmt.Errorf("look for arguments, in a database that rowbell-bench fill has filled: %w", err)
-	}
+	defer func() { err = errors.Join(err, f.close()) }()
+	m, pool, url := f.readBench, f.pool, f.url
 	for range o.Readers {
 		r, err := openReader(ctx, url)
 		if err != nil {
@@ -125,11 +106,58 @@ func reads(ctx context.Context, o Options) (err error) {
 			return err
 		}
 	}
-	var version string
-	if err := pool.QueryRow(ctx, "show server_version").Scan(&version); err != nil {
-		return err
+	return conclude(figures, f.version, o)
+}
+
+// filled is a filled database, with arguments that it has.
+type filled struct {
+	*readBench
+	pool         *pgxpool.Pool
+	url, version string          // the server's
+	server       *localpg.Server // nil: it isn't of this process
+}
+
+// openFilled opens the database that was named, or starts a server and fills one of it so.
+func openFilled(ctx context.Context, o Options, with FillOptions) (f *filled, err error) {
+	f = &filled{url: o.Fill.URL, readBench: &readBench{seed: o.Seed, pages: o.Pages}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.close())
+		}
+	}()
+	if f.url == "" {
+		if f.server, err = localpg.Start(ctx, fillServer); err != nil {
+			return f, err
+		}
+		if err := execute(ctx, f.server.URL("postgres"), "create database fill"); err != nil {
+			return f, err
+		}
+		f.url = f.server.URL("fill")
+		with.URL, with.Log = f.url, o.Log
+		if err := Fill(ctx, with); err != nil {
+			return f, err
+		}
 	}
-	return conclude(figures, version, o)
+	if f.pool, err = openPool(ctx, f.url); err != nil {
+		return f, err
+	}
+	if err := f.pool.QueryRow(ctx, "show server_version").Scan(&f.version); err != nil {
+		return f, err
+	}
+	if err := f.sample(ctx, f.pool); err != nil {
+		return f, fmt.Errorf("look for arguments, in a database that rowbell-bench fill has filled: %w", err)
+	}
+	return f, nil
+}
+
+func (f *filled) close() error {
+	if f.pool != nil {
+		f.pool.Close()
+	}
+	if f.server == nil {
+		return nil
+	}
+	return f.server.Close()
 }
 
 // share is a percentile of sorted times, in ms.

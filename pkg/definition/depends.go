@@ -49,7 +49,14 @@ func (s *Service) Depends(ctx context.Context, what string) (*Dependents, error)
 	if err != nil {
 		return nil, err
 	}
-	defs, err := s.Source.Definitions(ctx, store.WorkflowFilter{})
+	table, column := strings.TrimPrefix(unquoted(what), "public."), ""
+	labels := []string{table} // what may be the table, in table.column
+	for i := range len(table) {
+		if table[i] == '.' {
+			labels = append(labels, table[:i])
+		}
+	}
+	defs, err := s.Source.Definitions(ctx, store.WorkflowFilter{Tables: labels})
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +71,6 @@ func (s *Service) Depends(ctx context.Context, what string) (*Dependents, error)
 			d.states = append(d.states, state{show, show.Next, "draft", draftErr})
 		}
 	}
-	table, column := strings.TrimPrefix(unquoted(what), "public."), ""
 	known, err := d.knows(ctx, table)
 	// A table's and a column's name may have dots: the longest that is a table's is meant.
 	for i := strings.LastIndexByte(table, '.'); err == nil && !known && i > 0; i = strings.LastIndexByte(table[:i], '.') {

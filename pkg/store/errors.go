@@ -102,6 +102,12 @@ func IsDatabaseError(err error) bool {
 	return errors.As(err, &pg) || errors.Is(err, workflow.ErrUnavailable)
 }
 
+// IsTimeout says that a database ended a statement that took too long.
+func IsTimeout(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "57014" // query canceled
+}
+
 // IsValueError says that a database couldn't take a value: it isn't of the type, is out of
 // range, breaks a constraint, is too long, or has characters that a text can't have.
 func IsValueError(err error) bool {

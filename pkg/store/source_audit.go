@@ -298,7 +298,7 @@ from rowbell.audit_log a`
 	when v.status = 'active' and p.status <> 'active' then 'workflow.activate' when v.status <> 'active' and p.status = 'active' then 'workflow.deactivate'
 	else 'workflow.change' end`
 
-	versionedSQL = `select v.workflow_id || '@' || v.version as id, v.created_at as at, coalesce(v.tenant_id, '') as tenant_id, v.created_by as actor, v.db_user, 'sql' as via,
+	versionedSQL = `select v.workflow_id || '@' || v.version::text as id, v.created_at as at, coalesce(v.tenant_id, '') as tenant_id, v.created_by as actor, v.db_user, 'sql' as via,
 	` + versionActionSQL + ` as action, 'workflow' as object_type, v.workflow_id as object_id, '' as address, '' as request_id, null::jsonb as before, null::jsonb as after,
 	'{}'::jsonb as detail, v.version
 from rowbell.workflow_version v left join rowbell.workflow_version p on p.workflow_id = v.workflow_id and p.version = v.version - 1
@@ -358,12 +358,12 @@ func (f AuditFilter) sql(cursor string, limit int) (string, []any, error) {
 		args = append(args, at, id)
 		n := len(args)
 		fmt.Fprintf(&audited, ` and (a.at, a.id collate "C") < ($%d, $%d::text)`, n-1, n)
-		fmt.Fprintf(&versioned, ` and (v.created_at, (v.workflow_id || '@' || v.version) collate "C") < ($%d, $%d::text)`, n-1, n)
+		fmt.Fprintf(&versioned, ` and (v.created_at, (v.workflow_id || '@' || v.version::text) collate "C") < ($%d, $%d::text)`, n-1, n)
 	}
 	const order = ` order by at desc, id collate "C" desc limit `
 	most := strconv.Itoa(limit + 1)
 	return `select * from ((` + auditedSQL + ` where true` + audited.String() + ` order by a.at desc, a.id collate "C" desc limit ` + most + `)
-union all (` + versionedSQL + versioned.String() + ` order by v.created_at desc, (v.workflow_id || '@' || v.version) collate "C" desc limit ` + most + `)) l` + order + most, args, nil
+union all (` + versionedSQL + versioned.String() + ` order by v.created_at desc, (v.workflow_id || '@' || v.version::text) collate "C" desc limit ` + most + `)) l` + order + most, args, nil
 }
 
 // likeText is a text in a pattern of LIKE.

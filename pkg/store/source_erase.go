@@ -45,7 +45,7 @@ func (s *Source) Tenants(ctx context.Context, tenantID *string) ([]TenantCounts,
 	rows, err := s.db.Query(ctx, `select tenant, sum(workflows)::int4, sum(active)::int4, sum(templates)::int4, sum(secrets)::int4, max(changed_at)
 from (
 	select coalesce(tenant_id, '') as tenant, count(*) as workflows, count(*) filter (where status = 'active') as active, 0 as templates, 0 as secrets, max(updated_at) as changed_at
-	from rowbell.workflow_definition where $1::text is null or coalesce(tenant_id, '') = $1 group by 1
+	from rowbell.workflow_definition where $1::text is null or coalesce(tenant_id, '') = $1 group by tenant_id
 	union all select coalesce(tenant_id, ''), 0, 0, count(*), 0, null from rowbell.template where $1::text is null or coalesce(tenant_id, '') = $1 group by 1
 	union all select coalesce(tenant_id, ''), 0, 0, 0, count(*), null from rowbell.secret where $1::text is null or coalesce(tenant_id, '') = $1 group by 1
 ) c group by tenant order by tenant collate "C"`, tenantID)

@@ -22,9 +22,10 @@ type WorkflowFilter struct {
 	Status workflow.Status // "" all
 
 	// These count for Definitions alone.
-	Settings []string // only those that have one of these keys in their settings; nil: all
-	Kinds    []string // only those that have an action of one of these kinds; nil: all
-	Limit    int      // the first so many; 0: all
+	Exceptional bool     // only those whose settings have limits, owners or a weight of their own
+	Kinds       []string // only those that have an action of one of these kinds; nil: all
+	Tables      []string // only those with a trigger on one of these, by its label, and those with a draft; nil: all
+	Limit       int      // the first so many; 0: all
 }
 
 // ListedWorkflow is a workflow in a list.
@@ -106,11 +107,19 @@ func (s *Source) Definition(ctx context.Context, id string) (Definition, error) 
 // Definitions reads all workflows that the filter chooses, with documents and drafts.
 func (s *Source) Definitions(ctx context.Context, f WorkflowFilter) ([]Definition, error) {
 	const what = "read workflows"
+	var entities []string // as triggers call the tables
+	for _, label := range f.Tables {
+		entities = append(entities, label, "public."+label)
+	}
+	exceptional := ""
+	if f.Exceptional { // as index workflow_definition_exceptional has it
+		exceptional = ` and d.settings ?| array['storm', 'max_depth', 'critical', 'owners']`
+	}
 	rows, err := s.db.Query(ctx, definitionQuery+`
 where ($1::text is null or coalesce(d.tenant_id, '') = $1) and ($2 = '' or d.status = $2)
-	and ($3::text[] is null or v.document -> 'settings' ?| $3)
-	and ($4::text[] is null or exists (select from jsonb_path_query(v.document, '$.actions[*].action_type') k where k #>> '{}' = any ($4)))
-order by coalesce(d.tenant_id, '') collate "C", d.id collate "C" limit nullif($5::int, 0)`, f.Tenant, f.Status, f.Settings, f.Kinds, f.Limit)
+	and ($3::text[] is null or exists (select from jsonb_path_query(v.document, '$.actions[*].action_type') k where k #>> '{}' = any ($3)))
+	and ($5::text[] is null or d.draft is not null or d.id in (select workflow_id from rowbell.workflow_trigger where entity_type = any ($5)))`+exceptional+`
+order by coalesce(d.tenant_id, '') collate "C", d.id collate "C" limit nullif($4::int, 0)`, f.Tenant, f.Status, f.Kinds, f.Limit, entities)
 	if err != nil {
 		return nil, sourceError(what, err)
 	}

@@ -157,7 +157,7 @@ func TestComment(t *testing.T) {
 }
 
 // Of definitions those alone are read that are asked for: by what is in their settings, by the
-// kind of an action, and so many.
+// kind of an action, by their tables, and so many.
 func TestDefinitionsOfSome(t *testing.T) {
 	t.Parallel()
 	db := sourceDB(t)
@@ -165,17 +165,22 @@ func TestDefinitionsOfSome(t *testing.T) {
 			('c', 'acme', 'C', 'active', '{"zone": "UTC"}'), ('d', 'globex', 'D', 'active', '{"storm": "off"}'), ('e', 'acme', 'E', 'draft', '{"storm": 9}');
 		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) select id, 'orders', 'create' from rowbell.workflow_definition;
 		insert into rowbell.workflow_action (workflow_id, action_type) select id, 'log' from rowbell.workflow_definition;
-		insert into rowbell.workflow_action (workflow_id, action_type, "order") values ('b', 'chat', 2), ('d', 'chat', 2), ('e', 'chat', 2)`)
+		insert into rowbell.workflow_action (workflow_id, action_type, "order") values ('b', 'chat', 2), ('d', 'chat', 2), ('e', 'chat', 2);
+		update rowbell.workflow_trigger set entity_type = 'public.invoices' where workflow_id = 'd';
+		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('a', 'sales.orders', 'create');
+		update rowbell.workflow_definition set draft = '{}' where id = 'c'`)
 	source := store.OpenSource(onePool(t, db.URL))
-	acme, limits := "acme", []string{"storm", "owners"}
+	acme := "acme"
 	for want, f := range map[string]store.WorkflowFilter{
 		"a b c e d": {},
-		"a b d":     {Status: workflow.Active, Settings: limits},
-		"a b":       {Status: workflow.Active, Settings: limits, Limit: 2},
-		"a b e":     {Tenant: &acme, Settings: limits},
+		"a b d":     {Status: workflow.Active, Exceptional: true},
+		"a b":       {Status: workflow.Active, Exceptional: true, Limit: 2},
+		"a b e":     {Tenant: &acme, Exceptional: true},
 		"b d":       {Status: workflow.Active, Kinds: []string{"chat", "webhook"}},
 		"b":         {Tenant: &acme, Status: workflow.Active, Kinds: []string{"chat"}},
 		"":          {Kinds: []string{"cha"}},
+		"c d":       {Tables: []string{"invoices", "order"}},
+		"a c":       {Tables: []string{"sales.orders"}, Tenant: &acme},
 	} {
 		list, err := source.Definitions(t.Context(), f)
 		if err != nil {

@@ -144,6 +144,25 @@ func (s *State) Now(ctx context.Context) (FeedCursor, error) {
 	return c, nil
 }
 
+// hiddenFromWorkers are the tables that a worker has no rights on, and needs none.
+var hiddenFromWorkers = []string{"workflow_trigger", "workflow_condition", "workflow_action", "workflow_recipient"}
+
+// Ungranted lists the tables that this role may do nothing with, and a worker must: what is granted
+// was granted before a migration made them. The schema must be there.
+func (s *State) Ungranted(ctx context.Context) ([]string, error) {
+	rows, err := s.db.Query(ctx, `select c.relname::text from pg_class c
+where c.relnamespace = to_regnamespace('rowbell') and c.relkind in ('r', 'p') and not c.relispartition and c.relname <> all ($1)
+and not has_any_column_privilege(c.oid, 'select') and not has_any_column_privilege(c.oid, 'insert') and not has_any_column_privilege(c.oid, 'update')
+order by 1`, hiddenFromWorkers)
+	if err == nil {
+		var list []string
+		if list, err = pgx.CollectRows(rows, pgx.RowTo[string]); err == nil {
+			return list, nil
+		}
+	}
+	return nil, stateError("look for tables without rights", err)
+}
+
 // QueueStats is how much waits to be delivered.
 type QueueStats struct {
 	// Depth by state: waiting (for a lower order, or for a transaction's release),

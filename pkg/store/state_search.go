@@ -224,6 +224,10 @@ const (
 // longPage is after what time a page stops that has not found as much as it is asked for.
 const longPage = 10 * time.Millisecond
 
+// emptyPage is the same of a page that has found nothing yet, and looks at stretches of time in
+// which there is nothing: who sees an empty first page takes the whole log for empty.
+const emptyPage = 25 * time.Millisecond
+
 // manyVersions is from how many on versions are not looked up one by one any more, unless
 // nothing else is left.
 const manyVersions = 2000
@@ -310,7 +314,7 @@ func searchLog[T any](ctx context.Context, s *State, q logSearch, columns string
 			page.Next = end.cursor()
 			return page, nil
 		}
-		if !p.goOn(&seen) && !p.stopped {
+		if !p.goOn(&seen, len(page.Items) > 0) && !p.stopped {
 			return page, nil
 		}
 		if p.stopped {
@@ -811,9 +815,10 @@ const unwellShare = 0.05
 // among says that the drive comes across what others have.
 func (p *pager) among() bool { return p.drive == alongID || p.drive == alongStatus }
 
-// goOn prepares the next step after one that did not find enough. It returns false if that
+// goOn prepares the next step after one that did not find enough; found says that there are some
+// items already. It returns false if that
 // was all, or if the page stops here.
-func (p *pager) goOn(seen *looked) bool {
+func (p *pager) goOn(seen *looked, found bool) bool {
 	if p.residual {
 		full, end := seen.n == p.look, seen.end
 		if p.drive.byEvents() && !full && seen.beforeN == p.lookEvents() {
@@ -840,7 +845,11 @@ func (p *pager) goOn(seen *looked) bool {
 	p.at = place{At: p.from}
 	p.step = min(p.step+1, mostWindows)
 	p.setWindow()
-	p.stopped = time.Since(p.begun) > longPage
+	long := longPage
+	if !found && !p.residual {
+		long = emptyPage
+	}
+	p.stopped = time.Since(p.begun) > long
 	return !p.stopped
 }
 

@@ -103,7 +103,7 @@ where version_ref = any ($1) and hour >= $2 and hour < $3`, refs, since, until)
 	// All of them by the index alone, and then those that didn't go well. The whole of the time
 	// stands there as well, so that only its partitions are planned and locked.
 	rows, err = tx.Query(ctx, `select w.ref, x.hour, x.n from unnest($1::int4[], $2::timestamptz[], $3::timestamptz[]) w (ref, since, until) cross join lateral (
-	select date_trunc('hour', x.committed_at, 'UTC') as hour, count(*) as n from rowbell.execution x
+	select `+hourOf+` as hour, count(*) as n from rowbell.execution x
 	where x.version_ref = w.ref and x.committed_at >= w.since and x.committed_at < w.until and x.committed_at >= $4 and x.committed_at < $5 group by 1
 ) x`, planned([]any{g.refs, g.since, g.until, since, until})...)
 	if err != nil {
@@ -117,7 +117,7 @@ where version_ref = any ($1) and hour >= $2 and hour < $3`, refs, since, until)
 		return err
 	}
 	rows, err = tx.Query(ctx, `select w.ref, x.hour, x.status, x.n from unnest($1::int4[], $2::timestamptz[], $3::timestamptz[]) w (ref, since, until) cross join lateral (
-	select date_trunc('hour', x.committed_at, 'UTC') as hour, x.status, count(*) as n from rowbell.execution x
+	select `+hourOf+` as hour, x.status, count(*) as n from rowbell.execution x
 	where x.version_ref = w.ref and x.committed_at >= w.since and x.committed_at < w.until and x.committed_at >= $4 and x.committed_at < $5 and x.status <> 'success' group by 1, 2
 ) x`, planned([]any{g.refs, g.since, g.until, since, until})...)
 	if err != nil {

@@ -218,6 +218,9 @@ func (a *API) problem(ctx context.Context, err error) *Problem {
 		p = &Problem{Status: http.StatusServiceUnavailable, Detail: "the database can't be reached", Mend: "try again in a moment; health says more", wait: 2}
 	case ctx.Err() != nil:
 		p = &Problem{Status: http.StatusServiceUnavailable, Detail: "the request was cut off", Mend: "try again"}
+	case store.IsTimeout(err):
+		a.cfg.Logger.WarnContext(ctx, "a request took the database too long", "request_id", idOf(ctx), "err", err)
+		p = &Problem{Status: http.StatusServiceUnavailable, Detail: "it took the database too long, and was given up", Mend: "ask for less: one workflow, a shorter time or a smaller limit"}
 	default:
 		a.cfg.Logger.WarnContext(ctx, "a request failed", "request_id", idOf(ctx), "err", err)
 		p = &Problem{Status: http.StatusInternalServerError}

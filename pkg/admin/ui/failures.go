@@ -30,6 +30,8 @@ type failuresData struct {
 	All                bool
 	From               time.Time
 	Causes             []failure
+	More               int    // causes that are not shown
+	MorePath           string // where they are
 	Picker             picker
 }
 
@@ -49,7 +51,10 @@ func (f failure) Quoted() (string, error) {
 }
 
 // filteredFailures are the parameters of the list.
-var filteredFailures = []string{"within", "workflow_id", "show"}
+var filteredFailures = []string{"within", "workflow_id", "show", "causes"}
+
+// fewCauses is how many causes the list shows at first; with causes=all, as many as are counted.
+const fewCauses = 25
 
 // goneFailures is the parameter show of those that are dismissed.
 const goneFailures = "dismissed"
@@ -71,6 +76,12 @@ func listFailures(v *visit) (*page, error) {
 		return nil, err
 	}
 	d.Counted, d.Dismissed, d.All, d.From = found.Counted, found.Dismissed, found.All, found.From
+	if n := len(found.Causes); n > fewCauses && v.query("causes") != "all" {
+		found.Causes, d.More = found.Causes[:fewCauses], n-fewCauses
+		all := v.pass(filteredFailures...)
+		all.Set("causes", "all")
+		d.MorePath = "/failures?" + all.Encode()
+	}
 	var names map[string]string
 	for _, c := range found.Causes {
 		f := failure{Cause: c, Advice: adviceOn(cmp.Or(c.ExampleError, c.Cause), c.WorkflowID)}

@@ -234,6 +234,17 @@ func TestWatch(t *testing.T) {
 	b.sees("They move house.")
 	b.press("Turn on")
 	b.sees("Deliveries go there again.")
+	w.db.Exec(t, `insert into rowbell.execution (committed_at, executed_at, settled_at, version_ref, priority, id, status, error)
+		select x.committed_at, x.executed_at, clock_timestamp(), x.version_ref, x.priority, left(x.id, 26) || '-' || x.version_ref || '-' || 100 + n, 'failure', 'cause ' || chr(96 + n / 26) || chr(97 + n % 26)
+		from (select * from rowbell.execution order by id limit 1) x, generate_series(26, 55) n`)
+	b.to("/failures")
+	b.sees("Show 6 more causes")
+	b.accessible()
+	b.press("Show 6 more causes")
+	b.sees("Cause cd")
+	if strings.Contains(b.text(), "more causes") {
+		t.Errorf("there are still more causes:\n%s", b.text())
+	}
 	viewer := w.open(t, widths[0])
 	viewer.signIn(w.key("acme", access.Viewer))
 	for _, path := range []string{"/failures?within=week", "/replays/new?workflow_id=big", "/destinations"} {
