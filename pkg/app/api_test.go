@@ -353,6 +353,33 @@ func TestAPIWithoutDatabase(t *testing.T) {
 	pgtest.Eventually(t, 20*time.Second, "the database to be back", func() bool { return c.ask("GET", "/workflows", nil).status == 200 })
 }
 
+// What takes the database too long is no mistake of the server's: it says to ask for less.
+func TestAPITakesTooLong(t *testing.T) {
+	t.Parallel()
+	w := newAPIWorld(t)
+	c := w.as(t, "", access.Admin)
+	held := pgtest.Connect(t, w.db.URL)
+	if _, err := held.Exec(t.Context(), `begin; lock table rowbell.workflow_definition in access exclusive mode`); err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan *answer, 1)
+	go func() { answered <- c.ask("GET", "/workflows", nil) }()
+	// The server ends it as if its time were over.
+	pgtest.Eventually(t, 20*time.Second, "the request's statement to be ended", func() bool {
+		return pgtest.One[bool](t, w.db, `select coalesce(bool_or(pg_cancel_backend(pid)), false) from pg_stat_activity
+			where datname = current_database() and application_name like '%/api' and wait_event_type = 'Lock'`)
+	})
+	var p struct{ Detail, Mend string }
+	c.want(http.StatusGatewayTimeout, <-answered, &p)
+	if !strings.Contains(p.Detail, "too long") || !strings.Contains(p.Mend, "ask for less") {
+		t.Errorf("it is answered by %+v", p)
+	}
+	if _, err := held.Exec(t.Context(), `rollback`); err != nil {
+		t.Fatal(err)
+	}
+	c.want(200, c.ask("GET", "/workflows", nil), nil)
+}
+
 // A tenant's reader of the live stream is told of its executions as they end, of no other
 // tenant's, and on coming again of what it has missed.
 func TestAPILive(t *testing.T) {

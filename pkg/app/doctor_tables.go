@@ -92,9 +92,10 @@ func (d *doctor) rights(ctx context.Context, in *store.State, role string) {
 	case err != nil:
 		d.report.trouble("rights", err)
 	case len(list) > 0:
-		d.report.add(LevelFailed, "rights", fmt.Sprintf("%s may do nothing with %s rowbell.%s: rights were granted before a migration made what is new", role,
+		d.report.add(LevelWarning, "rights", fmt.Sprintf("%s may do nothing with %s rowbell.%s: a migration has probably made what is new since rights were granted", role,
 			map[bool]string{true: "table", false: "tables"}[len(list) == 1], strings.Join(list, ", rowbell.")),
-			"Grant them again, as the owner of schema rowbell: psql -f grants.sql")
+			"Run grants.sql again on that database, as deploy/README.md has it: psql -v ON_ERROR_STOP=1 -f grants.sql",
+			"Where you grant by statements of your own, take over what grants.sql has for these.")
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rowbell/rowbell/pkg/admin/api"
+	"github.com/rowbell/rowbell/pkg/store"
 )
 
 // listedTogether is how many workflows a page of a list has.
@@ -57,10 +58,12 @@ func apiReads(ctx context.Context, o Options) (err error) {
 	report.WriteString("| GET | p50, ms | p99, ms | longest, ms |\n|---|---|---|---|\n")
 	fmt.Fprintf(o.Log, "%-60s %8s %8s %8s\n", "GET", "p50 ms", "p99 ms", "longest")
 	var over error
+	n := 0
 	for i, ask := range list {
 		if !strings.HasPrefix("api: "+ask.path, o.Only) {
 			continue
 		}
+		n++
 		var p50, p99, longest figure
 		for round := range o.Runs {
 			times, err := a.measure(ctx, ask, uint64(i), uint64(round))
@@ -71,9 +74,12 @@ func apiReads(ctx context.Context, o Options) (err error) {
 		}
 		fmt.Fprintf(o.Log, "%-60s %8.1f %8.1f %8.1f\n", ask.name(), p50.median(), p99.median(), longest.median())
 		fmt.Fprintf(&report, "| %s | %.1f | %.1f | %.1f |\n", ask.name(), p50.median(), p99.median(), longest.median())
-		if ms := p99.median(); ms > readGoal && workedOut[ask.path] == "" {
+		if ms := p99.median(); ms > readGoal && workedOut[ask.path] == "" && ask.of != noList {
 			over = errors.Join(over, fmt.Errorf("GET %s takes %.0f ms at p99, more than %d", ask.name(), ms, readGoal))
 		}
+	}
+	if n == 0 {
+		return fmt.Errorf("there is no %q; the whole of them is -only api", o.Only)
 	}
 	fmt.Fprint(o.Log, "\n"+report.String())
 	if o.Report != "" {
@@ -116,9 +122,14 @@ func (a *apiBench) prepare(ctx context.Context, pool *pgxpool.Pool) error {
 	if _, _, err := a.call(ctx, http.MethodPut, 0, "/templates/bench", `{"source": "Order {{ id }}"}`); err != nil {
 		return err
 	}
-	replay := fmt.Sprintf(`{"since": %q, "workflow_ids": [%q], "statuses": ["success", "failure", "cancelled"], "limit": 1}`, time.Now().AddDate(0, 0, -30).Format(time.RFC3339), a.busiest[0])
-	if _, _, err := a.call(ctx, http.MethodPost, 0, "/replays", replay); err != nil {
+	state := store.OpenState(pool)
+	if list, err := state.Replays(ctx, 1); err != nil {
 		return err
+	} else if len(list) == 0 {
+		one := fmt.Sprintf(`{"since": %q, "workflow_ids": [%q], "statuses": ["success", "failure", "cancelled"], "limit": 1}`, time.Now().AddDate(0, 0, -30).Format(time.RFC3339), a.busiest[0])
+		if _, _, err := a.call(ctx, http.MethodPost, 0, "/replays", one); err != nil {
+			return err
+		}
 	}
 	for path, ids := range map[string]*[]string{"/destinations": &a.destinations, "/deliveries": &a.delivered, "/audit": &a.audited, "/replays": &a.replays} {
 		for cursor, n := "", 0; len(*ids) == 0 && (cursor != "" || n == 0) && n < deepPages; n++ { // a page may have none though there are more
@@ -187,6 +198,10 @@ var workedOut = map[string]string{
 	"/tenants":                      "what each tenant has is counted",
 	"/recipients/missing-addresses": "the application is asked for the recipients of up to 500 workflows",
 }
+
+// noList is the worst that can be asked for at once: no figure is for it either, since no list has
+// these together.
+const noList = "the 50 busiest of all, 7 days"
 
 // fewWorkedOut is how many of these are asked for, of each reader and in each round.
 const fewWorkedOut = 5
@@ -280,7 +295,7 @@ func (a *apiBench) list() []apiAsk {
 		ofTenant("/statistics", "of a tenant, 24 hours, live", "live", "true"),
 		together("50 of a tenant, 7 days", func(r *rand.Rand) []string { return oneOf(a.pagesOf, r) }),
 		together("50 of a large tenant, 7 days", func(r *rand.Rand) []string { return oneOf(a.pagesOf[:min(len(a.pagesOf), 20)], r) }),
-		together("the 50 busiest, 7 days", func(*rand.Rand) []string { return a.busiest }),
+		together(noList, func(*rand.Rand) []string { return a.busiest }),
 		fixed("/replays"),
 		{"/replays/{id}", "", func(r *rand.Rand) string { return "/replays/" + oneOf(a.replays, r) }},
 		fixed("/storms"),
@@ -346,7 +361,7 @@ func (a *apiBench) measure(ctx context.Context, ask apiAsk, of, round uint64) ([
 	var mu sync.Mutex
 	var times []time.Duration
 	g, ctx := errgroup.WithContext(ctx)
-	pages := a.pages / a.readers
+	pages := max(1, a.pages/a.readers)
 	if workedOut[ask.path] != "" {
 		pages = min(pages, fewWorkedOut)
 	}

@@ -34,7 +34,7 @@ const (
 
 // settling is how long a worker that has just taken the slot is left to itself: with very many
 // workflows it loads them, and says how they are, for seconds.
-const settling = 20 * time.Second
+const settling = 30 * time.Second
 
 // pageVisitors is how many keys ask: one alone may ask for no more than so much a second.
 const pageVisitors = 60

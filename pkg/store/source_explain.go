@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -75,14 +74,10 @@ where workflow_id = any ($1) order by workflow_id, version`, ids)
 // looked at before what is no operator of the server's. So they are looked for as who connects,
 // and for one tenant by its id; what is read of them goes through it.
 func (s *Source) workflowsOn(ctx context.Context, label, tenant string, limit, others int) (ids []string, more bool, err error) {
-	on := func(table string) string {
-		text, _ := json.Marshal([]map[string]string{{"entity_type": table}}) // texts alone
-		return string(text)
-	}
 	const query = `select distinct workflow_id from rowbell.workflow_version
 where (document -> 'triggers' @> $1::jsonb or document -> 'triggers' @> $2::jsonb) and `
 	find := func(whose string, most int) ([]string, error) {
-		rows, err := s.pool.Query(ctx, query+whose+` order by workflow_id limit `+strconv.Itoa(most+1), planned([]any{on(label), on("public." + label), tenant})...)
+		rows, err := s.pool.Query(ctx, query+whose+` order by workflow_id limit `+strconv.Itoa(most+1), planned([]any{triggersOn(label), triggersOn("public." + label), tenant})...)
 		if err != nil {
 			return nil, err
 		}

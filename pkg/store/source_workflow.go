@@ -107,19 +107,29 @@ func (s *Source) Definition(ctx context.Context, id string) (Definition, error) 
 // Definitions reads all workflows that the filter chooses, with documents and drafts.
 func (s *Source) Definitions(ctx context.Context, f WorkflowFilter) ([]Definition, error) {
 	const what = "read workflows"
-	var entities []string // as triggers call the tables
-	for _, label := range f.Tables {
-		entities = append(entities, label, "public."+label)
+	var args parameters
+	where := "true"
+	if f.Tenant != nil {
+		where += " and coalesce(d.tenant_id, '') = " + args.add(*f.Tenant)
 	}
-	exceptional := ""
+	if f.Status != "" {
+		where += " and d.status = " + args.add(f.Status)
+	}
 	if f.Exceptional { // as index workflow_definition_exceptional has it
-		exceptional = ` and d.settings ?| array['storm', 'max_depth', 'critical', 'owners']`
+		where += " and d.settings ?| array['storm', 'max_depth', 'critical', 'owners']"
 	}
-	rows, err := s.db.Query(ctx, definitionQuery+`
-where ($1::text is null or coalesce(d.tenant_id, '') = $1) and ($2 = '' or d.status = $2)
-	and ($3::text[] is null or exists (select from jsonb_path_query(v.document, '$.actions[*].action_type') k where k #>> '{}' = any ($3)))
-	and ($5::text[] is null or d.draft is not null or d.id in (select workflow_id from rowbell.workflow_trigger where entity_type = any ($5)))`+exceptional+`
-order by coalesce(d.tenant_id, '') collate "C", d.id collate "C" limit nullif($4::int, 0)`, f.Tenant, f.Status, f.Kinds, f.Limit, entities)
+	if f.Kinds != nil {
+		where += " and exists (select from jsonb_path_query(v.document, '$.actions[*].action_type') k where k #>> '{}' = any (" + args.add(f.Kinds) + "))"
+	}
+	if f.Tables != nil { // by the document: a worker has no rights on workflow_trigger
+		var on []string
+		for _, label := range f.Tables {
+			on = append(on, triggersOn(label), triggersOn("public."+label))
+		}
+		where += " and (d.draft is not null or v.document -> 'triggers' @> any (" + args.add(on) + "::jsonb[]))"
+	}
+	rows, err := s.db.Query(ctx, definitionQuery+` where `+where+`
+order by coalesce(d.tenant_id, '') collate "C", d.id collate "C" limit nullif(`+args.add(f.Limit)+`::int, 0)`, args...)
 	if err != nil {
 		return nil, sourceError(what, err)
 	}
@@ -128,6 +138,12 @@ order by coalesce(d.tenant_id, '') collate "C", d.id collate "C" limit nullif($4
 		return nil, sourceError(what, err)
 	}
 	return list, nil
+}
+
+// triggersOn is what a document's triggers have in them if one is on a table.
+func triggersOn(entity string) string {
+	text, _ := json.Marshal([]map[string]string{{"entity_type": entity}}) // texts alone
+	return string(text)
 }
 
 // DefinitionsOf reads the workflows that there are of these ids, without the texts of templates.

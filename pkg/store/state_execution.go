@@ -223,7 +223,7 @@ from (
 	if err != nil {
 		return x, stateError(what, err)
 	}
-	_, _ = fmt.Sscanf(id[workflow.EventIDSize:], "-%d-%d", new(int32), &x.Run) // 0 if it is none
+	x.Run = workflow.RunOf(id)
 	if x.Deliveries, err = s.deliveriesOf(ctx, id, x.CommittedAt); err != nil {
 		return x, stateError(what, err)
 	}

@@ -224,9 +224,9 @@ const (
 // longPage is after what time a page stops that has not found as much as it is asked for.
 const longPage = 10 * time.Millisecond
 
-// emptyPage is the same of a page that has found nothing yet, and looks at stretches of time in
-// which there is nothing: who sees an empty first page takes the whole log for empty.
-const emptyPage = 25 * time.Millisecond
+// emptyLong is the same of a page that has found nothing yet, and goes from one stretch of time to
+// the next: who sees an empty page takes the whole log for empty.
+const emptyLong = 25 * time.Millisecond
 
 // manyVersions is from how many on versions are not looked up one by one any more, unless
 // nothing else is left.
@@ -847,7 +847,7 @@ func (p *pager) goOn(seen *looked, found bool) bool {
 	p.setWindow()
 	long := longPage
 	if !found && !p.residual {
-		long = emptyPage
+		long = emptyLong
 	}
 	p.stopped = time.Since(p.begun) > long
 	return !p.stopped

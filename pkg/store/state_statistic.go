@@ -363,11 +363,11 @@ from rowbell.statistic_hour where hour >= $1 and hour < $2 and next_at is not nu
 	}
 	all := first == nil || !first.Before(st.asOf)
 	if st.f.Live && st.f.WorkflowID == "" {
-		added, err := st.readLive(ctx, tx)
+		looked, err := st.readLive(ctx, tx)
 		if err != nil {
 			return err
 		}
-		all = all || added < mostLive && !reopened && now.Sub(*first) < liveBack
+		all = all || looked < mostLive && !reopened && now.Sub(*first) < liveBack
 	}
 	if !all {
 		st.asOf = *first
@@ -416,82 +416,109 @@ where tenant_id = $1 and hour >= $2 and hour < $3`, tenant, st.since, st.until)
 	return st.add(rows, nil)
 }
 
-// How far back, and at how many executions, it is looked for those that have ended since their
-// hour was counted: who looks at more would be slow, each time, on the busiest installations.
+// How far back, and at how much of what has ended, of all tenants, it is looked for what has ended
+// since its hour was counted: who looks at more would be slow, each time, on the busiest installations.
 const (
 	liveBack = 5 * time.Minute
 	mostLive = 50_000
 )
 
-// readLive counts what has ended since its hour was counted, and says how much that is. (The
-// indexes execution_settled and delivery_ended_at find it: a stretch of blocks at the end of each
-// partition. By clock_timestamp, which is volatile, they could not.)
-func (st *statistics) readLive(ctx context.Context, tx pgx.Tx) (int64, error) {
+// readLive counts what has ended since its hour was counted, and says how much it has looked at
+// for that: if it is mostLive, there may be more. (The indexes execution_settled and
+// delivery_ended_at find it: a stretch of blocks at the end of each partition. By
+// clock_timestamp, which is volatile, they could not.)
+func (st *statistics) readLive(ctx context.Context, tx pgx.Tx) (looked int64, err error) {
 	args := parameters{st.since, st.until, liveBack, mostLive}
 	of := ""
 	if st.f.TenantID != nil {
 		of = ` and ` + tenantIs("v.tenant_id", *st.f.TenantID, &args)
 	}
-	since := func(from, ended string) string {
-		return ` from ` + from + ` x join rowbell.surrogate v on v.ref = x.version_ref
-	left join rowbell.statistic_hour h on h.hour = ` + hourOf + `
-	where x.committed_at >= $1 and x.committed_at < $2 and ` + ended + ` > now() - $3::interval
-	and (h.counted_at is null or ` + ended + ` > h.counted_at and h.next_at is distinct from '-infinity')` + of
+	// It is found first, by itself and of all tenants: for one the server would go along all that
+	// its workflows did, version by version.
+	ended := func(table, at string) string {
+		return `with e as materialized (
+	select x.* from ` + table + ` x where x.committed_at >= $1 and x.committed_at < $2 and ` + at + ` > now() - $3::interval limit $4
+)`
 	}
-	rows, err := tx.Query(ctx, `select `+hourOf+` as hour, x.status, x.step, count(*), count(*) filter (where x.action >= 0) from (
-	select x.committed_at, x.status, x.action, `+stepSQL+` as step`+since("rowbell.execution", "x.settled_at")+` limit $4
-) x group by 1, 2, 3`, planned(args)...)
+	uncounted := func(at string) string {
+		return ` from e x join rowbell.surrogate v on v.ref = x.version_ref left join rowbell.statistic_hour h on h.hour = ` + hourOf + `
+	where (h.counted_at is null or ` + at + ` > h.counted_at and h.next_at is distinct from '-infinity')` + of
+	}
+	// How much was looked at stands in a row of its own, without an hour.
+	rows, err := tx.Query(ctx, ended("rowbell.execution", "x.settled_at")+`
+select hour, status, step, count(*), count(*) filter (where action >= 0) from (
+	select `+hourOf+` as hour, x.status, x.action, `+stepSQL+` as step`+uncounted("x.settled_at")+`
+) x group by 1, 2, 3
+union all select null, '', 0::int2, count(*), 0 from e`, planned(args)...)
 	if err != nil {
 		return 0, err
 	}
-	executions, err := st.count(rows)
+	var hour *time.Time
+	var status workflow.ExecutionStatus
+	var step int16
+	var n, sole int64
+	if _, err := pgx.ForEachRow(rows, []any{&hour, &status, &step, &n, &sole}, func() error {
+		if hour == nil {
+			looked = n
+		} else {
+			st.ended(*hour, status, step, n, sole)
+		}
+		return nil
+	}); err != nil {
+		return 0, err
+	}
+	rows, err = tx.Query(ctx, ended("rowbell.delivery_ended", "x.ended_at")+`
+select hour, count(*) filter (where status = 'succeeded'), count(*) filter (where status = 'dead'), count(*) filter (where status = 'cancelled') from (
+	select `+hourOf+` as hour, x.status`+uncounted("x.ended_at")+` and x.action >= 0
+) x group by 1
+union all select null, count(*), 0, 0 from e`, planned(args)...)
 	if err != nil {
 		return 0, err
 	}
-	rows, err = tx.Query(ctx, `select `+hourOf+` as hour, count(*) filter (where status = 'succeeded'), count(*) filter (where status = 'dead'), count(*) filter (where status = 'cancelled') from (
-	select x.committed_at, x.status`+since("rowbell.delivery_ended", "x.ended_at")+` and x.action >= 0 limit $4
-) x group by 1`, planned(args)...)
-	if err != nil {
-		return 0, err
-	}
-	var hour time.Time
-	var succeeded, dead, cancelled, deliveries int64
+	var succeeded, dead, cancelled int64
 	_, err = pgx.ForEachRow(rows, []any{&hour, &succeeded, &dead, &cancelled}, func() error {
-		deliveries += succeeded + dead + cancelled
-		st.of(hour).Deliveries.add(succeeded, dead, cancelled)
+		if hour == nil {
+			looked = max(looked, succeeded)
+		} else {
+			st.of(*hour).Deliveries.add(succeeded, dead, cancelled)
+		}
 		return nil
 	})
-	return max(executions, deliveries), err
+	return looked, err
 }
 
-// count adds executions that were counted just now, and says how many they are. Of those with
-// one delivery, which is told last, that ended as they did.
-func (st *statistics) count(rows pgx.Rows) (all int64, err error) {
+// count adds executions that were counted just now.
+func (st *statistics) count(rows pgx.Rows) error {
 	var hour time.Time
 	var status workflow.ExecutionStatus
 	var step int16
 	var n, sole int64
-	_, err = pgx.ForEachRow(rows, []any{&hour, &status, &step, &n, &sole}, func() error {
-		all += n
-		c := st.of(hour)
-		var none DeliveryCounts
-		d := cmp.Or(c.Deliveries, &none)
-		switch status {
-		case workflow.Success:
-			c.Success += n
-			d.Succeeded += sole
-		case workflow.Failure:
-			c.Failure += n
-			d.Dead += sole
-		default:
-			c.Cancelled += n
-			d.Cancelled += sole
-			return nil
-		}
-		c.steps[step] += n
+	_, err := pgx.ForEachRow(rows, []any{&hour, &status, &step, &n, &sole}, func() error {
+		st.ended(hour, status, step, n, sole)
 		return nil
 	})
-	return all, err
+	return err
+}
+
+// ended adds so many executions that ended so. Of those with one delivery, which is told last,
+// that ended as they did.
+func (st *statistics) ended(hour time.Time, status workflow.ExecutionStatus, step int16, n, sole int64) {
+	c := st.of(hour)
+	var none DeliveryCounts
+	d := cmp.Or(c.Deliveries, &none)
+	switch status {
+	case workflow.Success:
+		c.Success += n
+		d.Succeeded += sole
+	case workflow.Failure:
+		c.Failure += n
+		d.Dead += sole
+	default:
+		c.Cancelled += n
+		d.Cancelled += sole
+		return
+	}
+	c.steps[step] += n
 }
 
 // add adds rows of the tables: of a workflow's, whose hours are told to seen, or of a tenant's.
@@ -561,8 +588,7 @@ from unnest($1::int4[], $2::timestamptz[], $3::timestamptz[]) w (ref, since, unt
 	if err != nil {
 		return err
 	}
-	_, err = st.count(rows)
-	return err
+	return st.count(rows)
 }
 
 func (st *statistics) result() Statistics {

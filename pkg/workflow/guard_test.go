@@ -81,6 +81,11 @@ func TestParseIDs(t *testing.T) {
 			t.Errorf("ParseDeliveryID(%q) takes it", bad)
 		}
 	}
+	for id, want := range map[string]int32{execution: 0, execution + "-7": 7, execution + "-x": 0, "": 0, "short": 0} {
+		if got := RunOf(id); got != want {
+			t.Errorf("RunOf(%q) = %d, want %d", id, got, want)
+		}
+	}
 	if ref, at, ok := ParseStormID(StormID(12, 0x1A2B3C8)); !ok || ref != 12 || at != change.LSN(0x1A2B3C8) {
 		t.Errorf("a storm's id comes back as %d, %s, %v", ref, at, ok)
 	}

@@ -26,6 +26,16 @@ func (x *Execution) ID() string {
 	return string(AppendExecutionID(nil, x.Event.ID, x.VersionRef, x.Run))
 }
 
+// RunOf is the replay that made the execution with this id; 0: none did.
+func RunOf(id string) int32 {
+	_, run, _ := strings.Cut(id[min(len(id), EventIDSize+1):], "-")
+	n, err := strconv.ParseInt(run, 10, 32)
+	if err != nil {
+		return 0
+	}
+	return int32(n)
+}
+
 // DeliveryID is the public id of a delivery, and the idempotency key of all its
 // attempts. The recipient is "" for the action as a whole. There is no full stop but in a
 // recipient: what is signed of a webhook is joined by them (Standard Webhooks).

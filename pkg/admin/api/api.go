@@ -191,7 +191,7 @@ func add[I, O any](a *API, r Route, f func(ctx context.Context, q *Request, in *
 // Statuses that operations answer without their function being asked.
 var (
 	errorsOfAll = []int{ // 422: a parameter that there isn't, at least
-		http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable,
+		http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
 	}
 	errorsOfBodies = []int{http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType}
 	errorsOfKeys   = []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge} // idempotency keys

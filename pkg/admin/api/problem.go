@@ -220,7 +220,7 @@ func (a *API) problem(ctx context.Context, err error) *Problem {
 		p = &Problem{Status: http.StatusServiceUnavailable, Detail: "the request was cut off", Mend: "try again"}
 	case store.IsTimeout(err):
 		a.cfg.Logger.WarnContext(ctx, "a request took the database too long", "request_id", idOf(ctx), "err", err)
-		p = &Problem{Status: http.StatusServiceUnavailable, Detail: "it took the database too long, and was given up", Mend: "ask for less: one workflow, a shorter time or a smaller limit"}
+		p = &Problem{Status: http.StatusGatewayTimeout, Detail: "it took the database too long, and was given up", Mend: "ask for less: one workflow, a shorter time or a smaller limit"}
 	default:
 		a.cfg.Logger.WarnContext(ctx, "a request failed", "request_id", idOf(ctx), "err", err)
 		p = &Problem{Status: http.StatusInternalServerError}

@@ -42,6 +42,8 @@ type failure struct {
 	Again  string // where it is run again
 	Runs   string // where all of them stand
 	By     string // who has dismissed it
+	Note   string // the note to dismiss it with; "" none yet
+	Typed  bool   // somebody has just written that
 }
 
 // Quoted is the cause as JSON: a form would change the ends of its lines.
@@ -53,8 +55,11 @@ func (f failure) Quoted() (string, error) {
 // filteredFailures are the parameters of the list.
 var filteredFailures = []string{"within", "workflow_id", "show", "causes"}
 
-// fewCauses is how many causes the list shows at first; with causes=all, as many as are counted.
-const fewCauses = 25
+// How many causes the list shows at first, and with causes=all.
+const (
+	fewCauses  = 25
+	mostCauses = 100
+)
 
 // goneFailures is the parameter show of those that are dismissed.
 const goneFailures = "dismissed"
@@ -69,14 +74,14 @@ func listFailures(v *visit) (*page, error) {
 	since := until.Add(-long)
 	q := v.pass("workflow_id")
 	q.Set("since", since.Format(time.RFC3339))
-	q.Set("limit", "100")
+	q.Set("limit", fmt.Sprint(mostCauses))
 	q.Set("dismissed", fmt.Sprint(d.Gone))
 	var found store.Causes
 	if err := v.get("/failures", q, &found); err != nil {
 		return nil, err
 	}
 	d.Counted, d.Dismissed, d.All, d.From = found.Counted, found.Dismissed, found.All, found.From
-	if n := len(found.Causes); n > fewCauses && v.query("causes") != "all" {
+	if n := len(found.Causes); n > fewCauses && v.query("causes") != "all" && v.r.Method == http.MethodGet { // a form that is refused was below one of them
 		found.Causes, d.More = found.Causes[:fewCauses], n-fewCauses
 		all := v.pass(filteredFailures...)
 		all.Set("causes", "all")
@@ -96,6 +101,7 @@ func listFailures(v *visit) (*page, error) {
 				f.By = "you"
 			}
 			f.By = strings.TrimPrefix(strings.TrimPrefix(f.By, "user:"), "link:")
+			f.Note = c.Dismissed.Note
 		}
 		again := url.Values{"workflow_id": {c.WorkflowID}, "status": {"failure"}, "cause": {c.Cause}, "since": {since.Format(time.RFC3339)}, "until": {until.Format(time.RFC3339)}}
 		if f.Advice.Current {
@@ -134,10 +140,23 @@ func dismissFailure(v *visit) (*page, error) {
 		return nil, &api.Problem{Status: http.StatusBadRequest, Detail: "the form can't be read", Mend: "open the list anew"}
 	}
 	in := map[string]string{"workflow_id": v.form("workflow_id"), "cause": cause, "note": v.said("note")}
+	var wrong error
 	if in["note"] == "" {
-		return v.ofFailures(&api.Problem{Status: http.StatusUnprocessableEntity, Detail: "the note is missing", Mend: "say in a few words why this needs nobody any more"}, "")
+		wrong = &api.Problem{Status: http.StatusUnprocessableEntity, Detail: "the note is missing", Mend: "say in a few words why this needs nobody any more"}
+	} else {
+		wrong = v.call("POST", "/failures/dismissals", nil, in, nil)
 	}
-	return v.ofFailures(v.call("POST", "/failures/dismissals", nil, in, nil), "dismissed")
+	p, err := v.ofFailures(wrong, "dismissed")
+	if p != nil && wrong != nil { // what was written stays
+		if d, ok := p.data.(*failuresData); ok {
+			for i := range d.Causes {
+				if f := &d.Causes[i]; f.WorkflowID == in["workflow_id"] && f.Cause.Cause == cause {
+					f.Note, f.Typed = in["note"], true
+				}
+			}
+		}
+	}
+	return p, err
 }
 
 func restoreFailure(v *visit) (*page, error) {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/rowbell/rowbell/pkg/access"
 	"github.com/rowbell/rowbell/pkg/admin/api"
 	"github.com/rowbell/rowbell/pkg/store"
@@ -97,15 +99,15 @@ func home(v *visit) (*page, error) {
 	if v.r.Header.Get("HX-Request") == "true" {
 		part = v.r.Header.Get("HX-Target")
 	}
+	var both errgroup.Group // each is for fields of its own
 	if part != concernPart {
-		if err := v.figures(d); err != nil {
-			return nil, err
-		}
+		both.Go(func() error { return v.figures(d) })
 	}
 	if part != figuresPart {
-		if err := v.concerns(d); err != nil {
-			return nil, err
-		}
+		both.Go(func() error { return v.concerns(d) })
+	}
+	if err := both.Wait(); err != nil {
+		return nil, err
 	}
 	return &page{template: "home", title: "Home", nav: "home", scripts: []string{"home.js"}, data: d}, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/rowbell/rowbell/pkg/access"
 	"github.com/rowbell/rowbell/pkg/admin/api"
 	"github.com/rowbell/rowbell/pkg/store"
+	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
 // listRoutes are the pages of lists, and of what one does about what stands in them.
@@ -23,6 +24,7 @@ var listRoutes = concat(
 // listFunctions are what their templates call besides.
 var listFunctions = template.FuncMap{
 	"spark": spark, "runName": func(x store.ListedExecution) string { return runName(&x) }, "ownersText": ownersText, "tookShort": func(d *time.Duration) string { return strings.Replace(took(*d), "less than ", "< ", 1) },
+	"replayOf":     workflow.RunOf,
 	"int64":        func(n int) int64 { return int64(n) },
 	"sentenceWord": upperFirst, "did": did, "flat": flat, "who": who, "pause": pauseText, "check": checkText, "act": actText, "via": viaText, "cause": causeText, "before": func(n int32) int32 { return n - 1 }, "changed": changedText, "clauseText": clauseText, "clauseValues": clauseValues,
 }

@@ -278,10 +278,11 @@ type runData struct {
 	store.ShownExecution
 	Sentence string
 	Changes  []change
-	Triggers []trial.Trigger // what its version judged the change by
-	Answer   string          // what came of that
-	LeftOut  []trial.LeftOut // actions that the change is not for, by conditions of their own
-	Again    string          // where it is run again; "" it can't be
+	Also     []store.ListedExecution // of the same change
+	Triggers []trial.Trigger         // what its version judged the change by
+	Answer   string                  // what came of that
+	LeftOut  []trial.LeftOut         // actions that the change is not for, by conditions of their own
+	Again    string                  // where it is run again; "" it can't be
 }
 
 // Left says that a delivery's action was left out, and what of its conditions; nil if it wasn't.
@@ -311,6 +312,13 @@ func showRun(v *visit) (*page, error) {
 		return nil, err
 	}
 	d.Changes = changesOf(d.Data)
+	if len(d.Others) > 0 {
+		var also api.LogPage[store.ListedExecution]
+		if err := v.get("/executions", url.Values{"event_id": {d.EventID}, "limit": {"200"}}, &also); err != nil {
+			return nil, err
+		}
+		d.Also = slices.DeleteFunc(also.Items, func(x store.ListedExecution) bool { return x.ID == d.ID })
+	}
 	if v.can(access.WorkflowRead) {
 		var of api.VersionOut
 		if err := v.get(at("/workflows/%s/versions/%s", d.WorkflowID, fmt.Sprint(d.Version)), nil, &of); err == nil && of.Document != nil {

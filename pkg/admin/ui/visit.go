@@ -145,6 +145,8 @@ func problemTitle(p *api.Problem) string {
 		return "Too much at once"
 	case http.StatusServiceUnavailable:
 		return "Not reachable"
+	case http.StatusGatewayTimeout:
+		return "That took too long"
 	}
 	return "This didn't work"
 }

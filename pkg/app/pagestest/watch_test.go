@@ -119,6 +119,9 @@ func TestWatch(t *testing.T) {
 	b.sees("The receiver has nothing at this address")
 	b.accessible()
 	b.press("Dismiss… Large order")
+	b.fill("Why it needs nobody any more", "  ")
+	b.press("Dismiss")
+	b.sees("The note is missing.") // and the form is open yet
 	b.fill("Why it needs nobody any more", "They are moving their hooks")
 	b.accessible()
 	b.press("Dismiss")
@@ -241,7 +244,7 @@ func TestWatch(t *testing.T) {
 	b.sees("Show 6 more causes")
 	b.accessible()
 	b.press("Show 6 more causes")
-	b.sees("Cause cd")
+	b.sees("Cause bd")
 	if strings.Contains(b.text(), "more causes") {
 		t.Errorf("there are still more causes:\n%s", b.text())
 	}
