@@ -722,8 +722,10 @@ func TestSearchPlansForTenant(t *testing.T) {
 					t.Errorf("%s: %d partitions of %s, want at most %d, are in\n%s\n%s", name, len(list), table, c.days, s.sql, plan)
 				}
 			}
-			if strings.Contains(plan, "Seq Scan on event_") || regexp.MustCompile(`Seq Scan on execution_[0-9]`).MatchString(plan) {
-				t.Errorf("%s: a partition is read from end to end in\n%s\n%s", name, s.sql, plan)
+			for _, m := range regexp.MustCompile(`Seq Scan on (?:event|execution)_([0-9]{8})`).FindAllStringSubmatch(plan, -1) {
+				if m[1] <= time.Now().UTC().Format("20060102") { // tomorrow's, within its last hour, is empty
+					t.Errorf("%s: a partition is read from end to end in\n%s\n%s", name, s.sql, plan)
+				}
 			}
 			if c.days == 7 && name == "executions of a row" && !strings.Contains(plan, "tenant_id_idx") {
 				t.Errorf("%s: the index by the row's key isn't used in\n%s\n%s", name, s.sql, plan)

@@ -367,7 +367,7 @@ from rowbell.statistic_hour where hour >= $1 and hour < $2 and next_at is not nu
 		if err != nil {
 			return err
 		}
-		all = all || looked < mostLive && !reopened && now.Sub(*first) < liveBack
+		all = all || looked < st.mostLive() && !reopened && now.Sub(*first) < liveBack
 	}
 	if !all {
 		st.asOf = *first
@@ -421,14 +421,24 @@ where tenant_id = $1 and hour >= $2 and hour < $3`, tenant, st.since, st.until)
 const (
 	liveBack = 5 * time.Minute
 	mostLive = 50_000
+	// For one tenant it is more: what others have doesn't fill its share.
+	mostLiveOfAll = 200_000
 )
 
+// mostLive is how much is looked at.
+func (st *statistics) mostLive() int64 {
+	if st.f.TenantID != nil {
+		return mostLiveOfAll
+	}
+	return mostLive
+}
+
 // readLive counts what has ended since its hour was counted, and says how much it has looked at
-// for that: if it is mostLive, there may be more. (The indexes execution_settled and
+// for that: if it is st.mostLive, there may be more. (The indexes execution_settled and
 // delivery_ended_at find it: a stretch of blocks at the end of each partition. By
 // clock_timestamp, which is volatile, they could not.)
 func (st *statistics) readLive(ctx context.Context, tx pgx.Tx) (looked int64, err error) {
-	args := parameters{st.since, st.until, liveBack, mostLive}
+	args := parameters{st.since, st.until, liveBack, st.mostLive()}
 	of := ""
 	if st.f.TenantID != nil {
 		of = ` and ` + tenantIs("v.tenant_id", *st.f.TenantID, &args)
