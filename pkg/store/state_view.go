@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/oklog/ulid/v2"
@@ -31,6 +32,12 @@ type ViewFilter struct {
 	Recipient  string `json:"recipient,omitempty"`
 	Error      string `json:"error,omitempty"` // a part of it
 }
+
+// Bounds of what is saved, in characters: of the name, and of what any part of the filter is.
+const (
+	longestView = 80
+	longestPart = 1000
+)
 
 // mostViews is how many somebody has in a tenant; twice as many are listed.
 const mostViews = 100
@@ -80,11 +87,20 @@ func (s *State) SavedView(ctx context.Context, id string) (SavedView, error) {
 }
 
 // SaveView keeps a view; one of the same owner, tenant and name it replaces. Returns ErrConflict
-// if they have too many.
+// if they have too many, and ErrRefused if its name or its filter is too long.
 func (s *State) SaveView(ctx context.Context, v SavedView) (SavedView, error) {
 	filter, err := json.Marshal(v.Filter)
 	if err != nil {
 		return v, err
+	}
+	if n := utf8.RuneCountInString(v.Name); n > longestView {
+		return v, refused("the name of the view has %d characters; give it one of at most %d", n, longestView)
+	}
+	f := v.Filter
+	for _, part := range []string{f.Status, f.Within, f.WorkflowID, f.Table, f.RowKey, f.Recipient, f.Error} {
+		if n := utf8.RuneCountInString(part); n > longestPart {
+			return v, refused("view %s would show what has %.20q… in %d characters; a part of a filter has at most %d", v.Name, part, n, longestPart)
+		}
 	}
 	v.Name = storable(v.Name)
 	err = s.db.QueryRow(ctx, `insert into rowbell.saved_view as v (id, tenant_id, owner, name, shared, filter)

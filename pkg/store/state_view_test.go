@@ -64,6 +64,12 @@ func TestSavedViews(t *testing.T) {
 		t.Errorf("it is gone: %v", err)
 	}
 	db.Exec(t, `insert into rowbell.saved_view (id, tenant_id, owner, name, shared, filter) select 'v' || n, 'acme', 'cy', 'n' || n, false, '{"status": "failure"}' from generate_series(1, 100) n`)
+	for _, v := range []store.SavedView{{Name: strings.Repeat("ä", 81)}, {Name: "long", Filter: store.ViewFilter{Error: strings.Repeat("x", 1001)}}} {
+		v.TenantID, v.Owner = "acme", "dora"
+		if _, err := acme.SaveView(t.Context(), v); !errors.Is(err, workflow.ErrRefused) || !strings.Contains(err.Error(), "at most") {
+			t.Errorf("a view that is too long: %v", err)
+		}
+	}
 	if _, err := acme.SaveView(t.Context(), store.SavedView{TenantID: "acme", Owner: "cy", Name: "one more"}); !errors.Is(err, workflow.ErrConflict) {
 		t.Errorf("with a hundred others: %v", err)
 	}

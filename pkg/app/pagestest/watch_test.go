@@ -165,6 +165,13 @@ func TestWatch(t *testing.T) {
 	pgtest.Eventually(t, 20*time.Second, "the runs to succeed", func() bool {
 		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'success'`) == 3
 	})
+	b.to("/runs/" + w.db.QueryString(t, `select min(id) from rowbell.workflow_log where status = 'failure'`))
+	b.sees("The same change also ran")
+	b.sees("by replay 1")
+	b.accessible()
+	b.press("Large order") // the run that the replay made
+	b.sees("by replay 1")
+	b.to("/replays/1")
 
 	b.press("Runs")
 	b.fill("Outcome", "Done")
