@@ -89,7 +89,7 @@ var differs = []struct {
 	{regexp.MustCompile(`--after \S+`), "--after <place>"},
 	{regexp.MustCompile(`-----BEGIN[^-]*-----[^-]*-----END[^-]*-----`), "<PEM>"},
 	{regexp.MustCompile(`\bwhsec_[A-Za-z0-9+/=]+`), "<secret>"},
-	{regexp.MustCompile(`\b(under )?\d+(\.\d+)?(ms|µs)\b`), "<duration>"},
+	{regexp.MustCompile(`\b((under )?\d+(\.\d+)?(ms|µs)|0s)\b`), "<duration>"},
 	{regexp.MustCompile(`\bduration_ms"?: \d+`), "<duration>"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "<address>"},
 	{regexp.MustCompile(`\b1:0/[0-9A-F]+:\d+`), "<position>"},

@@ -723,7 +723,7 @@ func TestSearchPlansForTenant(t *testing.T) {
 				}
 			}
 			for _, m := range regexp.MustCompile(`Seq Scan on (?:event|execution)_([0-9]{8})`).FindAllStringSubmatch(plan, -1) {
-				if m[1] <= time.Now().UTC().Format("20060102") { // tomorrow's, within its last hour, is empty
+				if m[1] <= time.Now().UTC().Add(-time.Hour).Format("20060102") { // around midnight the new day's is as good as empty
 					t.Errorf("%s: a partition is read from end to end in\n%s\n%s", name, s.sql, plan)
 				}
 			}

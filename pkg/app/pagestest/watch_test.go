@@ -119,6 +119,7 @@ func TestWatch(t *testing.T) {
 	b.sees("The receiver has nothing at this address")
 	b.accessible()
 	b.press("Dismiss… Large order")
+	b.quiet("422 (Unprocessable")
 	b.fill("Why it needs nobody any more", "  ")
 	b.press("Dismiss")
 	b.sees("The note is missing.") // and the form is open yet
