@@ -387,19 +387,20 @@ func TestBlockedRecorder(t *testing.T) {
 	})
 	s.db.Exec(t, `insert into orders (id) values (0)`)
 	<-block.entered
-	for n := range 40 { // 28 MB
-		s.db.Exec(t, fmt.Sprintf(`insert into orders (id, note) select %d + n, repeat('x', 200) from generate_series(1, 3000) n`, n*3000))
+	const rows = 400
+	for n := range 40 { // 26 MB
+		s.db.Exec(t, fmt.Sprintf(`insert into orders (id, note) select %d + n, repeat('x', 1600) from generate_series(1, %d) n`, n*rows, rows))
 	}
 	events := func() float64 { return r.metric(t, "rowbell_events_total") }
 	if n := taken.Load() - released.Load(); n > 70 { // 16 MB of one transaction, in parts of 256 kB
 		t.Errorf("%d parts are in use", n)
 	}
-	if n := events(); n > 3000 {
+	if n := events(); n > rows {
 		t.Errorf("%v events were taken while nothing was recorded", n)
 	}
 	close(block.free)
 	r.caughtUp(t)
-	if n := pgtest.One[int64](t, s.db, `select count(*) from rowbell.workflow_log`); n != 40*3000+1 {
-		t.Errorf("%d executions at the end, want %d", n, 40*3000+1)
+	if n := pgtest.One[int64](t, s.db, `select count(*) from rowbell.workflow_log`); n != 40*rows+1 {
+		t.Errorf("%d executions at the end, want %d", n, 40*rows+1)
 	}
 }

@@ -143,9 +143,10 @@ func TestAskedTogether(t *testing.T) {
 	a := New(&s, Config{Fresh: time.Hour})
 	const n = 5000
 	var wg sync.WaitGroup
-	var refused atomic.Int32
+	var begun, refused atomic.Int32
 	for i := range n {
 		wg.Go(func() {
+			begun.Add(1)
 			got, err := a.Ask(t.Context(), question(fmt.Sprintf("p%d", i%2500)))
 			if err != nil {
 				t.Error(err)
@@ -155,9 +156,10 @@ func TestAskedTogether(t *testing.T) {
 			}
 		})
 	}
-	for a.pending() < 2499 { // all but the one that is asked for
+	for a.pending() < 2499 || begun.Load() < n { // all but the one that is asked for
 		runtime.Gosched()
 	}
+	time.Sleep(50 * time.Millisecond) // for those that have begun and not asked yet
 	close(s.hold)
 	wg.Wait()
 	// One more: the person of the first query may be asked for again while that is under way.

@@ -380,7 +380,8 @@ func stopScenario(w *world, r *receiver, stops, rows int) (outcome, error) {
 		took := time.Since(begun)
 		end()
 		var leased, waiting int
-		err = conn.QueryRow(ctx, "select count(*) filter (where lease_until > clock_timestamp()), count(*) from rowbell.queue").Scan(&leased, &waiting)
+		var stopped time.Time
+		err = conn.QueryRow(ctx, "select count(*) filter (where lease_until > clock_timestamp()), count(*), clock_timestamp() from rowbell.queue").Scan(&leased, &waiting, &stopped)
 		if err != nil {
 			return outcome{}, err
 		}
@@ -397,6 +398,9 @@ func stopScenario(w *world, r *receiver, stops, rows int) (outcome, error) {
 		r.takes(0)
 		before := r.came()
 		if k, err = w.start(fmt.Sprint("stop-", n+1), "ROWBELL_DRAIN_TIMEOUT="+drain.String()); err != nil {
+			return outcome{}, err
+		}
+		if err := w.eventually(ctx, w.state, patience, "the next worker is there", "select exists (select from rowbell.executor where seen_at > $1)", stopped); err != nil {
 			return outcome{}, err
 		}
 		begun = time.Now()
