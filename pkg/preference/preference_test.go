@@ -160,7 +160,7 @@ func TestAskedTogether(t *testing.T) {
 		runtime.Gosched()
 	}
 	time.Sleep(50 * time.Millisecond) // for those that have begun and not asked yet
-	first := s.asked.Load() // who may be asked for again while that is under way
+	first := s.asked.Load()           // who may be asked for again while that is under way
 	close(s.hold)
 	wg.Wait()
 	asked := s.asked.Load()
