@@ -33,13 +33,7 @@ const listedTogether = 50
 // for. It fails if the API's description has an operation that is neither asked for here nor
 // among those that no figure is for.
 func apiReads(ctx context.Context, o Options) (err error) {
-	f, err := openFilled(ctx, o, o.Fill)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.close()) }()
-	p := &pageBench{readBench: f.readBench, rounds: o.Runs}
-	stop, err := p.serve(ctx, f.url, f.pool)
+	p, f, stop, err := openServed(ctx, o, o.Fill)
 	if err != nil {
 		return err
 	}

@@ -44,13 +44,7 @@ const pageVisitors = 60
 // visit and with what the browser has kept. Then lists of runs, with arguments that the log
 // has.
 func pages(ctx context.Context, o Options) (err error) {
-	f, err := openFilled(ctx, o, FillOptions{Workflows: 160, Rows: 10_000, Tenants: 3, Tables: 4, Days: 3, Seed: o.Fill.Seed})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.close()) }()
-	p := &pageBench{readBench: f.readBench, rounds: o.Runs}
-	stop, err := p.serve(ctx, f.url, f.pool)
+	p, f, stop, err := openServed(ctx, o, FillOptions{Workflows: 160, Rows: 10_000, Tenants: 3, Tables: 4, Days: 3, Seed: o.Fill.Seed})
 	if err != nil {
 		return err
 	}
@@ -78,6 +72,19 @@ type pageBench struct {
 	base   string
 	keys   []string
 	client *http.Client
+}
+
+// openServed opens a filled database, with a worker that serves it; stop ends both.
+func openServed(ctx context.Context, o Options, with FillOptions) (p *pageBench, f *filled, stop func() error, err error) {
+	if f, err = openFilled(ctx, o, with); err != nil {
+		return nil, nil, nil, err
+	}
+	p = &pageBench{readBench: f.readBench, rounds: o.Runs}
+	end, err := p.serve(ctx, f.url, f.pool)
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, f.close())
+	}
+	return p, f, func() error { return errors.Join(end(), f.close()) }, nil
 }
 
 // serve runs a worker on the database, and makes keys.

@@ -445,7 +445,7 @@ func (st *statistics) readLive(ctx context.Context, tx pgx.Tx) (looked int64, er
 	}
 	// It is found first, by itself and of all tenants: for one the server would go along all that
 	// its workflows did, version by version.
-	ended := func(table, at string) string {
+	found := func(table, at string) string {
 		return `with e as materialized (
 	select x.* from ` + table + ` x where x.committed_at >= $1 and x.committed_at < $2 and ` + at + ` > now() - $3::interval limit $4
 )`
@@ -455,7 +455,7 @@ func (st *statistics) readLive(ctx context.Context, tx pgx.Tx) (looked int64, er
 	where (h.counted_at is null or ` + at + ` > h.counted_at and h.next_at is distinct from '-infinity')` + of
 	}
 	// How much was looked at stands in a row of its own, without an hour.
-	rows, err := tx.Query(ctx, ended("rowbell.execution", "x.settled_at")+`
+	rows, err := tx.Query(ctx, found("rowbell.execution", "x.settled_at")+`
 select hour, status, step, count(*), count(*) filter (where action >= 0) from (
 	select `+hourOf+` as hour, x.status, x.action, `+stepSQL+` as step`+uncounted("x.settled_at")+`
 ) x group by 1, 2, 3
@@ -477,7 +477,7 @@ union all select null, '', 0::int2, count(*), 0 from e`, planned(args)...)
 	}); err != nil {
 		return 0, err
 	}
-	rows, err = tx.Query(ctx, ended("rowbell.delivery_ended", "x.ended_at")+`
+	rows, err = tx.Query(ctx, found("rowbell.delivery_ended", "x.ended_at")+`
 select hour, count(*) filter (where status = 'succeeded'), count(*) filter (where status = 'dead'), count(*) filter (where status = 'cancelled') from (
 	select `+hourOf+` as hour, x.status`+uncounted("x.ended_at")+` and x.action >= 0
 ) x group by 1
