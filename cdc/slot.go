@@ -79,11 +79,21 @@ func SlotInfo(ctx context.Context, cfg Config) (Slot, error) {
 	return slotInfo(ctx, conn, cfg)
 }
 
-func slotInfo(ctx context.Context, conn *pgx.Conn, cfg Config) (Slot, error) {
+// SlotInfoOn is SlotInfo by a connection, or a pool of them, that there is already: what is
+// asked every few seconds is worth no connection of its own.
+func SlotInfoOn(ctx context.Context, db rowQuerier, cfg Config) (Slot, error) {
+	return slotInfo(ctx, db, cfg.withDefaults())
+}
+
+type rowQuerier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+func slotInfo(ctx context.Context, db rowQuerier, cfg Config) (Slot, error) {
 	var s Slot
 	var since *time.Time
 	var confirmed, restart, pos string
-	err := conn.QueryRow(ctx, slotQuery, cfg.Slot, cfg.ownPrefix()).Scan(&s.Plugin, &s.Database, &s.Temporary, &s.Failover, &s.Foreign,
+	err := db.QueryRow(ctx, slotQuery, cfg.Slot, cfg.ownPrefix()).Scan(&s.Plugin, &s.Database, &s.Temporary, &s.Failover, &s.Foreign,
 		&s.ActivePID, &s.ApplicationName, &s.ClientAddr, &since, &s.Ours,
 		&confirmed, &restart, &s.WALStatus, &s.Lost, &s.RetainedBytes, &s.SafeBytes, &pos)
 	if errors.Is(err, pgx.ErrNoRows) {

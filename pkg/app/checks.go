@@ -81,7 +81,7 @@ func (a *App) checkHeartbeat(context.Context) (string, error) {
 }
 
 func (a *App) checkSlot(ctx context.Context) (string, error) {
-	slot, err := cdc.SlotInfo(ctx, a.cdcConfig())
+	slot, err := cdc.SlotInfoOn(ctx, a.sourcePool, a.cdcConfig())
 	if err != nil {
 		return "", &admin.Problem{Message: Redact(err.Error()), Mend: "rowbell check"}
 	}

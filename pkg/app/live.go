@@ -37,7 +37,7 @@ func (a *App) streamState(ctx context.Context) live.StreamState {
 	if at.Held {
 		s.Holder = at.Holder
 	}
-	slot, err := cdc.SlotInfo(ctx, a.cdcConfig())
+	slot, err := cdc.SlotInfoOn(ctx, a.sourcePool, a.cdcConfig())
 	switch {
 	case err != nil:
 		s.Problem = "the source can't be reached: " + Redact(Message(err))

@@ -101,7 +101,7 @@ func (a *App) countQueue(ctx context.Context) {
 func (a *App) lookAtSlot(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
 	defer cancel()
-	slot, err := cdc.SlotInfo(ctx, a.cdcConfig())
+	slot, err := cdc.SlotInfoOn(ctx, a.sourcePool, a.cdcConfig())
 	a.metrics.slot(slot, err)
 }
 

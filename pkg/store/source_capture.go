@@ -214,11 +214,17 @@ order by t.label`, publication)
 	return labels, nil
 }
 
-// Released says that the table which had this label last was released.
+// Released says that the table which had this label last was released. A release that comes
+// through the slot may not be visible to others yet: it holds the lock of captures until it is.
 func (s *Source) Released(ctx context.Context, label string) (bool, error) {
 	var released bool
-	err := s.db.QueryRow(ctx, `select coalesce((select released from rowbell.captured_table
+	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtextextended('rowbell.capture', 0))`); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, `select coalesce((select released from rowbell.captured_table
 where label = $1 order by version desc limit 1), false)`, label).Scan(&released)
+	})
 	if err != nil {
 		return false, sourceError("look whether "+label+" was released", err)
 	}

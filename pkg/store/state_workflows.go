@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
@@ -32,14 +33,22 @@ func (s *State) WorkflowRuns(ctx context.Context, workflowIDs []string, f Statis
 		return nil, err
 	}
 	of := make(map[string]*statistics, len(workflowIDs))
-	err := pgx.BeginTxFunc(ctx, s.db, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		return readRuns(ctx, tx, workflowIDs, f, of)
+	var last map[string]LastExecution
+	g, both := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		err := pgx.BeginTxFunc(both, s.db, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+			return readRuns(both, tx, workflowIDs, f, of)
+		})
+		if err != nil {
+			return stateError(what, err)
+		}
+		return nil
 	})
-	if err != nil {
-		return nil, stateError(what, err)
-	}
-	last, err := s.LastExecutions(ctx, workflowIDs, f.TenantID)
-	if err != nil {
+	g.Go(func() (err error) {
+		last, err = s.LastExecutions(both, workflowIDs, f.TenantID)
+		return err
+	})
+	if err := g.Wait(); err != nil {
 		return nil, err
 	}
 	list := []WorkflowRuns{}
