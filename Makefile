@@ -41,7 +41,7 @@ image-files:
 
 test: ## Run all tests against a real PostgreSQL, with a summary (PKG=, ARGS=)
 	@.ci/prerequisites
-	go run ./cmd/testsum -parallel $(PARALLEL) $(ARGS) $(PKG)
+	go run ./cmd/testsum -timeout 30m -parallel $(PARALLEL) $(ARGS) $(PKG)
 
 race: ## Run all tests under the race detector (needs a C compiler; PKG=, ARGS=)
 	CGO_ENABLED=1 go run ./cmd/testsum -race -timeout 30m $(ARGS) $(PKG)

@@ -125,7 +125,7 @@ func work(t *testing.T, cfg app.Config, state *pgtest.Database) (stop func()) {
 		}
 	}
 	t.Cleanup(stop)
-	pgtest.Eventually(t, 20*time.Second, "the worker to hold the slot", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the worker to hold the slot", func() bool {
 		return pgtest.One[bool](t, state, `select exists (select from rowbell.holder where leader_until > clock_timestamp())`)
 	})
 	return stop
@@ -169,7 +169,7 @@ func logged(t *testing.T, roleURL string, want int64) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	pgtest.Eventually(t, 20*time.Second, fmt.Sprintf("%d executions in workflow_log", want), func() bool {
+	pgtest.Eventually(t, pgtest.Patience, fmt.Sprintf("%d executions in workflow_log", want), func() bool {
 		var n int64
 		if err := pool.QueryRow(t.Context(), `select count(*) from rowbell.workflow_log where status = 'success'`).Scan(&n); err != nil {
 			t.Fatal(err)
@@ -224,7 +224,7 @@ func TestLeastPrivilege(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer pool.Close()
-		pgtest.Eventually(t, 10*time.Second, "alice to see the health of her workflow", func() bool {
+		pgtest.Eventually(t, pgtest.Patience, "alice to see the health of her workflow", func() bool {
 			var verdict string
 			err := pool.QueryRow(t.Context(), `select verdict from rowbell.workflow_health where workflow_id = 'large-order'`).Scan(&verdict)
 			return err == nil && verdict == "ok"
@@ -587,7 +587,7 @@ func TestWorkflowCommands(t *testing.T) {
 			Workflows: []string{"large-order"}, Since: time.Now().Add(-time.Hour), Statuses: []wf.ExecutionStatus{wf.Success},
 		}})
 		try("replay", err)
-		pgtest.Eventually(t, 10*time.Second, "the replay to end", func() bool {
+		pgtest.Eventually(t, pgtest.Patience, "the replay to end", func() bool {
 			r, err = o.Replay(ctx, r.ID)
 			return err != nil || r.Status == store.ReplayDone
 		})

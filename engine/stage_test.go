@@ -483,7 +483,7 @@ func (s *stage) data(t testing.TB, workflow string) []string {
 		where l.workflow_id = $1 order by e.stream, e.commit_lsn, e.seq, e.side`, workflow)
 }
 
-const patience = 20 * time.Second
+const patience = pgtest.Patience
 
 // counting counts what is written.
 type counting struct {

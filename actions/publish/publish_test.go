@@ -161,7 +161,7 @@ func TestConformance(t *testing.T) {
 	proxy := pgtest.Proxy(t, "127.0.0.1:"+strconv.Itoa(srv.port))
 	b := newBroker(t, Config{URL: "nats://" + proxy.Addr()})
 	connected := func() {
-		pgtest.Eventually(t, 20*time.Second, "a connection", func() bool {
+		pgtest.Eventually(t, pgtest.Patience, "a connection", func() bool {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			return b.conn == nil || b.conn.IsConnected()
@@ -331,7 +331,7 @@ func TestRestart(t *testing.T) {
 	srv.start()
 	wg.Wait()
 	ids := make(map[string]int)
-	pgtest.Eventually(t, 20*time.Second, "the test's own connection", func() bool { return js.Conn().IsConnected() })
+	pgtest.Eventually(t, pgtest.Patience, "the test's own connection", func() bool { return js.Conn().IsConnected() })
 	for _, m := range stored(t, s) {
 		ids[m.Header.Get("Nats-Msg-Id")]++
 	}

@@ -105,7 +105,7 @@ func TestAuditLog(t *testing.T) {
 	t.Cleanup(func() { stop() })
 	eventually := func(what, sql string) {
 		t.Helper()
-		pgtest.Eventually(t, 60*time.Second, what, func() bool { return pgtest.One[bool](t, db, sql) })
+		pgtest.Eventually(t, pgtest.Patience, what, func() bool { return pgtest.One[bool](t, db, sql) })
 	}
 	eventually("tables to be read", `select count(*) = 2 from rowbell.applied where kind = 'table'`)
 	define := func(id, table, path, settings string) {

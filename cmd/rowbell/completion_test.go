@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+
+	"github.com/rowbell/rowbell/pkg/pgtest"
 )
 
 // completions is what a shell is told, without what each word means, and how it is to take
@@ -229,7 +231,7 @@ func (s *shell) write(text string) {
 func (s *shell) until(text string) string {
 	s.t.Helper()
 	got := ""
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(pgtest.Patience)
 	for !strings.Contains(got, text) {
 		select {
 		case more := <-s.out:

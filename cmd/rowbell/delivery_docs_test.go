@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/rowbell/rowbell/pkg/pgtest"
 )
@@ -59,7 +58,7 @@ func TestDeliveriesManual(t *testing.T) {
 	t.Cleanup(func() { _ = worker.Process.Signal(os.Interrupt); _ = worker.Wait() }) // it may have ended
 	eventually := func(what, sql string) {
 		t.Helper()
-		pgtest.Eventually(t, 30*time.Second, what, func() bool { return pgtest.One[bool](t, db, sql) })
+		pgtest.Eventually(t, pgtest.Patience, what, func() bool { return pgtest.One[bool](t, db, sql) })
 	}
 	eventually("tables to be captured", `select count(*) = 2 from rowbell.applied where kind = 'table'`)
 	db.Exec(t, `insert into orders values (41, 'acme', 2000), (42, 'acme', 1500.50), (43, 'acme', 4000)`)

@@ -37,7 +37,7 @@ func tempDir(t *testing.T) string {
 // The watchdog of the server ends a moment after it.
 func nothingLeft(t *testing.T, dir string) {
 	t.Helper()
-	pgtest.Eventually(t, 10*time.Second, "the demo's files and processes to be gone", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the demo's files and processes to be gone", func() bool {
 		files, err := os.ReadDir(dir)
 		return err == nil && len(files) == 0 && len(processesNaming(dir)) == 0
 	})

@@ -18,7 +18,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rowbell/rowbell/pkg/pgtest"
 )
@@ -145,7 +144,7 @@ func TestSecretsStaySecret(t *testing.T) {
 		_ = worker.Process.Signal(syscall.SIGTERM)
 		_ = worker.Wait()
 	})
-	pgtest.Eventually(t, 30*time.Second, "the worker to hold the slot", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the worker to hold the slot", func() bool {
 		return pgtest.One[bool](t, db, `select exists (select from pg_replication_slots where slot_name = $1 and active)`, db.Name)
 	})
 	if r := rowbell(t, env, "capture", "orders"); r.code != 0 {
@@ -167,14 +166,14 @@ func TestSecretsStaySecret(t *testing.T) {
 	define("publishes", "publish", `{"subject": "orders", "retry": []}`)
 	define("mails", "email", `{"subject": "Order", "body": "It is there.", "retry": []}`)
 	db.Exec(t, `insert into rowbell.workflow_recipient (workflow_id, recipient_type, recipient_id) values ('mails', 'user', 'ann@customers.example')`)
-	pgtest.Eventually(t, 30*time.Second, "secrets to be sealed", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "secrets to be sealed", func() bool {
 		return pgtest.One[bool](t, db, `select count(*) > 2 and bool_and(plain is null) from rowbell.secret`)
 	})
-	pgtest.Eventually(t, 30*time.Second, "the workflows to be judged", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the workflows to be judged", func() bool {
 		return pgtest.One[bool](t, db, `select count(*) >= 7 from rowbell.workflow_health`)
 	})
 	db.Exec(t, `insert into orders (tenant_id, total) select 'acme', i from generate_series(1, 3) i`)
-	pgtest.Eventually(t, 60*time.Second, "executions to fail", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "executions to fail", func() bool {
 		return pgtest.One[int](t, db, `select count(*)::int from rowbell.workflow_log where status = 'failure'`) == 21
 	})
 
@@ -234,7 +233,7 @@ func TestSecretsStaySecret(t *testing.T) {
 		"  - {action_type: webhook, action_config: {url: https://example.com, secret: %q}}\n  - {action_type: chat, action_config: {service: mattermost, secret: https://chat.example.com/%s, text: x}}\n",
 		"whsec_"+p.key("a webhook's secret in a file"), p.plant("a chat's secret in a file")))
 	delivery := pgtest.One[string](t, db, `select min(delivery_id) from rowbell.delivery_attempt`)
-	pgtest.Eventually(t, 30*time.Second, "the destination to be noted", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the destination to be noted", func() bool {
 		return pgtest.One[bool](t, db, `select exists (select from rowbell.endpoint where destination like '%/in')`)
 	})
 	endpoint := pgtest.One[string](t, db, `select min(id) from rowbell.endpoint where destination like '%/in'`)

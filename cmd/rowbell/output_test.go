@@ -105,7 +105,7 @@ func busyShop(t *testing.T) (db *pgtest.Database, env []string) {
 	t.Cleanup(func() { _ = worker.Process.Signal(os.Interrupt); _ = worker.Wait() })
 	eventually := func(what, sql string) {
 		t.Helper()
-		pgtest.Eventually(t, 30*time.Second, what, func() bool { return pgtest.One[bool](t, db, sql) })
+		pgtest.Eventually(t, pgtest.Patience, what, func() bool { return pgtest.One[bool](t, db, sql) })
 	}
 	eventually("tables to be captured", `select count(*) = 2 from rowbell.applied where kind = 'table'`)
 	db.Exec(t, `insert into orders (id, tenant_id, total, note) values (41, 'acme', 2000, '漢字 🔔'), (42, 'acme', 12345678901234567890.123, 'two

@@ -240,7 +240,7 @@ func TestReplayWait(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	pgtest.Eventually(t, 20*time.Second, "the replay to be there", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the replay to be there", func() bool {
 		return strings.Contains(rowbell(t, env, "replay", "list").stdout, "running")
 	})
 	time.Sleep(time.Second) // it hasn't noted the start in the audit log yet, maybe

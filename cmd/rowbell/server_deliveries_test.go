@@ -58,7 +58,7 @@ func newOrders(t *testing.T) (w *twins, hook string, refuses *atomic.Bool) {
 
 func eventually(t *testing.T, db *pgtest.Database, what, sql string) {
 	t.Helper()
-	pgtest.Eventually(t, 30*time.Second, what, func() bool { return pgtest.One[bool](t, db, sql) })
+	pgtest.Eventually(t, pgtest.Patience, what, func() bool { return pgtest.One[bool](t, db, sql) })
 }
 
 // with is a command line with what a query finds in place of its ?.

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rowbell/rowbell/pkg/pgtest"
 	"github.com/rowbell/rowbell/pkg/store"
@@ -46,7 +45,7 @@ func TestServerTail(t *testing.T) {
 	both("  success    large-order  orders.51 create  webhook 200 in ")
 	proxy.Refuse()
 	w.each(func(db *pgtest.Database) { db.Exec(t, `insert into orders values (52, 'acme', 1, null)`) })
-	pgtest.Eventually(t, 30*time.Second, "it to say that the server is gone", func() bool { return strings.Contains(said.String(), "; it is asked again until it answers\n") })
+	pgtest.Eventually(t, pgtest.Patience, "it to say that the server is gone", func() bool { return strings.Contains(said.String(), "; it is asked again until it answers\n") })
 	if n := strings.Count(said.String(), "\n"); n != 1 {
 		t.Errorf("it says\n%s", said)
 	}

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rowbell/rowbell/pkg/pgtest"
 )
@@ -33,7 +32,7 @@ func startServer(t *testing.T, db *pgtest.Database, settings ...string) (url, ke
 			t.Logf("the worker says:\n%.4000s", log)
 		}
 	})
-	pgtest.Eventually(t, 60*time.Second, "the worker to hold the slot and serve", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the worker to hold the slot and serve", func() bool {
 		// A slot is active before it is whole: what commits meanwhile it hasn't.
 		return servesAPI.MatchString(log.String()) && strings.Contains(log.String(), "holding the slot")
 	})

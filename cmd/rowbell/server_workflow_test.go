@@ -4,7 +4,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rowbell/rowbell/pkg/pgtest"
 )
@@ -38,11 +37,11 @@ func workflowTwins(t *testing.T) (w *twins, events map[*pgtest.Database]string) 
 	events = make(map[*pgtest.Database]string)
 	w.each(func(db *pgtest.Database) {
 		db.Exec(t, `update orders set status = 'approved' where id = 42`)
-		pgtest.Eventually(t, 30*time.Second, "the execution to be recorded", func() bool {
+		pgtest.Eventually(t, pgtest.Patience, "the execution to be recorded", func() bool {
 			return pgtest.One[bool](t, db, `select count(*) = 1 from rowbell.workflow_log`)
 		})
 		events[db] = pgtest.One[string](t, db, `select trigger_event_id from rowbell.workflow_log`)
-		pgtest.Eventually(t, 30*time.Second, "the workflow to be judged", func() bool {
+		pgtest.Eventually(t, pgtest.Patience, "the workflow to be judged", func() bool {
 			return pgtest.One[bool](t, db, `select count(*) = 1 from rowbell.workflow_health where verdict = 'ok'`)
 		})
 	})

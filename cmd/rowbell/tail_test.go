@@ -102,7 +102,7 @@ func (p *process) line(t *testing.T) string {
 			t.Fatal("it has ended")
 		}
 		return line
-	case <-time.After(30 * time.Second):
+	case <-time.After(pgtest.Patience):
 		t.Fatal("it says nothing")
 	}
 	return ""
@@ -151,7 +151,7 @@ func TestTailAndPause(t *testing.T) {
 			t as (insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ($1, 'orders', 'create'))
 			insert into rowbell.workflow_action (workflow_id, action_type, action_config) values ($1, 'webhook', $3::jsonb)`, id, tenant, fmt.Sprintf(`{"url": %q}`, receiver.URL))
 	}
-	pgtest.Eventually(t, 30*time.Second, "the workflows to be judged", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the workflows to be judged", func() bool {
 		return pgtest.One[bool](t, db, `select count(*) >= 3 from rowbell.workflow_health`)
 	})
 	n := 0
@@ -181,7 +181,7 @@ func TestTailAndPause(t *testing.T) {
 	fails.Store(false)
 
 	wants(t, rowbell(t, env, "pause", "--tenant", "acme", "--reason", "spring cleaning"), 0, "Paused: tenant acme")
-	pgtest.Eventually(t, 30*time.Second, "the worker to heed the pause", func() bool { return strings.Contains(log.String(), `"msg":"deliveries are paused"`) })
+	pgtest.Eventually(t, pgtest.Patience, "the worker to heed the pause", func() bool { return strings.Contains(log.String(), `"msg":"deliveries are paused"`) })
 	order("acme")
 	order("globex")
 	if line := all.line(t); !strings.Contains(line, "theirs  orders.5") {
@@ -210,7 +210,7 @@ func TestTailAndPause(t *testing.T) {
 			t.Errorf("Ctrl-C ends it with %d", code)
 		}
 	}
-	pgtest.Eventually(t, 30*time.Second, "the log to tell of the end", func() bool { return strings.Contains(log.String(), `"msg":"deliveries are not paused any more"`) })
+	pgtest.Eventually(t, pgtest.Patience, "the log to tell of the end", func() bool { return strings.Contains(log.String(), `"msg":"deliveries are not paused any more"`) })
 }
 
 func get(t *testing.T, url string) (body string, status int) {

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rowbell/rowbell/pkg/pgtest"
 )
@@ -108,7 +107,7 @@ func TestTrial(t *testing.T) {
 		_ = worker.Process.Signal(syscall.SIGTERM)
 		_ = worker.Wait()
 	})
-	pgtest.Eventually(t, 30*time.Second, "the worker to hold the slot", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the worker to hold the slot", func() bool {
 		return pgtest.One[bool](t, db, `select exists (select from pg_replication_slots where slot_name = $1 and active)`, db.Name)
 	})
 	if r := rowbell(t, env, "capture", "orders", "--redacted", "card", "--hidden", "note"); r.code != 0 {
@@ -119,7 +118,7 @@ func TestTrial(t *testing.T) {
 		t.Fatal(r.stderr)
 	}
 	db.Exec(t, trialDefinitions)
-	pgtest.Eventually(t, 30*time.Second, "the definitions to be read", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the definitions to be read", func() bool {
 		return pgtest.One[int](t, db, `select count(*)::int from rowbell.applied where kind = 'workflow'`) == 8
 	})
 	db.Exec(t, `insert into orders (tenant_id, status, total, card) values ('acme', 'open', 999.90, '4111')`)
@@ -128,7 +127,7 @@ func TestTrial(t *testing.T) {
 		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('late', 'orders', 'update');
 		insert into rowbell.workflow_action (workflow_id, action_type) values ('late', 'log')`)
 	event := ""
-	pgtest.Eventually(t, 30*time.Second, "the update to be recorded", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the update to be recorded", func() bool {
 		ids := pgtest.Query[string](t, db, `select id from rowbell.workflow_event where operation = 'update'`)
 		if len(ids) > 0 {
 			event = ids[0]
@@ -250,7 +249,7 @@ func TestTrial(t *testing.T) {
 	db.Exec(t, `update rowbell.workflow_definition set status = 'active' where id in ('stopped', 'drafted')`)
 	db.Exec(t, `update rowbell.workflow_trigger set field_conditions = '{"status": "approved"}' where workflow_id in ('big', 'broken')`)
 	db.Exec(t, `delete from rowbell.workflow_definition where id = 'inserts'`)
-	pgtest.Eventually(t, 30*time.Second, "the changes to be read", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the changes to be read", func() bool {
 		return pgtest.One[int](t, db, `select count(*)::int from rowbell.surrogate where kind = 'workflow' and version > 1`) >= 4
 	})
 	later := rowbell(t, env, "workflow", "explain", event, "--json")
@@ -283,7 +282,7 @@ func TestTrial(t *testing.T) {
 		insert into rowbell.workflow_action (workflow_id, action_type) values ('shipped', 'log'), ('slow', 'log')`)
 	db.Exec(t, `select rowbell.emit('order.shipped', '{"carrier": "dhl", "days": 3}', 'acme')`)
 	emitted := ""
-	pgtest.Eventually(t, 30*time.Second, "the domain event to be recorded", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the domain event to be recorded", func() bool {
 		ids := pgtest.Query[string](t, db, `select id from rowbell.workflow_event where operation = 'emit'`)
 		if len(ids) > 0 {
 			emitted = ids[0]

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rowbell/rowbell/pkg/pgtest"
 )
@@ -332,13 +331,13 @@ func recordedOrder(t *testing.T, db *pgtest.Database) string {
 		_ = worker.Process.Signal(syscall.SIGTERM)
 		_ = worker.Wait()
 	}()
-	pgtest.Eventually(t, 30*time.Second, "the definitions to be read", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the definitions to be read", func() bool {
 		return pgtest.One[bool](t, db, `select exists (select from pg_replication_slots where slot_name = $1 and active) and exists (select from rowbell.applied where kind = 'workflow')`, db.Name)
 	})
 	db.Exec(t, `insert into orders (id, tenant_id, status, total, note, owner) values (1, 'acme', 'new', 2000, '', 'ann')`)
 	db.Exec(t, `update orders set status = 'approved'`)
 	id := ""
-	pgtest.Eventually(t, 30*time.Second, "the update to be recorded", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the update to be recorded", func() bool {
 		ids := pgtest.Query[string](t, db, `select id from rowbell.workflow_event where operation = 'update'`)
 		if len(ids) > 0 {
 			id = ids[0]

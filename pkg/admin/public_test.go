@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/rowbell/rowbell/pkg/pgtest"
 )
@@ -40,7 +39,7 @@ func TestPublicConnections(t *testing.T) {
 		}
 		defer c.Close() //nolint:errcheck // it is hung up on
 	}
-	pgtest.Eventually(t, 30*time.Second, "all to have had their turn, and to be hung up on", func() bool { return l.ever.Load() == asked && l.open.Load() == 0 })
+	pgtest.Eventually(t, pgtest.Patience, "all to have had their turn, and to be hung up on", func() bool { return l.ever.Load() == asked && l.open.Load() == 0 })
 	if n := l.most.Load(); n > mostConnections {
 		t.Errorf("%d connections are open at a time", n)
 	}

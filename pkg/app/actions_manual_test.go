@@ -79,7 +79,7 @@ func TestManualFunction(t *testing.T) {
 	// delivery waits for its next attempt.
 	db.Exec(t, `select rowbell.unregister_function('credit_order', 'acme')`)
 	db.Exec(t, `insert into orders (tenant_id, customer, total) values ('acme', 'cid', 1200)`)
-	pgtest.Eventually(t, 20*time.Second, "the delivery to be tried", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the delivery to be tried", func() bool {
 		return pgtest.One[bool](t, db, `select exists (select from rowbell.delivery where attempts > 0 and error like '%not registered for tenant acme%')`)
 	})
 	if f := found(app.Doctor(t.Context(), config(db)), "functions"); f == nil || f.Level != app.LevelFailed || !strings.Contains(f.Mend[0], "SELECT rowbell.register_function('credit_order', ") {
@@ -219,7 +219,7 @@ func TestManualPublish(t *testing.T) {
 		t.Fatal(err)
 	}
 	startWorker(t, db).holds(t)
-	pgtest.Eventually(t, 20*time.Second, "the workflow to be broken", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the workflow to be broken", func() bool {
 		return pgtest.One[bool](t, db, `select exists (select from rowbell.workflow_health where verdict = 'broken' and message like '%set ROWBELL_NATS_URL%')`)
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -60,11 +59,11 @@ func TestSlotOfAnother(t *testing.T) {
 	if err := conn.Frontend().Flush(); err != nil {
 		t.Fatal(err)
 	}
-	pgtest.Eventually(t, 20*time.Second, "the slot to be taken", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the slot to be taken", func() bool {
 		return pgtest.One[bool](t, db, `select active from pg_replication_slots where slot_name = $1`, db.Name)
 	})
 	w = startWorker(t, db)
-	pgtest.Eventually(t, 20*time.Second, "readiness to fail and name the holder", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "readiness to fail and name the holder", func() bool {
 		r := w.ready(t)
 		return strings.HasPrefix(r, "503") && strings.Contains(r, "archiver") && strings.Contains(r, "ROWBELL_SLOT")
 	})
@@ -88,7 +87,7 @@ func TestSilentNetwork(t *testing.T) {
 	logged(t, db, "w", 1)
 	proxy.Pause()
 	db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
-	pgtest.Eventually(t, 40*time.Second, "the worker to give the slot up", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the worker to give the slot up", func() bool {
 		return !strings.Contains(w.ready(t), "holding the slot and reading")
 	})
 	proxy.Cut()
@@ -137,7 +136,7 @@ func TestSourceSetBack(t *testing.T) {
 	files("sh", "-c", `rm -r "$0" && mv "$0-copy" "$0"`, data)
 	db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
 	w = startWorker(t, db, elsewhere)
-	pgtest.Eventually(t, 20*time.Second, "readiness to fail with the mend", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "readiness to fail with the mend", func() bool {
 		r := w.ready(t)
 		return strings.HasPrefix(r, "503") && strings.Contains(r, "diverged") && strings.Contains(r, "rowbell resync")
 	})
@@ -152,16 +151,16 @@ func TestWaitingWorkerCapturesNothing(t *testing.T) {
 	a.holds(t)
 	b := startWorker(t, db)
 	waits := func(w *worker) bool { return strings.Contains(w.ready(t), "waits to take over") }
-	pgtest.Eventually(t, 20*time.Second, "the second worker to wait", func() bool { return waits(b) })
+	pgtest.Eventually(t, pgtest.Patience, "the second worker to wait", func() bool { return waits(b) })
 	define(t, db, "w", "acme", "create", `{}`, "log")
 	db.Exec(t, `update rowbell.workflow_trigger set entity_type = 'parcels'`)
 	failing := func(w *worker) bool { return strings.Contains(w.ready(t), "parcels: ") }
-	pgtest.Eventually(t, 20*time.Second, "the capture to fail", func() bool { return failing(a) })
-	pgtest.Eventually(t, 60*time.Second, "the second worker to hold the slot", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the capture to fail", func() bool { return failing(a) })
+	pgtest.Eventually(t, pgtest.Patience, "the second worker to hold the slot", func() bool {
 		if !waits(a) {
 			db.Exec(t, `with h as (update rowbell.holder set epoch = epoch + 1) update rowbell.checkpoint set epoch = epoch + 1`)
 		}
 		return strings.Contains(b.ready(t), "holding the slot and reading") && waits(a)
 	})
-	pgtest.Eventually(t, 10*time.Second, "only the holder to want the table", func() bool { return failing(b) && !failing(a) })
+	pgtest.Eventually(t, pgtest.Patience, "only the holder to want the table", func() bool { return failing(b) && !failing(a) })
 }

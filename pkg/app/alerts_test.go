@@ -34,15 +34,15 @@ func TestOwnerIsTold(t *testing.T) {
 	inbox := func() []string {
 		return pgtest.Query[string](t, db, `select title from rowbell.notification where recipient_id = 'ann' and tenant_id = 'acme' order by id`)
 	}
-	pgtest.Eventually(t, 20*time.Second, "the owner to be told", func() bool { return len(inbox()) == 1 })
+	pgtest.Eventually(t, pgtest.Patience, "the owner to be told", func() bool { return len(inbox()) == 1 })
 	// However slow this machine is, all are in one window.
 	db.Exec(t, `update rowbell.alert_watch set digest_at = digest_at + interval '1 hour'`)
 	db.Exec(t, `insert into orders (tenant_id) select 'acme' from generate_series(1, 49)`)
 	settled(t, db, "failure 50")
 	db.Exec(t, `update rowbell.alert_watch set digest_at = now()`)
-	pgtest.Eventually(t, 20*time.Second, "the owner to have a digest", func() bool { return len(inbox()) == 2 })
+	pgtest.Eventually(t, pgtest.Patience, "the owner to have a digest", func() bool { return len(inbox()) == 2 })
 	// The window after it ends without a failure, and without a word.
-	pgtest.Eventually(t, 20*time.Second, "the window to end", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the window to end", func() bool {
 		return pgtest.One[bool](t, db, `select bool_and(digest_at is null) from rowbell.alert_watch`)
 	})
 	got := inbox()
@@ -120,7 +120,7 @@ func TestOperatorIsTold(t *testing.T) {
 	settled(t, db, "failure 1")
 	const waits = `select concat_ws(' ', told, attempts, next_at > now(), error) from rowbell.alert`
 	want := `{"operator 2"} 1 t there is no way to tell ann but by what fails operator 1: `
-	pgtest.Eventually(t, 20*time.Second, "the operator to have been tried", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the operator to have been tried", func() bool {
 		return strings.HasPrefix(db.QueryString(t, `select coalesce((`+waits+`), '')`), want)
 	})
 	got := db.QueryString(t, waits)
@@ -134,7 +134,7 @@ func TestOperatorIsTold(t *testing.T) {
 	h.refuse = false
 	h.mu.Unlock()
 	db.Exec(t, `update rowbell.alert set next_at = now()`)
-	pgtest.Eventually(t, 20*time.Second, "the operator to be told", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the operator to be told", func() bool {
 		return pgtest.One[bool](t, db, `select exists (select from rowbell.alert where next_at is null and told_at is not null and told = '{operator 2,operator 1}')`)
 	})
 	h.mu.Lock()
@@ -163,14 +163,14 @@ func TestBrokenIsTold(t *testing.T) {
 		return db.QueryString(t, `select coalesce(string_agg(recipient_id || ' ' || title, ', ' order by recipient_id), '') from rowbell.notification`)
 	}
 	const want = "ann Workflow “Workflow odd” is broken and does not run, ben Workflow “Workflow odd” is broken and does not run"
-	pgtest.Eventually(t, 20*time.Second, "the owners to be told", func() bool { return told() == want })
+	pgtest.Eventually(t, pgtest.Patience, "the owners to be told", func() bool { return told() == want })
 	if err := w.stop(); err != nil {
 		t.Fatal(err)
 	}
 	second := startWorker(t, db, delivers, quick)
 	second.holds(t)
 	define(t, db, "odder", "acme", "create", `{"nothing": 1}`, "log")
-	pgtest.Eventually(t, 20*time.Second, "the other one to be found", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the other one to be found", func() bool {
 		return pgtest.One[int64](t, db, `select count(*) from rowbell.alert where next_at is null`) == 2
 	})
 	if got := told(); got != want {
@@ -178,7 +178,7 @@ func TestBrokenIsTold(t *testing.T) {
 	}
 	// A worker that dies after it told them, and before it wrote so, leaves it to another one.
 	db.Exec(t, `update rowbell.alert set told = '{}', told_at = null, next_at = now() where workflow_id = 'odd'`)
-	pgtest.Eventually(t, 20*time.Second, "it to be told again", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "it to be told again", func() bool {
 		return pgtest.One[bool](t, db, `select told_at is not null from rowbell.alert where workflow_id = 'odd'`)
 	})
 	if got := told(); got != want {

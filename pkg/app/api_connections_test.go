@@ -49,7 +49,7 @@ func TestAPIConnections(t *testing.T) {
 			insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('%[1]s', 'orders', 'create');
 			insert into rowbell.workflow_action (workflow_id, action_type, action_config) values ('%[1]s', 'chat', '{"service": "matrix", "server": "%[2]s", "channel": "!r:example.com", "secret": "syt_0123456789", "text": "Hi"}')`, tenant, server))
 	}
-	pgtest.Eventually(t, 20*time.Second, "the secrets to be moved", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the secrets to be moved", func() bool {
 		return pgtest.One[bool](t, w.db, `select count(*) = 2 from rowbell.applied where id in ('acme', 'globex')`)
 	})
 	all, acme, globex, viewer := w.as(t, "", access.Admin), w.as(t, "acme", access.Operator), w.as(t, "globex", access.Operator), w.as(t, "acme", access.Viewer)
@@ -213,7 +213,7 @@ func TestAPISettingsByRight(t *testing.T) {
 				select {
 				case a := <-asked:
 					c.of.want(200, a, nil)
-				case <-time.After(10 * time.Second):
+				case <-time.After(pgtest.Patience):
 					t.Errorf("of %q, with %+v, workflows are read", tenant, c)
 				}
 				if err := tx.Rollback(t.Context()); err != nil {
@@ -244,7 +244,7 @@ func TestAPIHeldChatIsNotTried(t *testing.T) {
 		w.db.Exec(t, fmt.Sprintf(`insert into rowbell.workflow_definition (id, tenant_id, name, status) values ('acme', 'acme', 'Chat', 'active');
 			insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('acme', 'orders', 'create');
 			insert into rowbell.workflow_action (workflow_id, action_type, action_config) values ('acme', 'chat', '{"service": "matrix", "server": "%s", "channel": "!r:example.com", "secret": "syt_0123456789", "text": "Hi"}')`, server.URL))
-		pgtest.Eventually(t, 20*time.Second, "the secret to be moved", func() bool {
+		pgtest.Eventually(t, pgtest.Patience, "the secret to be moved", func() bool {
 			return pgtest.One[bool](t, w.db, `select count(*) = 1 from rowbell.applied where id = 'acme'`)
 		})
 		var v api.VerifiedOut

@@ -350,7 +350,7 @@ func TestAPIWithoutDatabase(t *testing.T) {
 		t.Errorf("it took %s", took)
 	}
 	proxy.Resume()
-	pgtest.Eventually(t, 20*time.Second, "the database to be back", func() bool { return c.ask("GET", "/workflows", nil).status == 200 })
+	pgtest.Eventually(t, pgtest.Patience, "the database to be back", func() bool { return c.ask("GET", "/workflows", nil).status == 200 })
 }
 
 // What takes the database too long is no mistake of the server's: it says to ask for less.
@@ -365,7 +365,7 @@ func TestAPITakesTooLong(t *testing.T) {
 	answered := make(chan *answer, 1)
 	go func() { answered <- c.ask("GET", "/workflows", nil) }()
 	// The server ends it as if its time were over.
-	pgtest.Eventually(t, 20*time.Second, "the request's statement to be ended", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the request's statement to be ended", func() bool {
 		return pgtest.One[bool](t, w.db, `select coalesce(bool_or(pg_cancel_backend(pid)), false) from pg_stat_activity
 			where datname = current_database() and application_name like '%/api' and wait_event_type = 'Lock'`)
 	})
@@ -686,7 +686,7 @@ func TestAPILiveHasTwoWalls(t *testing.T) {
 		w.db.Exec(t, `insert into orders (tenant_id, note) select t, $1 from unnest('{globex,acme}'::text[]) t`, note)
 	}
 	insert("before")
-	pgtest.Eventually(t, 20*time.Second, "executions", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "executions", func() bool {
 		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'success'`) >= 2
 	})
 	for name, change := range map[string]func(*app.Config){"the code": app.WithoutRowSecurity, "row-level security": app.WithoutCode} {

@@ -204,25 +204,25 @@ func (w *apiWorld) fill(t *testing.T, tenant, hook string) *tenantThings {
 	}), nil)
 	c.want(201, c.ask("POST", "/workflows", map[string]any{"id": things.spare, "name": "Spare of " + tenant, "triggers": trigger, "actions": []any{map[string]any{"action_type": "log"}}}), nil)
 	captured(t, w.db)
-	pgtest.Eventually(t, 20*time.Second, "the workflow to apply", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the workflow to apply", func() bool {
 		return pgtest.One[bool](t, w.db, `select exists (select from rowbell.applied where id = $1)`, things.workflow)
 	})
 	// The receiver refuses: the webhook is dead, and the notification is made.
 	things.row = fmt.Sprint(pgtest.One[int64](t, w.db, `insert into orders (tenant_id, note) values ($1, 'of ' || $1) returning id`, tenant))
-	pgtest.Eventually(t, 20*time.Second, "a delivery to give up", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "a delivery to give up", func() bool {
 		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where workflow_id = $1 and status = 'failure'`, things.workflow) == 1
 	})
 	things.execution = pgtest.One[string](t, w.db, `select id from rowbell.workflow_log where workflow_id = $1`, things.workflow)
 	things.event = things.execution[:26]
 	things.dead = pgtest.One[string](t, w.db, `select id from rowbell.delivery_done where workflow_id = $1 and status = 'dead'`, things.workflow)
 	var list struct{ Items []struct{ ID string } }
-	pgtest.Eventually(t, 20*time.Second, "the destination to be known", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the destination to be known", func() bool {
 		c.want(200, c.ask("GET", "/destinations?kind=webhook", nil), &list)
 		return len(list.Items) == 1
 	})
 	things.destination = list.Items[0].ID
 	things.replay = id(201, "POST", "/replays", map[string]any{"since": time.Now().Add(-time.Hour), "workflow_ids": []string{things.workflow}, "rate": 1000}, "id")
-	pgtest.Eventually(t, 20*time.Second, "the replay to end", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the replay to end", func() bool {
 		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where workflow_id = $1 and status = 'failure'`, things.workflow) == 2
 	})
 	var failing struct{ Causes []struct{ Cause string } }
@@ -234,12 +234,12 @@ func (w *apiWorld) fill(t *testing.T, tenant, hook string) *tenantThings {
 	// Nine in one transaction are a storm, and what goes waits for the pause.
 	time.Sleep(1500 * time.Millisecond)
 	w.db.Exec(t, `insert into orders (tenant_id) select $1 from generate_series(1, 9)`, tenant)
-	pgtest.Eventually(t, 20*time.Second, "a storm", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "a storm", func() bool {
 		c.want(200, c.ask("GET", "/storms", nil), &list)
 		return len(list.Items) == 1
 	})
 	things.storm = list.Items[0].ID
-	pgtest.Eventually(t, 20*time.Second, "a delivery that waits", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "a delivery that waits", func() bool {
 		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.delivery where workflow_id = $1 and state = 'ready'`, things.workflow) > 1
 	})
 	things.waiting = pgtest.One[string](t, w.db, `select id from rowbell.delivery where workflow_id = $1 and state = 'ready' order by id limit 1`, things.workflow)

@@ -50,7 +50,7 @@ func (w *worker) fails(t *testing.T) string {
 	t.Helper()
 	select {
 	case <-w.ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(pgtest.Patience):
 		t.Fatal("the worker goes on")
 	}
 	if w.err == nil {
@@ -83,7 +83,7 @@ func testLogger(t *testing.T) *slog.Logger {
 
 func (w *worker) holds(t *testing.T) {
 	t.Helper()
-	pgtest.Eventually(t, 20*time.Second, "the worker to hold the slot", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the worker to hold the slot", func() bool {
 		select {
 		case <-w.ended:
 			t.Fatalf("the worker has ended: %v", w.err)
@@ -118,7 +118,7 @@ func (w *worker) ready(t *testing.T) string {
 func logged(t *testing.T, db *pgtest.Database, workflow string, want int) {
 	t.Helper()
 	got := -1
-	pgtest.Eventually(t, 20*time.Second, fmt.Sprintf("%d executions of %s in workflow_log", want, workflow), func() bool {
+	pgtest.Eventually(t, pgtest.Patience, fmt.Sprintf("%d executions of %s in workflow_log", want, workflow), func() bool {
 		got = pgtest.One[int](t, db, "select count(*)::int from rowbell.workflow_log where workflow_id = $1", workflow)
 		return got >= want
 	})
@@ -142,7 +142,7 @@ func define(t *testing.T, db *pgtest.Database, id, tenant, operation, conditions
 // captured waits until the worker has captured orders and has read so.
 func captured(t *testing.T, db *pgtest.Database) {
 	t.Helper()
-	pgtest.Eventually(t, 20*time.Second, "orders to be captured", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "orders to be captured", func() bool {
 		return pgtest.One[bool](t, db, `select exists (select from rowbell.applied where kind = 'table' and id = 'orders')`)
 	})
 }
@@ -219,7 +219,7 @@ func TestHealth(t *testing.T) {
 		"good": "ok", "no-column": "statuss", "no-kind": "fax", "no-operator": "above", "old-values": "REPLICA IDENTITY FULL", "empty": "incomplete",
 	} {
 		var got string
-		pgtest.Eventually(t, 10*time.Second, fmt.Sprintf("the health of %s to say %q", id, want), func() bool {
+		pgtest.Eventually(t, pgtest.Patience, fmt.Sprintf("the health of %s to say %q", id, want), func() bool {
 			got = strings.Join(pgtest.Query[string](t, db, `select concat_ws(': ', verdict, message) from rowbell.workflow_health where workflow_id = $1`, id), "")
 			return strings.Contains(got, want)
 		})
@@ -228,7 +228,7 @@ func TestHealth(t *testing.T) {
 	db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
 	logged(t, db, "good", 1)
 	db.Exec(t, `update rowbell.workflow_trigger set field_conditions = '{"status": "new"}' where workflow_id = 'no-column'`)
-	pgtest.Eventually(t, 10*time.Second, "the mended workflow to be well", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the mended workflow to be well", func() bool {
 		return pgtest.One[string](t, db, `select verdict::text from rowbell.workflow_health where workflow_id = 'no-column'`) == "ok"
 	})
 	db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
@@ -255,11 +255,11 @@ func TestResync(t *testing.T) {
 	db.Exec(t, `insert into orders (tenant_id) values ('acme')`) // lost
 
 	w = startWorker(t, db)
-	pgtest.Eventually(t, 20*time.Second, "readiness to fail with the mend", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "readiness to fail with the mend", func() bool {
 		r := w.ready(t)
 		return strings.HasPrefix(r, "503") && strings.Contains(r, "rowbell resync")
 	})
-	pgtest.Eventually(t, 5*time.Second, "the gap in stream_gap", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the gap in stream_gap", func() bool {
 		return pgtest.One[int](t, db, "select count(*)::int from rowbell.stream_gap") == 1
 	})
 	op, err := app.NewOperator(config(db), testLogger(t))
@@ -293,7 +293,7 @@ func TestStoppedAsItStarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := startWorker(t, db)
-	pgtest.Eventually(t, 20*time.Second, "the worker to wait", waits)
+	pgtest.Eventually(t, pgtest.Patience, "the worker to wait", waits)
 	if err := w.stop(); err != nil {
 		t.Error(err)
 	}

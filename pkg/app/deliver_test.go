@@ -82,7 +82,7 @@ func defineHook(t *testing.T, db *pgtest.Database, id, url, more string) {
 func settled(t *testing.T, db *pgtest.Database, want string) {
 	t.Helper()
 	got := ""
-	pgtest.Eventually(t, 20*time.Second, "executions to be settled", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "executions to be settled", func() bool {
 		got = pgtest.One[string](t, db, `select coalesce(string_agg(status || ' ' || n, ', ' order by status), '') from (select status, count(*) n from rowbell.workflow_log group by 1) s`)
 		return got == want
 	})
@@ -124,7 +124,7 @@ func TestWebhookArrives(t *testing.T) {
 		}
 	}
 	// The secret is sealed, and stands nowhere in the clear.
-	pgtest.Eventually(t, 10*time.Second, "the secret to be sealed", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the secret to be sealed", func() bool {
 		return pgtest.One[bool](t, db, `select bool_and(plain is null and sealed is not null and position(convert_to($1, 'UTF8') in sealed) = 0) from rowbell.secret`, hookSecret)
 	})
 	db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
@@ -232,7 +232,7 @@ func TestTurnedOff(t *testing.T) {
 	defineHook(t, db, "hook", h.URL, `, "retry": ["1h"]`)
 	captured(t, db)
 	db.Exec(t, `insert into orders (tenant_id) select 'acme' from generate_series(1, 5)`)
-	pgtest.Eventually(t, 10*time.Second, "first tries", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "first tries", func() bool {
 		return pgtest.One[int](t, db, `select count(*)::int from rowbell.delivery where attempts = 1`) == 5
 	})
 	off := time.Now()
@@ -262,7 +262,7 @@ func TestSecretKey(t *testing.T) {
 	verdict := func() string {
 		return db.QueryString(t, `select coalesce((select verdict || ' ' || message from rowbell.workflow_health where workflow_id = 'hook'), '')`)
 	}
-	pgtest.Eventually(t, 10*time.Second, "the workflow to be broken", func() bool { return strings.HasPrefix(verdict(), "broken") })
+	pgtest.Eventually(t, pgtest.Patience, "the workflow to be broken", func() bool { return strings.HasPrefix(verdict(), "broken") })
 	if !strings.Contains(verdict(), "ROWBELL_SECRET_KEY") {
 		t.Errorf("it says %q", verdict())
 	}
@@ -271,7 +271,7 @@ func TestSecretKey(t *testing.T) {
 	}
 	w = startWorker(t, db, delivers)
 	w.holds(t)
-	pgtest.Eventually(t, 10*time.Second, "the secret to be sealed and the workflow in order", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the secret to be sealed and the workflow in order", func() bool {
 		return strings.HasPrefix(verdict(), "ok") && pgtest.One[bool](t, db, `select bool_and(plain is null) from rowbell.secret`)
 	})
 	captured(t, db)
@@ -281,7 +281,7 @@ func TestSecretKey(t *testing.T) {
 	w = startWorker(t, db, delivers, func(c *app.Config) { c.SecretKey = app.Secret("ffffffffffffffffffffffffffffffff") })
 	w.holds(t)
 	db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
-	pgtest.Eventually(t, 10*time.Second, "a try", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "a try", func() bool {
 		return pgtest.One[int](t, db, `select count(*)::int from rowbell.delivery where attempts = 1`) == 1
 	})
 	if got := db.QueryString(t, `select error from rowbell.delivery`); !strings.Contains(got, "another ROWBELL_SECRET_KEY") {
@@ -366,7 +366,7 @@ func TestActionsManual(t *testing.T) {
 		}
 	}
 	got := ""
-	pgtest.Eventually(t, 20*time.Second, "a verdict on the last version", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "a verdict on the last version", func() bool {
 		got = db.QueryString(t, `select coalesce((select verdict || ' ' || message from rowbell.workflow_health h join rowbell.workflow_definition d on d.id = h.workflow_id and d.version = h.version), '')`)
 		return got != ""
 	})

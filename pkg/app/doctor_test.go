@@ -421,7 +421,7 @@ func TestDoctorBusySlot(t *testing.T) {
 	if err := conn.Frontend().Flush(); err != nil {
 		t.Fatal(err)
 	}
-	pgtest.Eventually(t, 10*time.Second, "the slot to be active", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the slot to be active", func() bool {
 		return pgtest.One[bool](t, db, `select active from pg_replication_slots where slot_name = $1`, cfg.Slot)
 	})
 	r := Doctor(t.Context(), cfg)

@@ -80,7 +80,7 @@ func erasing(c *app.Config) {
 // ended waits until nothing is tried any more, but for so many deliveries that wait.
 func ended(t *testing.T, db *pgtest.Database, executions, waiting int) {
 	t.Helper()
-	pgtest.Eventually(t, 60*time.Second, "everything to be tried", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "everything to be tried", func() bool {
 		return pgtest.One[bool](t, db, `select (select count(*) from rowbell.workflow_log) = $1 and (select count(*) from rowbell.delivery) = $2
 			and (select count(*) from rowbell.delivery where ready_at > now() + interval '1 minute' and state <> 'leased') = $2`, executions, waiting)
 	})
@@ -109,7 +109,7 @@ func TestEraseRow(t *testing.T) {
 		db.Exec(t, `insert into orders (tenant_id, note, status) values ('acme', $1, $1 || '@customers.example')`, note)
 	}
 	ended(t, db, 8, 2)
-	pgtest.Eventually(t, 20*time.Second, "the owner to be told", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the owner to be told", func() bool {
 		return pgtest.One[bool](t, db, `select exists (select from rowbell.notification where recipient_id = 'oscar')`)
 	})
 	// Somebody looked after what wasn't delivered: whom to stands in the audit log.
@@ -178,7 +178,7 @@ func TestEraseRow(t *testing.T) {
 	// The row goes on: what changes now is recorded, and fires once more.
 	db.Exec(t, `delete from orders where id = 1`)
 	db.Exec(t, `insert into orders (id, tenant_id, status) overriding system value values (1, 'acme', 'new')`)
-	pgtest.Eventually(t, 20*time.Second, "the row to fire again", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the row to fire again", func() bool {
 		return pgtest.One[int](t, db, `select count(*)::int from rowbell.fired`) == 2
 	})
 }
@@ -247,14 +247,14 @@ func TestErasePerson(t *testing.T) {
 		t.Fatal(err)
 	}
 	var last time.Time
-	pgtest.Eventually(t, 60*time.Second, "hers to wait", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "hers to wait", func() bool {
 		if time.Since(last) > 500*time.Millisecond { // what was known of her counts for a while
 			last = time.Now()
 			db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
 		}
 		return pgtest.One[int](t, db, `select count(*)::int from rowbell.delivery where recipient = $1 and error like 'quiet_hours:%'`, ann) >= 2
 	})
-	pgtest.Eventually(t, 60*time.Second, "the others to have ended", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the others to have ended", func() bool {
 		return pgtest.One[int](t, db, `select count(*)::int from rowbell.delivery where recipient is distinct from $1 or error is null or state = 'leased'`, ann) == 0
 	})
 	// What others were told may quote her address, and may have one that only looks like it.
@@ -357,14 +357,14 @@ func TestDeleteTenant(t *testing.T) {
 	}
 	// Three orders of each of two tenants, for three workflows of theirs and three of operators.
 	ended(t, db, 36, 12)
-	pgtest.Eventually(t, 20*time.Second, "owners to be told", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "owners to be told", func() bool {
 		return pgtest.One[int](t, db, `select count(*)::int from rowbell.alert`) >= 3
 	})
 	o := operator(t, db, delivers)
 	if _, err := o.StartReplay(t.Context(), failures("bad-of-"+gone)); err != nil {
 		t.Fatal(err)
 	}
-	pgtest.Eventually(t, 20*time.Second, "the replay to end", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the replay to end", func() bool {
 		return pgtest.One[bool](t, db, `select status = 'done' from rowbell.replay`)
 	})
 	ended(t, db, 39, 12)
@@ -418,12 +418,12 @@ func TestDeleteTenant(t *testing.T) {
 	w = startWorker(t, db, delivers)
 	w.holds(t)
 	define("acme")
-	pgtest.Eventually(t, 20*time.Second, "the new tenant's workflows to apply", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the new tenant's workflows to apply", func() bool {
 		return pgtest.One[int](t, db, `select count(*)::int from rowbell.surrogate where tenant_id = 'acme' and ref > $1`, most) == 3
 	})
 	n := pgtest.One[int](t, db, `select count(*)::int from rowbell.workflow_log where status = 'success'`)
 	db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
-	pgtest.Eventually(t, 20*time.Second, "its order to be delivered", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "its order to be delivered", func() bool {
 		return pgtest.One[int](t, db, `select count(*)::int from rowbell.workflow_log where status = 'success'`) == n+2
 	})
 }

@@ -147,7 +147,7 @@ func TestExamplesInYAML(t *testing.T) {
 		t.Errorf("a second time there is something to do: %v, %+v", err, again)
 	}
 
-	pgtest.Eventually(t, 30*time.Second, "the workflows to be in order", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the workflows to be in order", func() bool {
 		return pgtest.One[int](t, db, `select count(*)::int from rowbell.workflow_health where verdict = 'ok'`) == len(exampleChanges) &&
 			pgtest.One[int](t, db, `select count(*)::int from rowbell.applied where kind = 'table'`) == 3
 	})
@@ -156,7 +156,7 @@ func TestExamplesInYAML(t *testing.T) {
 			db.Exec(t, transaction)
 		}
 		status := ""
-		pgtest.Eventually(t, 30*time.Second, id+" to be done", func() bool {
+		pgtest.Eventually(t, pgtest.Patience, id+" to be done", func() bool {
 			status = pgtest.One[string](t, db, `select coalesce(string_agg(distinct status, ' '), '') from rowbell.workflow_log where workflow_id = $1`, id)
 			return status != "" && !strings.Contains(status, "pending")
 		})

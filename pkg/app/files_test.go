@@ -8,7 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/rowbell/rowbell/pkg/pgtest"
 )
 
 // Files with secrets that everybody may read are told of, with the mend; others are not.
@@ -78,7 +79,7 @@ func TestSecretFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), pgtest.Patience)
 	defer cancel()
 	found := false
 	for _, c := range Doctor(ctx, cfg).Findings {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/pgtest"
@@ -99,7 +98,7 @@ func TestRolesWithoutDirectory(t *testing.T) {
 	db.Exec(t, `insert into rowbell.workflow_condition (workflow_id, condition_type, condition_config) values ('w', 'role_based', '{"roles": ["approver"], "by": "directory"}')`)
 	const want = `broken condition 1 (role_based): roles by directory need ROWBELL_DIRECTORY_ROLES; ask an operator`
 	got := ""
-	pgtest.Eventually(t, 20*time.Second, "the verdict", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the verdict", func() bool {
 		got = db.QueryString(t, `select coalesce(max(verdict || ' ' || message), '') from rowbell.workflow_health`)
 		return strings.HasPrefix(got, want)
 	})

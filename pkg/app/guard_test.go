@@ -21,6 +21,7 @@ import (
 
 	"github.com/rowbell/rowbell/actions"
 	"github.com/rowbell/rowbell/pkg/change"
+	"github.com/rowbell/rowbell/pkg/pgtest"
 	"github.com/rowbell/rowbell/pkg/workflow"
 )
 
@@ -86,7 +87,7 @@ func attempt(t *testing.T, r *actions.Registry, to target, url string) (actions.
 	if err != nil {
 		return actions.Result{}, &actions.Error{Permanent: true, Err: err}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), pgtest.Patience)
 	defer cancel()
 	return runner.Run(ctx, &actions.Delivery{
 		ID: "01M84JMESM0000000000000001-1_0", Attempt: 1,

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -77,7 +76,7 @@ func TestMailArrives(t *testing.T) {
 	captured(t, db)
 	db.Exec(t, `insert into orders (tenant_id, total, note) values ('acme', 12.50, 'jo.<b>@customers.example')`) // no address: nobody
 	db.Exec(t, `insert into orders (tenant_id, total, note) values ('acme', 99, 'jo@customers.example'), ('acme', 7, 'nobody@customers.example'), ('globex', 1, null)`)
-	pgtest.Eventually(t, 30*time.Second, "all to have ended", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "all to have ended", func() bool {
 		return pgtest.One[bool](t, db, `select count(*) = 3 and bool_and(status <> 'pending') from rowbell.workflow_log`)
 	})
 	got := map[string]string{}
@@ -134,7 +133,7 @@ func TestMailWithoutServer(t *testing.T) {
 	t.Parallel()
 	verdict := func(db *pgtest.Database, want string) {
 		got := ""
-		pgtest.Eventually(t, 20*time.Second, "the verdict "+want, func() bool {
+		pgtest.Eventually(t, pgtest.Patience, "the verdict "+want, func() bool {
 			got = db.QueryString(t, `select coalesce(max(verdict || ' ' || message), '') from rowbell.workflow_health where workflow_id = 'mail'`)
 			return strings.HasPrefix(got, want)
 		})

@@ -3,7 +3,6 @@ package app_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rowbell/rowbell/pkg/pgtest"
 	"github.com/rowbell/rowbell/pkg/workflow"
@@ -12,7 +11,7 @@ import (
 // applies waits until the worker goes by the present version of a workflow.
 func applies(t *testing.T, db *pgtest.Database, id string) {
 	t.Helper()
-	pgtest.Eventually(t, 20*time.Second, "the version to apply", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the version to apply", func() bool {
 		return pgtest.One[bool](t, db, `select exists (select from rowbell.applied a join rowbell.workflow_definition d on d.id = a.id and d.version = a.version where a.kind = 'workflow' and d.id = $1)`, id)
 	})
 }
@@ -86,7 +85,7 @@ func TestOnlyIf(t *testing.T) {
 	// What is wrong with one is said when it is saved.
 	db.Exec(t, `update rowbell.workflow_action set action_config = jsonb_set(action_config, '{only_if}', '[{"condition_type": "field_value", "condition_config": {"regoin": "eu"}}]') where action_type = 'webhook'`)
 	got := ""
-	pgtest.Eventually(t, 20*time.Second, "the verdict", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the verdict", func() bool {
 		got = db.QueryString(t, `select coalesce(max(verdict || ' ' || message), '') from rowbell.workflow_health`)
 		return strings.HasPrefix(got, `broken action 1 (webhook), only_if, condition 1 (field_value).regoin: table orders has no column regoin; did you mean "region"?`)
 	})

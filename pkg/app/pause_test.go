@@ -28,7 +28,7 @@ func TestPause(t *testing.T) {
 	}
 	elsewhere := func(c *app.Config) { c.StateURL = state.URL }
 	a, b := startWorker(t, db, delivers, elsewhere), startWorker(t, db, delivers, elsewhere)
-	pgtest.Eventually(t, 30*time.Second, "a worker to hold the slot", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "a worker to hold the slot", func() bool {
 		return pgtest.One[bool](t, db, `select exists (select from pg_replication_slots where slot_name = $1 and active)`, db.Name)
 	})
 	defineHook(t, db, "hook", h.URL+"/in", "")
@@ -62,7 +62,7 @@ func TestPause(t *testing.T) {
 	settled(t, state, fmt.Sprintf("failure %d, pending %d", n-1, 2*n))
 	written := pgtest.One[string](t, db, `select pg_current_wal_lsn()::text`)
 	db.Exec(t, `insert into orders (tenant_id) values ('globex')`) // so that there is something behind it
-	pgtest.Eventually(t, 60*time.Second, "the slot to be told how far the record is", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the slot to be told how far the record is", func() bool {
 		return pgtest.One[bool](t, db, `select confirmed_flush_lsn >= $2::text::pg_lsn from pg_replication_slots where slot_name = $1`, db.Name, written)
 	})
 	if _, after := h.count(); after != before {

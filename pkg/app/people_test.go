@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -35,7 +34,7 @@ func TestUnsubscribe(t *testing.T) {
 		t.Fatal(err)
 	}
 	db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), pgtest.Patience)
 	defer cancel()
 	heard, err := conn.WaitForNotification(ctx)
 	if err != nil {
@@ -74,7 +73,7 @@ func TestUnsubscribe(t *testing.T) {
 		}
 	}
 	// What is known of ann counts for two seconds.
-	pgtest.Eventually(t, 20*time.Second, "a delivery to be cancelled", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "a delivery to be cancelled", func() bool {
 		db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
 		return pgtest.One[bool](t, db, `select exists (select from rowbell.delivery_done where status = 'cancelled')`)
 	})
@@ -102,7 +101,7 @@ func TestCriticalIsTheOperators(t *testing.T) {
 	verdict := func(want string) {
 		t.Helper()
 		got := ""
-		pgtest.Eventually(t, 20*time.Second, "the verdict "+want, func() bool {
+		pgtest.Eventually(t, pgtest.Patience, "the verdict "+want, func() bool {
 			got = db.QueryString(t, `select coalesce((select concat_ws(' ', h.verdict, h.message) from rowbell.workflow_health h join rowbell.workflow_definition d on d.id = h.workflow_id and d.version = h.version), '')`)
 			return strings.Contains(got, want)
 		})

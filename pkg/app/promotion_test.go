@@ -2,7 +2,6 @@ package app_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/localpg"
@@ -38,7 +37,7 @@ func TestPromotion(t *testing.T) {
 	promoted.Exec(t, `insert into orders (tenant_id) values ('acme')`)
 	startWorker(t, promoted).holds(t)
 	logged(t, promoted, "w", 3)
-	pgtest.Eventually(t, 5*time.Second, "the checkpoint to be on timeline 2", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the checkpoint to be on timeline 2", func() bool {
 		return pgtest.One[int](t, promoted, `select timeline from rowbell.checkpoint`) == 2
 	})
 }
@@ -83,7 +82,7 @@ func TestPromotionBehindTheCheckpoint(t *testing.T) {
 	// Its WAL goes beyond what is recorded again: only the timelines tell.
 	promoted.Exec(t, `insert into orders (tenant_id) select 'acme' from generate_series(1, 2000)`)
 	elsewhere(promoted.URL)
-	pgtest.Eventually(t, 20*time.Second, "the gap in stream_gap", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the gap in stream_gap", func() bool {
 		return pgtest.One[int](t, state, `select count(*)::int from rowbell.stream_gap where reason like '%timeline%'`) == 1
 	})
 	logged(t, state, "w", 1)

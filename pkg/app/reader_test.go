@@ -45,8 +45,8 @@ func TestQuietDatabase(t *testing.T) {
 		return db.QueryString(t, `select confirmed_flush_lsn::text from pg_replication_slots where slot_name = $1`, db.Name)
 	}
 	first := flushed()
-	pgtest.Eventually(t, 20*time.Second, "the slot to be told", func() bool { return flushed() != first })
-	pgtest.Eventually(t, 20*time.Second, "a heartbeat to come back", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the slot to be told", func() bool { return flushed() != first })
+	pgtest.Eventually(t, pgtest.Patience, "a heartbeat to come back", func() bool {
 		return strings.Contains(w.ready(t), "the last heartbeat came back 0s ago")
 	})
 	if n := pgtest.One[int](t, db, `select count(*)::int from rowbell.workflow_event`); n != 0 {
@@ -65,12 +65,12 @@ func TestFenced(t *testing.T) {
 	captured(t, db)
 	b := startWorker(t, db)
 	waits := func(w *worker) bool { return strings.Contains(w.ready(t), "waits to take over") }
-	pgtest.Eventually(t, 20*time.Second, "the second worker to wait", func() bool { return waits(b) })
+	pgtest.Eventually(t, pgtest.Patience, "the second worker to wait", func() bool { return waits(b) })
 	for n := range 3 {
 		db.Exec(t, `with h as (update rowbell.holder set epoch = epoch + 1) update rowbell.checkpoint set epoch = epoch + 1`)
 		db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
 		logged(t, db, "w", n+1)
-		pgtest.Eventually(t, 20*time.Second, "one to hold and one to wait", func() bool {
+		pgtest.Eventually(t, pgtest.Patience, "one to hold and one to wait", func() bool {
 			ra, rb := a.ready(t), b.ready(t)
 			const holds, waits = "holding the slot", "waits to take over"
 			return strings.HasPrefix(ra, "200") && strings.HasPrefix(rb, "200") &&
@@ -82,7 +82,7 @@ func TestFenced(t *testing.T) {
 // health waits until the health of the workflow says what it should.
 func health(t *testing.T, db *pgtest.Database, id, want string) {
 	t.Helper()
-	pgtest.Eventually(t, 20*time.Second, fmt.Sprintf("the health of %s to say %q", id, want), func() bool {
+	pgtest.Eventually(t, pgtest.Patience, fmt.Sprintf("the health of %s to say %q", id, want), func() bool {
 		return strings.Contains(strings.Join(pgtest.Query[string](t, db,
 			`select concat_ws(': ', verdict, message) from rowbell.workflow_health where workflow_id = $1`, id), ""), want)
 	})
@@ -115,7 +115,7 @@ func TestLostTable(t *testing.T) {
 	// Made again, the worker captures it, where it may.
 	db.Exec(t, shop)
 	startWorker(t, db).holds(t)
-	pgtest.Eventually(t, 20*time.Second, "orders to be captured again", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "orders to be captured again", func() bool {
 		return pgtest.One[int](t, db, `select version from rowbell.applied where kind = 'table' and id = 'orders'`) == 2
 	})
 	health(t, db, "w", "ok")
@@ -154,7 +154,7 @@ func TestReleaseNotVisibleYet(t *testing.T) {
 	if err := <-released; err != nil {
 		t.Fatal(err)
 	}
-	pgtest.Eventually(t, 20*time.Second, "readiness to say that it was released", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "readiness to say that it was released", func() bool {
 		return strings.Contains(w.ready(t), "orders: it was released")
 	})
 	if got := pgtest.One[int32](t, db, `select max(version) from rowbell.captured_table`); got != 2 {
@@ -182,12 +182,12 @@ func TestReleasedStaysReleased(t *testing.T) {
 	w.holds(t)
 	define(t, db, "typo", "acme", "create", `{}`, "log")
 	db.Exec(t, `update rowbell.workflow_trigger set entity_type = 'orderz' where workflow_id = 'typo'`)
-	pgtest.Eventually(t, 20*time.Second, "readiness to say why both aren't captured", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "readiness to say why both aren't captured", func() bool {
 		r := w.ready(t)
 		return strings.Contains(r, "orders: it was released") && strings.Contains(r, "there is no table orderz")
 	})
 	db.Exec(t, `delete from rowbell.workflow_definition where id = 'typo'`)
-	pgtest.Eventually(t, 20*time.Second, "the table that nobody names to be forgotten", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the table that nobody names to be forgotten", func() bool {
 		r := w.ready(t)
 		return strings.Contains(r, "orders: it was released") && !strings.Contains(r, "orderz")
 	})

@@ -3,7 +3,6 @@ package app_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/pgtest"
@@ -46,7 +45,7 @@ cid Cid succeeded ["role lead"]` {
 	}
 	// A group is nobody's: there is no query for it.
 	db.Exec(t, `insert into rowbell.workflow_recipient (workflow_id, recipient_type, recipient_id) values ('tell', 'group', 'board')`)
-	pgtest.Eventually(t, 20*time.Second, "it is broken", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "it is broken", func() bool {
 		return strings.Contains(pgtest.One[string](t, db, `select coalesce(max(verdict || ' ' || message), '') from rowbell.workflow_health where workflow_id = 'tell'`),
 			"broken action 1 (notification): recipients of type group need ROWBELL_DIRECTORY_GROUP_MEMBERS; ask an operator")
 	})

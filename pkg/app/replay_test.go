@@ -36,7 +36,7 @@ func failures(id string) api.ReplayRequest {
 func replayEnds(t *testing.T, o *app.Operator, id int32) store.Replay {
 	t.Helper()
 	var r store.Replay
-	pgtest.Eventually(t, 30*time.Second, "the replay to end", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the replay to end", func() bool {
 		var err error
 		if r, err = o.Replay(t.Context(), id); err != nil {
 			t.Fatal(err)
@@ -141,7 +141,7 @@ func TestReplayCurrent(t *testing.T) {
 		update rowbell.workflow_trigger set field_conditions = '{"total": {"gt": 7}}', priority = 7;
 		update rowbell.workflow_action set action_config = jsonb_set(action_config, '{url}', to_jsonb('`+now+`'::text));
 		update rowbell.workflow_definition set settings = '{"firing": "once_per_row"}'; commit`)
-	pgtest.Eventually(t, 10*time.Second, "the version to apply", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the version to apply", func() bool {
 		return pgtest.One[bool](t, db, `select version = 2 from rowbell.applied where kind = 'workflow'`)
 	})
 	q := failures("hook")
@@ -190,7 +190,7 @@ func TestReplayRateAndCancel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pgtest.Eventually(t, 20*time.Second, "some to be made", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "some to be made", func() bool {
 		r, err = o.Replay(t.Context(), r.ID)
 		return err == nil && r.Done >= 30
 	})
@@ -212,7 +212,7 @@ func TestReplayRateAndCancel(t *testing.T) {
 		t.Errorf("cancelled again: %v", err)
 	}
 	looked := pgtest.One[time.Time](t, db, `select clock_timestamp()`)
-	pgtest.Eventually(t, 5*time.Second, "workers to look again", func() bool { return time.Since(looked) > 700*time.Millisecond })
+	pgtest.Eventually(t, pgtest.Patience, "workers to look again", func() bool { return time.Since(looked) > 700*time.Millisecond })
 	if got := pgtest.One[int64](t, db, `select count(*) from rowbell.workflow_log where id like '%-%-%'`); got != made {
 		t.Errorf("%d were made after it was cancelled", got-made)
 	}

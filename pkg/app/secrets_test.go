@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/pgtest"
@@ -41,14 +40,14 @@ func TestKeyRotation(t *testing.T) {
 		t.Helper()
 		rows++
 		db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
-		pgtest.Eventually(t, 20*time.Second, "the webhook", func() bool { n, _ := h.count(); return n == rows })
+		pgtest.Eventually(t, pgtest.Patience, "the webhook", func() bool { n, _ := h.count(); return n == rows })
 	}
 	w := startWorker(t, db, keys(older))
 	w.holds(t)
 	defineHook(t, db, "hook", h.URL+"/in", "")
 	db.Exec(t, `insert into rowbell.secret (tenant_id, name, plain) select 'acme', 'planted-' || n, 'planted-secret-' || n from generate_series(1, 250) n`)
 	captured(t, db)
-	pgtest.Eventually(t, 20*time.Second, "all to be sealed", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "all to be sealed", func() bool {
 		return pgtest.One[bool](t, db, `select bool_and(plain is null) and count(*) = 251 from rowbell.secret`)
 	})
 	order()
@@ -67,7 +66,7 @@ func TestKeyRotation(t *testing.T) {
 	}
 	// The new key comes first: one that the worker does not know of yet can open them all.
 	second := startWorker(t, db, keys(newer+older))
-	pgtest.Eventually(t, 20*time.Second, "all to be sealed anew", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "all to be sealed anew", func() bool {
 		return pgtest.One[int64](t, db, `select count(distinct key_id) from rowbell.secret where name <> 'planted-250'`) == 1
 	})
 	order()

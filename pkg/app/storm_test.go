@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rowbell/rowbell/engine/trial"
 	"github.com/rowbell/rowbell/pkg/app"
@@ -34,7 +33,7 @@ func TestImportIsHeld(t *testing.T) {
 	statuses := func(id, want string) {
 		t.Helper()
 		got := ""
-		pgtest.Eventually(t, 40*time.Second, id+" to come to "+want, func() bool {
+		pgtest.Eventually(t, pgtest.Patience, id+" to come to "+want, func() bool {
 			got = pgtest.One[string](t, db, `select coalesce(string_agg(status || ' ' || n, ', ' order by status), '') from (
 				select status, count(*) n from rowbell.workflow_log where workflow_id = $1 group by 1) s`, id)
 			return got == want

@@ -3,7 +3,6 @@ package app_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/pgtest"
@@ -36,7 +35,7 @@ func TestTemplateThatApplied(t *testing.T) {
 	// In one transaction the versions come last, and count for what commits after it.
 	db.Exec(t, `begin; update rowbell.template set source = replace(source, 'Sum', 'Total sum') where locale = ''; insert into orders (tenant_id, total) values ('acme', 2); commit`)
 	db.Exec(t, `insert into orders (tenant_id, total) values ('acme', 3)`)
-	pgtest.Eventually(t, 20*time.Second, "three executions", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "three executions", func() bool {
 		return pgtest.One[int64](t, db, `select count(*) from rowbell.workflow_log`) == 3
 	})
 	db.Exec(t, `update rowbell.template set source = 'too late'`)

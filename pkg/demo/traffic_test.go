@@ -71,7 +71,7 @@ func TestTrafficEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- tr.run(ctx) }()
-	pgtest.Eventually(t, 10*time.Second, "ten changes", func() bool { return tr.changes.Load() >= 10 })
+	pgtest.Eventually(t, pgtest.Patience, "ten changes", func() bool { return tr.changes.Load() >= 10 })
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)

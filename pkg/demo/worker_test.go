@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/rowbell/rowbell/pkg/pgtest"
 )
@@ -19,7 +18,7 @@ func TestMetricsExist(t *testing.T) {
 	}
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	var metrics map[string]float64
-	pgtest.Eventually(t, 20*time.Second, "the worker to receive", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the worker to receive", func() bool {
 		metrics, err = scrape(t.Context(), w.opsURL())
 		return err == nil && metrics[receivedMetric] > 0
 	})

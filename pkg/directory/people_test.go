@@ -262,7 +262,7 @@ func TestActorIsNoRole(t *testing.T) {
 	}
 	members, roles := make(chan string, 1), make(chan error, 1)
 	go func() { members <- tell(d.Resolve(t.Context(), whom("role:approver", nil))) }()
-	pgtest.Eventually(t, 20*time.Second, "the members to be asked for", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the members to be asked for", func() bool {
 		return pgtest.One[bool](t, db, `select exists (select from pg_locks where relation = 'part'::regclass and not granted)`)
 	})
 	go func() {

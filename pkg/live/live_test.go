@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-const soon = 20 * time.Second
+const soon = pgtest.Patience
 
 // world is a log that a test writes, and what reads it.
 type world struct {

@@ -127,7 +127,7 @@ func TestDatabaseIsDropped(t *testing.T) {
 			_ = repl.Close(context.Background())
 			held <- err
 		}()
-		Eventually(t, 10*time.Second, "the slot is held", func() bool {
+		Eventually(t, Patience, "the slot is held", func() bool {
 			return One[bool](t, db, "select active from pg_replication_slots where slot_name = $1", slot+"_held")
 		})
 

@@ -8,6 +8,10 @@ import (
 	"time"
 )
 
+// Patience is how long tests wait for what is to happen, however soon that is on a machine with
+// nothing else to do: who waits for less asserts how long it takes.
+const Patience = time.Minute
+
 // Eventually polls until ok says yes, and fails the test if it has not within the time.
 func Eventually(t testing.TB, within time.Duration, what string, ok func() bool) {
 	t.Helper()

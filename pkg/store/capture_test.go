@@ -601,7 +601,7 @@ func TestCaptureBesideWriter(t *testing.T) {
 	exec(gate, `select pg_advisory_lock(42)`)
 	done := make(chan error, 1)
 	go func() { done <- s.Capture(t.Context(), "rowbell", "orders", store.CaptureOptions{}) }()
-	pgtest.Eventually(t, 20*time.Second, "the capture to wait at the gate", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the capture to wait at the gate", func() bool {
 		return pgtest.One[bool](t, db, `select exists (select from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep')`)
 	})
 	exec(writer, `begin; insert into orders values (1)`)

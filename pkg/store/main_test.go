@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/rowbell/rowbell/pkg/pgtest"
 	"github.com/rowbell/rowbell/pkg/store"
@@ -11,7 +10,7 @@ import (
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // waitLong is for what should happen soon, on a busy machine.
-const waitLong = 20 * time.Second
+const waitLong = pgtest.Patience
 
 // sourceDB gives a database with the tables of the source.
 func sourceDB(t *testing.T) *pgtest.Database {

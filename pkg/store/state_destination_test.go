@@ -64,7 +64,7 @@ func TestProbeIsOnes(t *testing.T) {
 	if ok, _ := state.Probe(t.Context(), 1, "a", time.Minute); ok {
 		t.Error("it may be tried before its time")
 	}
-	pgtest.Eventually(t, 5*time.Second, "its time is over", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "its time is over", func() bool {
 		list, err := state.Barred(t.Context(), 10)
 		return err == nil && len(list) == 1 && list[0].Due
 	})
@@ -87,7 +87,7 @@ func TestProbeIsOnes(t *testing.T) {
 	if n != 1 {
 		t.Errorf("%d of 8 may try", n)
 	}
-	pgtest.Eventually(t, 5*time.Second, "another one may", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "another one may", func() bool {
 		ok, err := state.Probe(t.Context(), 1, "other", time.Minute)
 		return ok && err == nil
 	})

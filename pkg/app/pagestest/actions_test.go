@@ -212,11 +212,11 @@ func TestActions(t *testing.T) {
 		b.sees("if its total is at least 1000")
 		b.press("Turn it on")
 		b.sees("Turned on.")
-		pgtest.Eventually(t, 20*time.Second, "the workflow to apply", func() bool {
+		pgtest.Eventually(t, pgtest.Patience, "the workflow to apply", func() bool {
 			return pgtest.One[bool](t, w.db, `select exists (select from rowbell.applied a join rowbell.workflow_definition d on d.id = a.id and d.version = a.version where d.status = 'active')`)
 		})
 		w.db.Exec(t, `insert into orders (tenant_id, total, customer) values ('acme', 999, 'Cleo')`)
-		pgtest.Eventually(t, 20*time.Second, "the run", func() bool {
+		pgtest.Eventually(t, pgtest.Patience, "the run", func() bool {
 			return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'success'`) == 1
 		})
 		b.to("/runs/" + pgtest.One[string](t, w.db, `select id from rowbell.workflow_log`))

@@ -152,11 +152,11 @@ func TestFirstTenMinutes(t *testing.T) {
 	b.press("Turn it on")
 	b.sees("Turned on.")
 	b.plain()
-	pgtest.Eventually(t, 20*time.Second, "the workflow to apply", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the workflow to apply", func() bool {
 		return pgtest.One[bool](t, w.db, `select exists (select from rowbell.applied a join rowbell.workflow_definition d on d.id = a.id and d.name = 'Large order')`)
 	})
 	w.db.Exec(t, `insert into orders (tenant_id, total, customer) values ('acme', 2500, 'Cleo')`)
-	pgtest.Eventually(t, 20*time.Second, "the run", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the run", func() bool {
 		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'success'`) == 1
 	})
 	b.press("Runs")

@@ -21,13 +21,13 @@ func TestDashboardMoves(t *testing.T) {
 	w.db.Exec(t, fmt.Sprintf(`insert into rowbell.workflow_definition (id, tenant_id, name, status) values ('big', 'acme', 'Large order', 'active'), ('told', 'acme', 'Tell the warehouse', 'active');
 		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field_conditions) values ('big', 'orders', 'create', '{"total": {"gte": 1000}}'), ('told', 'orders', 'create', '{"status": "lost"}');
 		insert into rowbell.workflow_action (workflow_id, action_type, action_config) values ('big', 'log', '{}'), ('told', 'webhook', '{"url": "%s/hook", "retry": []}')`, receiver.URL))
-	pgtest.Eventually(t, 20*time.Second, "the workflows to apply and the table to be captured", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the workflows to apply and the table to be captured", func() bool {
 		return pgtest.One[bool](t, w.db, `select count(*) = 3 from rowbell.applied where id in ('big', 'told', 'orders')`)
 	})
 	w.db.Exec(t, `insert into orders (tenant_id, total, customer) select 'acme', 2000, 'Ada' from generate_series(1, 12)`)
 	ended := func(n int64) {
 		t.Helper()
-		pgtest.Eventually(t, 20*time.Second, fmt.Sprintf("%d runs", n), func() bool {
+		pgtest.Eventually(t, pgtest.Patience, fmt.Sprintf("%d runs", n), func() bool {
 			return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status <> 'pending'`) == n
 		})
 	}

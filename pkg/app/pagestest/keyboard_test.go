@@ -3,7 +3,6 @@ package pagestest
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -183,11 +182,11 @@ func TestKeyboardAlone(t *testing.T) {
 	}
 
 	// A list that is made anew below its filter.
-	pgtest.Eventually(t, 20*time.Second, "the workflow to apply", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the workflow to apply", func() bool {
 		return pgtest.One[bool](t, w.db, `select exists (select from rowbell.applied a join rowbell.workflow_definition d on d.id = a.id and d.name = 'Large order')`)
 	})
 	w.db.Exec(t, `insert into orders (tenant_id, total, customer) values ('acme', 2500, 'Cleo')`)
-	pgtest.Eventually(t, 20*time.Second, "the run", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the run", func() bool {
 		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'success'`) == 1
 	})
 	b.backTo("Runs")

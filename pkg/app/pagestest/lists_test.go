@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp/kb"
 
@@ -41,11 +40,11 @@ func TestWorkflowsTicked(t *testing.T) {
 			('one', 'acme', 'First rule', 'active', '{"owners": ["user:ann", "role:support"]}'), ('two', 'acme', 'Second rule $$', 'inactive', '{}'), ('empty', 'acme', 'Third rule', 'draft', '{}');
 		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, priority) values ('one', 'orders', 'create', 20), ('two', 'orders', 'create', 100);
 		insert into rowbell.workflow_action (workflow_id, action_type) values ('one', 'log'), ('two', 'log')`)
-	pgtest.Eventually(t, 20*time.Second, "the workflow to apply and the table to be captured", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the workflow to apply and the table to be captured", func() bool {
 		return pgtest.One[bool](t, w.db, `select count(*) = 2 from rowbell.applied where id in ('one', 'orders')`)
 	})
 	w.db.Exec(t, `insert into orders (tenant_id, total) values ('acme', 1), ('acme', 2)`)
-	pgtest.Eventually(t, 20*time.Second, "the runs", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the runs", func() bool {
 		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'success'`) == 2
 	})
 	b := w.open(t, widths[0])
@@ -122,7 +121,7 @@ func hooks(t *testing.T, w *world, retry string) *atomic.Int32 {
 	w.db.Exec(t, `insert into rowbell.workflow_definition (id, tenant_id, name, status) values ('big', 'acme', 'Large order', 'active')`)
 	w.db.Exec(t, `insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('big', 'orders', 'create')`)
 	w.db.Exec(t, fmt.Sprintf(`insert into rowbell.workflow_action (workflow_id, action_type, action_config) values ('big', 'webhook', '{"url": "%s/hook", "retry": %s}')`, receiver.URL, retry))
-	pgtest.Eventually(t, 20*time.Second, "the workflow to apply and the table to be captured", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the workflow to apply and the table to be captured", func() bool {
 		return pgtest.One[bool](t, w.db, `select count(*) = 2 from rowbell.applied where id in ('big', 'orders')`)
 	})
 	return status
@@ -134,7 +133,7 @@ func TestRunsTicked(t *testing.T) {
 	w := newWorld(t, loopback)
 	hooks(t, w, `["1h"]`)
 	w.db.Exec(t, `insert into orders (tenant_id) values ('acme'), ('acme'), ('acme')`)
-	pgtest.Eventually(t, 20*time.Second, "the attempts", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the attempts", func() bool {
 		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.delivery where error is not null and state <> 'leased'`) == 3
 	})
 	b := w.open(t, widths[0])
@@ -228,7 +227,7 @@ func TestRunFollows(t *testing.T) {
 	w := newWorld(t, loopback)
 	status := hooks(t, w, `["3s", "3s", "3s", "3s", "3s", "3s", "3s", "3s", "3s", "3s"]`)
 	w.db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
-	pgtest.Eventually(t, 20*time.Second, "the first attempt", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the first attempt", func() bool {
 		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.delivery_attempt`) == 1
 	})
 	id := pgtest.One[string](t, w.db, `select id from rowbell.workflow_log`)
@@ -260,7 +259,7 @@ func TestRunFollows(t *testing.T) {
 	// One that is cancelled on its page.
 	status.Store(http.StatusServiceUnavailable)
 	w.db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
-	pgtest.Eventually(t, 20*time.Second, "another run", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "another run", func() bool {
 		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'pending'`) == 1
 	})
 	b.to("/runs/" + pgtest.One[string](t, w.db, `select id from rowbell.workflow_log where status = 'pending'`))

@@ -74,7 +74,7 @@ func newWorldOf(t *testing.T, db *pgtest.Database, change ...func(*app.Config)) 
 	})
 	w := &world{t: t, db: db, base: "http://" + a.PublicAddr().String()}
 	conn := db.Conn(t)
-	pgtest.Eventually(t, 20*time.Second, "the worker to hold the slot", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the worker to hold the slot", func() bool {
 		var held bool // false too while there are no tables yet
 		return conn.QueryRow(t.Context(), `select exists (select from rowbell.holder where leader_until > clock_timestamp())`).Scan(&held) == nil && held
 	})
@@ -252,7 +252,7 @@ func eval[T any](b *tab, expression string) T {
 }
 
 // patience is how long something on a page may take.
-const patience = 15 * time.Second
+const patience = pgtest.Patience
 
 // sees waits until a text can be seen.
 func (b *tab) sees(text string) {

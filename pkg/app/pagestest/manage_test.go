@@ -39,11 +39,11 @@ func TestManage(t *testing.T) {
 		insert into rowbell.workflow_action (workflow_id, action_type) values ('big', 'log')`)
 	w.db.Exec(t, `update rowbell.workflow_trigger set field_conditions = '{"total": {"gte": 500}}' where workflow_id = 'big'`)
 	w.db.Exec(t, `update rowbell.workflow_trigger set field_conditions = '{"total": {"gte": 700}}' where workflow_id = 'big'`)
-	pgtest.Eventually(t, 20*time.Second, "the workflow to apply and the table to be captured", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the workflow to apply and the table to be captured", func() bool {
 		return pgtest.One[bool](t, w.db, `select count(*) = 2 from rowbell.applied where id in ('big', 'orders')`)
 	})
 	w.db.Exec(t, `insert into orders (tenant_id, total, customer) values ('acme', 1200, 'Ada')`)
-	pgtest.Eventually(t, 20*time.Second, "the run", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the run", func() bool {
 		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'success'`) == 1
 	})
 

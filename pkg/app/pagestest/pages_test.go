@@ -3,7 +3,6 @@ package pagestest
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/rowbell/rowbell/pkg/access"
 	"github.com/rowbell/rowbell/pkg/pgtest"
@@ -27,7 +26,7 @@ func TestFirstVisit(t *testing.T) {
 	w.db.Exec(t, `insert into rowbell.workflow_definition (id, tenant_id, name, status) values ('big', 'acme', 'Large order', 'active');
 		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field_conditions) values ('big', 'orders', 'create', '{"total": {"gte": 1000}}');
 		insert into rowbell.workflow_action (workflow_id, action_type) values ('big', 'log')`)
-	pgtest.Eventually(t, 20*time.Second, "the workflow to apply and the table to be captured", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the workflow to apply and the table to be captured", func() bool {
 		return pgtest.One[bool](t, w.db, `select count(*) = 2 from rowbell.applied where id in ('big', 'orders')`)
 	})
 	w.db.Exec(t, `insert into orders (tenant_id, total, customer) values ('acme', 1200, 'Ada')`)
@@ -39,7 +38,7 @@ func TestFirstVisit(t *testing.T) {
 	b.accessible()
 	b.press("Edit")
 	b.sees("As it is published") // nothing is kept as a draft by looking
-	pgtest.Eventually(t, 20*time.Second, "the run", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the run", func() bool {
 		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'success'`) == 1
 	})
 	b.press("Runs")

@@ -177,7 +177,7 @@ func TestConnections(t *testing.T) {
 			('chat', 'chat', '{"service": "matrix", "server": "%s", "channel": "!room:example.com", "secret": "syt_token", "text": "An invoice"}'),
 			('inside', 'chat', '{"service": "matrix", "server": "https://10.11.12.13", "channel": "!room:example.com", "secret": "syt_token", "text": "An invoice"}');
 		insert into rowbell.workflow_recipient (workflow_id, recipient_type, recipient_id) values ('mail', 'user', 'ann@example.com')`, chat.URL))
-	pgtest.Eventually(t, 20*time.Second, "the workflows to apply", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the workflows to apply", func() bool {
 		return pgtest.One[bool](t, w.db, `select count(*) = 5 from rowbell.applied where id in ('mail', 'chat', 'inside', 'orders', 'invoices')`)
 	})
 	key := w.key("", access.Admin)
@@ -323,19 +323,19 @@ func TestStorms(t *testing.T) {
 	w.db.Exec(t, fmt.Sprintf(`insert into rowbell.workflow_definition (id, tenant_id, name, status, settings) values ('imported', 'acme', 'Imported order', 'active', '{"storm": {"transaction": 3}}');
 		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation) values ('imported', 'orders', 'create');
 		insert into rowbell.workflow_action (workflow_id, action_type, action_config) values ('imported', 'webhook', '{"url": "%s/hook"}')`, receiver.URL))
-	pgtest.Eventually(t, 20*time.Second, "the workflow to apply and the table to be captured", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the workflow to apply and the table to be captured", func() bool {
 		return pgtest.One[bool](t, w.db, `select count(*) = 2 from rowbell.applied where id in ('imported', 'orders')`)
 	})
 	storm := func() {
 		t.Helper()
 		w.db.Exec(t, `insert into orders (tenant_id, total) select 'acme', n from generate_series(1, 10) n`)
-		pgtest.Eventually(t, 20*time.Second, "the storm", func() bool {
+		pgtest.Eventually(t, pgtest.Patience, "the storm", func() bool {
 			return pgtest.One[bool](t, w.db, `select exists (select from rowbell.big_transaction where status = 'held')`)
 		})
 	}
 	sent := func(n int) {
 		t.Helper()
-		pgtest.Eventually(t, 20*time.Second, fmt.Sprintf("%d webhooks", n), func() bool { return len(hooks) >= n })
+		pgtest.Eventually(t, pgtest.Patience, fmt.Sprintf("%d webhooks", n), func() bool { return len(hooks) >= n })
 		if got := len(hooks); got != n {
 			t.Errorf("%d webhooks were sent, not %d", got, n)
 		}
@@ -379,7 +379,7 @@ func TestStorms(t *testing.T) {
 	b.press("Runs")
 	b.fill("Outcome", "Cancelled")
 	b.sees("Imported order")
-	pgtest.Eventually(t, 20*time.Second, "the runs to be cancelled", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the runs to be cancelled", func() bool {
 		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'cancelled'`) == 7
 	})
 	sent(13)
@@ -393,11 +393,11 @@ func TestReached(t *testing.T) {
 		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field_conditions) values ('told', 'orders', 'create', '{}'), ('new', 'orders', 'create', '{"total": {"gte": 2}}');
 		insert into rowbell.workflow_action (workflow_id, action_type, action_config) values ('told', 'notification', '{"title": "Order {{ new.id }}"}'), ('new', 'notification', '{"title": "Order {{ new.id }}"}');
 		insert into rowbell.workflow_recipient (workflow_id, recipient_type, recipient_id) values ('told', 'user', 'ann'), ('told', 'user', 'bo'), ('new', 'attribute', 'assignee')`)
-	pgtest.Eventually(t, 20*time.Second, "the workflow to apply and the table to be captured", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the workflow to apply and the table to be captured", func() bool {
 		return pgtest.One[bool](t, w.db, `select count(*) = 2 from rowbell.applied where id in ('told', 'orders')`)
 	})
 	w.db.Exec(t, `insert into orders (tenant_id, total, assignee) values ('acme', 1, 'cy'), ('acme', 2, 'di'), ('acme', 3, 'ed')`)
-	pgtest.Eventually(t, 20*time.Second, "the runs", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the runs", func() bool {
 		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'success'`) == 3
 	})
 	b := w.open(t, widths[0])

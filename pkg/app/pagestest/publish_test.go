@@ -2,7 +2,6 @@ package pagestest
 
 import (
 	"testing"
-	"time"
 
 	"github.com/rowbell/rowbell/pkg/access"
 	"github.com/rowbell/rowbell/pkg/app"
@@ -26,11 +25,11 @@ func TestPublishSaysWhy(t *testing.T) {
 	b.signIn(w.key("acme", access.Admin))
 	b.to("/workflows/big/publish")
 	b.sees("No run of it waits just now.")
-	pgtest.Eventually(t, 20*time.Second, "the workflow to apply", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the workflow to apply", func() bool {
 		return pgtest.One[bool](t, w.db, `select exists (select from rowbell.applied where id = 'big')`)
 	})
 	w.db.Exec(t, `insert into orders (tenant_id, total, customer) values ('acme', 1, 'Ada'), ('acme', 2, 'Ben')`)
-	pgtest.Eventually(t, 20*time.Second, "two runs that wait", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "two runs that wait", func() bool {
 		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'pending'`) == 2
 	})
 	w.db.Exec(t, `update rowbell.workflow_definition set draft = '{"base": 1, "name": "Each order"}' where id = 'big'`)

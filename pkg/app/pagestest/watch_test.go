@@ -107,11 +107,11 @@ func TestWatch(t *testing.T) {
 	w.db.Exec(t, fmt.Sprintf(`insert into rowbell.workflow_definition (id, tenant_id, name, status) values ('big', 'acme', 'Large order', 'active'), ('off', 'acme', 'Any order', 'inactive');
 		insert into rowbell.workflow_trigger (workflow_id, entity_type, operation, field_conditions) values ('big', 'orders', 'create', '{"total": {"gte": 1000}}'), ('off', 'orders', 'create', '{}');
 		insert into rowbell.workflow_action (workflow_id, action_type, action_config) values ('big', 'webhook', '{"url": "%s/hook", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}'), ('off', 'log', '{}')`, receiver.URL))
-	pgtest.Eventually(t, 20*time.Second, "the workflow to apply and the table to be captured", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the workflow to apply and the table to be captured", func() bool {
 		return pgtest.One[bool](t, w.db, `select count(*) = 2 from rowbell.applied where id in ('big', 'orders')`)
 	})
 	w.db.Exec(t, `insert into orders (tenant_id, total, customer) values ('acme', 1200, 'Ada'), ('acme', 3000, 'Bo'), ('acme', 12, 'Cy')`)
-	pgtest.Eventually(t, 20*time.Second, "the failures", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the failures", func() bool {
 		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'failure'`) == 2
 	})
 
@@ -137,7 +137,7 @@ func TestWatch(t *testing.T) {
 		t.Errorf("what is dismissed needs somebody:\n%s", b.text())
 	}
 	w.db.Exec(t, `insert into orders (tenant_id, total, customer) values ('acme', 4000, 'Cy')`)
-	pgtest.Eventually(t, 20*time.Second, "another failure", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "another failure", func() bool {
 		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'failure'`) == 3
 	})
 	b.to("/failures")
@@ -163,7 +163,7 @@ func TestWatch(t *testing.T) {
 	b.sees("All 3 were run again")
 	b.accessible()
 	w.look(t, key, "/replays", "/replays/1")
-	pgtest.Eventually(t, 20*time.Second, "the runs to succeed", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the runs to succeed", func() bool {
 		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'success'`) == 3
 	})
 	b.to("/runs/" + w.db.QueryString(t, `select min(id) from rowbell.workflow_log where status = 'failure'`))
@@ -196,7 +196,7 @@ func TestWatch(t *testing.T) {
 	b.press("Run it again")
 	b.sees("It was run again.")
 	w.db.Exec(t, `insert into orders (tenant_id, total, customer) select 'acme', 2000, 'Ed' from generate_series(1, 40)`)
-	pgtest.Eventually(t, 20*time.Second, "the others to run", func() bool {
+	pgtest.Eventually(t, pgtest.Patience, "the others to run", func() bool {
 		return pgtest.One[int64](t, w.db, `select count(*) from rowbell.workflow_log where status = 'success'`) == 45
 	})
 	b.to("/runs?workflow_id=big&status=success")
