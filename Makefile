@@ -14,6 +14,9 @@ ARGS ?=
 FUZZTIME ?= 30s
 # How many tests of a package run at once: most of them wait more than they work.
 PARALLEL ?= 4
+# Nothing needs a C compiler but the race detector, and what is compiled once serves for all.
+CGO_ENABLED ?= 0
+export CGO_ENABLED
 # For the image: what builds it, what version it is (1.2.3), whose word it takes.
 ENGINE ?= $(shell command -v podman || command -v buildah || echo docker)
 VERSION ?=

@@ -300,9 +300,6 @@ func (b *tab) press(text string) {
 	}
 }
 
-// axeWait is how long the checker may take.
-const axeWait = 30 * time.Second
-
 // accessible judges the page by WCAG 2.2 AA, as far as axe-core can tell.
 func (b *tab) accessible() {
 	b.t.Helper()
@@ -316,18 +313,29 @@ func (b *tab) legible() {
 	b.axe(`{type: "rule", values: ["color-contrast", "target-size", "scrollable-region-focusable"]}`)
 }
 
-// axe judges the page by some rules.
+// axe judges the page by some rules, when it is all there. What was seen may have been of the
+// page before, which is left while it is judged: then the next one is.
 func (b *tab) axe(rules string) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, axeWait)
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
-	if err := chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](axe)); err != nil {
-		b.t.Fatalf("axe: %v", err)
-	}
-	found, err := chromedp.Run(ctx, chromedp.Evaluate[string](`axe.run({runOnly: `+rules+`}).then((r) =>
+	var found string
+	for {
+		b.until("the page to be complete", func() bool {
+			state, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.readyState`))
+			return err == nil && state == "complete"
+		})
+		err := chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](axe))
+		if err == nil {
+			found, err = chromedp.Run(ctx, chromedp.Evaluate[string](`axe.run({runOnly: `+rules+`}).then((r) =>
 		r.violations.map((v) => v.id + ": " + v.help + "\n" + v.nodes.map((n) => "    " + n.target + "  " + n.failureSummary.replaceAll("\n", " ")).join("\n")).join("\n"))`, chromedp.EvalAwaitPromise))
-	if err != nil {
-		b.t.Fatalf("axe: %v", err)
+		}
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			b.t.Fatalf("axe: %v", err)
+		}
 	}
 	if found != "" {
 		b.t.Errorf("%s is not accessible:\n%s", eval[string](b, `location.pathname + location.search`), found)
