@@ -95,8 +95,15 @@ func (s *statuses) refresh(ctx context.Context, ids []string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for id, is := range got {
+	for _, id := range ids {
 		k := s.known[id]
+		is, ok := got[id]
+		if !ok { // it can't be told yet
+			if k != nil && !asked.Before(k.asked) {
+				delete(s.known, id)
+			}
+			continue
+		}
 		if k == nil {
 			k = &status{used: asked}
 			s.known[id] = k

@@ -4,10 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rowbell/rowbell/pkg/app"
-	"github.com/rowbell/rowbell/pkg/localpg"
 	"github.com/rowbell/rowbell/pkg/pgtest"
 )
 
@@ -121,45 +119,6 @@ func TestLostTable(t *testing.T) {
 	health(t, db, "w", "ok")
 	db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
 	logged(t, db, "w", 1)
-}
-
-// A release whose commit waits for a standby has come through the slot and is not visible: who
-// looked then whether it was released would capture the table again.
-func TestReleaseNotVisibleYet(t *testing.T) {
-	t.Parallel()
-	server := pgtest.Server(t, localpg.Options{Template: true})
-	db := pgtest.DBOn(t, server)
-	db.Exec(t, shop)
-	db.Exec(t, `alter system set synchronous_commit = 'local'`)
-	db.Exec(t, `alter system set synchronous_standby_names = 'nobody'`)
-	db.Exec(t, `select pg_reload_conf()`)
-	w := startWorker(t, db)
-	w.holds(t)
-	define(t, db, "w", "acme", "create", `{}`, "log")
-	captured(t, db)
-	health(t, db, "w", "ok")
-	conn := db.Conn(t)
-	if _, err := conn.Exec(t.Context(), `set synchronous_commit = 'on'`); err != nil {
-		t.Fatal(err)
-	}
-	released := make(chan error, 1)
-	go func() {
-		_, err := conn.Exec(t.Context(), `call rowbell.release('orders')`)
-		released <- err
-	}()
-	health(t, db, "w", "not_captured: table orders isn't captured; run CALL rowbell.capture('orders')")
-	time.Sleep(time.Second) // as long as it isn't visible, who asks would be told that it is captured
-	db.Exec(t, `alter system set synchronous_standby_names = ''`)
-	db.Exec(t, `select pg_reload_conf()`)
-	if err := <-released; err != nil {
-		t.Fatal(err)
-	}
-	pgtest.Eventually(t, pgtest.Patience, "readiness to say that it was released", func() bool {
-		return strings.Contains(w.ready(t), "orders: it was released")
-	})
-	if got := pgtest.One[int32](t, db, `select max(version) from rowbell.captured_table`); got != 2 {
-		t.Errorf("captured_table has version %d, want 2: it was captured again", got)
-	}
 }
 
 // What people release stays released, and a table that nobody names any more is not

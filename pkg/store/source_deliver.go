@@ -3,6 +3,10 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -16,18 +20,81 @@ type Definitions struct {
 	*Source
 }
 
+// notVisibleYet is how long a version that has come through the slot may not be visible to
+// other sessions of the source: its commit is sent before they see it, and waits for a
+// standby where it is to.
+const notVisibleYet = time.Minute
+
 // Version is the workflow version that a surrogate stands for. Returns ErrNotFound if it
-// is there no more.
+// is there no more, and another error while it may not be visible yet.
 func (d Definitions) Version(ctx context.Context, ref int32) (workflow.Version, error) {
 	v, err := d.VersionOf(ctx, ref)
 	if err != nil {
 		return workflow.Version{}, err
 	}
 	list, err := d.Versions(ctx, []VersionRef{v})
+	if errors.Is(err, workflow.ErrNotFound) {
+		lately, lookErr := d.firstApplied(ctx, []string{v.ID}, notVisibleYet)
+		if lookErr != nil {
+			return workflow.Version{}, lookErr
+		}
+		if slices.Contains(lately, v) {
+			return workflow.Version{}, fmt.Errorf("version %d of workflow %s is not yet visible to readers of the source", v.Version, v.ID)
+		}
+	}
 	if err != nil {
 		return workflow.Version{}, err
 	}
 	return list[0], nil
+}
+
+// Statuses are the present ones of these workflows, as the source has them. One is left out
+// while it may be that of a version before: a later one has come through the slot, and isn't
+// visible yet.
+func (d Definitions) Statuses(ctx context.Context, workflowIDs []string) (map[string]workflow.Status, error) {
+	statuses, err := d.Source.Statuses(ctx, workflowIDs)
+	if err != nil {
+		return nil, err
+	}
+	var off []string
+	for id, is := range statuses {
+		if is != workflow.Active {
+			off = append(off, id)
+		}
+	}
+	if len(off) == 0 {
+		return statuses, nil
+	}
+	lately, err := d.firstApplied(ctx, off, notVisibleYet)
+	if err != nil {
+		return nil, err
+	}
+	applied := make(map[string]int32, len(lately))
+	for _, v := range lately {
+		applied[v.ID] = max(applied[v.ID], v.Version)
+	}
+	if len(applied) == 0 {
+		return statuses, nil
+	}
+	const what = "read whether workflows are active"
+	rows, err := d.Source.db.Query(ctx, `select w.id, coalesce(d.status, 'deleted'), coalesce((select max(v.version) from rowbell.workflow_version v where v.workflow_id = w.id), 0)
+from unnest($1::text[]) w (id) left join rowbell.workflow_definition d on d.id = w.id`, slices.Collect(maps.Keys(applied)))
+	if err != nil {
+		return nil, sourceError(what, err)
+	}
+	var id string
+	var status workflow.Status
+	var version int32
+	if _, err := pgx.ForEachRow(rows, []any{&id, &status, &version}, func() error {
+		statuses[id] = status
+		if version < applied[id] && status != workflow.Active {
+			delete(statuses, id)
+		}
+		return nil
+	}); err != nil {
+		return nil, sourceError(what, err)
+	}
+	return statuses, nil
 }
 
 // Statuses are the present ones of these workflows, however far the stream has come.

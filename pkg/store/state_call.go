@@ -214,7 +214,10 @@ func (q *Queue) callOnce(ctx context.Context, l *workflow.Leased, c workflow.Fun
 		}
 	}
 	response, ran, n, i := "", false, int64(0), 0
-	for _, part := range parts {
+	for second, part := range parts {
+		if second > 0 { // the planted mistake shows where a worker ends in between
+			time.Sleep(5 * time.Millisecond)
+		}
 		results := conn.PgConn().ExecBatch(ctx, part)
 		for ; results.NextResult(); i++ {
 			rows := results.ResultReader().Read().Rows

@@ -169,15 +169,25 @@ func (s *State) Barred(ctx context.Context, limit int) ([]workflow.Barred, error
 // Probe takes the right to try one delivery to a destination whose breaker is open and
 // whose time is over, for so long. Only one process has it.
 func (s *State) Probe(ctx context.Context, lane int64, process string, lease time.Duration) (bool, error) {
-	tag, err := s.db.Exec(ctx, `with me as (
+	taken := false
+	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
+		// Of several who ask at once the next must see not only that the first has it, but
+		// that the first is there: so it looks when it has the lock.
+		if _, err := tx.Exec(ctx, `select from rowbell.destination where lane = $1 for update`, lane); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `with me as (
 	insert into rowbell.executor (process, seen_at) values ($2, clock_timestamp()) on conflict (process) do update set seen_at = excluded.seen_at
 )
 update rowbell.destination d set state = 'half_open', probe_by = $2, probe_until = clock_timestamp() + $3::interval
 where lane = $1 and (state = 'open' and probe_at <= clock_timestamp() or state = 'half_open' and `+proberGone+`)`, lane, process, lease)
+		taken = tag.RowsAffected() == 1
+		return err
+	})
 	if err != nil {
 		return false, stateError("take the right to try destination "+workflow.LaneID(lane), err)
 	}
-	return tag.RowsAffected() == 1, nil
+	return taken, nil
 }
 
 // TakeTokens takes attempts at destinations that have a rate, for whoever asks: all

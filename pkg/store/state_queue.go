@@ -668,6 +668,22 @@ func (s *State) VersionOf(ctx context.Context, ref int32) (VersionRef, error) {
 	return v, nil
 }
 
+// firstApplied are the versions of these workflows that applied for the first time within so
+// long.
+func (s *State) firstApplied(ctx context.Context, workflowIDs []string, within time.Duration) ([]VersionRef, error) {
+	const what = "read which versions of workflows are new"
+	rows, err := s.db.Query(ctx, `select id, version from rowbell.surrogate
+where kind = 'workflow' and id = any ($1) and first_applied_at > clock_timestamp() - $2::interval`, workflowIDs, within)
+	if err != nil {
+		return nil, stateError(what, err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[VersionRef])
+	if err != nil {
+		return nil, stateError(what, err)
+	}
+	return list, nil
+}
+
 // Fired is the execution for which a workflow that fires once per row has fired, for the
 // row of an event. Returns ErrNotFound if there is none.
 func (s *State) Fired(ctx context.Context, workflowID string, e *workflow.Event) (executionID string, err error) {
