@@ -549,9 +549,15 @@ func (e *Executor) cancelDisabled(ctx context.Context, q Queue, results chan<- r
 		if err != nil {
 			return err
 		}
+		later := false
 		for _, l := range list {
 			o := workflow.Outcome{Leased: l, Verb: workflow.GiveBack}
 			p, err := e.plans.get(ctx, l.VersionRef)
+			if errors.Is(err, workflow.ErrNotYet) {
+				later = true
+				results <- result{outcome: o}
+				continue
+			}
 			if err != nil {
 				return err // the leases run out
 			}
@@ -564,7 +570,7 @@ func (e *Executor) cancelDisabled(ctx context.Context, q Queue, results chan<- r
 			}
 			results <- result{outcome: o}
 		}
-		if len(list) < unwantedAtOnce {
+		if later || len(list) < unwantedAtOnce {
 			break
 		}
 	}

@@ -50,6 +50,8 @@
 //     list of them keeps further attempts from beginning.
 //     - The source can't be reached: statuses and versions that are known still count.
 //     Deliveries of others are put off for a second, untried.
+//     - A version has come through the slot and can't be seen on the source yet, as a commit
+//     waits for a standby: so it goes for its deliveries, until it can.
 //     - An orderly stop: what waits is given back, what runs may end. What has not ended
 //     when the time is over is given back too.
 //
@@ -85,5 +87,6 @@
 // What an operator has discarded of what the storm guard held is cancelled in the same way.
 //
 // That a workflow is off counts only for what was recorded before it was asked for: what
-// comes later may be of the version that turned it on again, and is asked for anew.
+// comes later may be of the version that turned it on again, and is asked for anew. While a
+// later version applies than can be seen on the source, it doesn't count either.
 package executor

@@ -88,10 +88,10 @@ type Queue interface {
 // Store is what else is read. Its methods may be called from any goroutine.
 type Store interface {
 	// Version is the workflow version that a surrogate stands for, and ErrNotFound if
-	// there is none any more. While it may not be visible yet, it is another error.
+	// there is none any more; ErrNotYet if it can't be seen yet.
 	Version(ctx context.Context, ref int32) (workflow.Version, error)
-	// Statuses are the present ones of workflows, without those of which they can't be told
-	// yet: a change of them isn't visible.
+	// Statuses are the present ones of workflows. One that isn't active is left out if a
+	// version that can't be seen yet may have made it so.
 	Statuses(ctx context.Context, workflowIDs []string) (map[string]workflow.Status, error)
 	// QueuedWorkflows are the ids of all workflows that have deliveries in the queue.
 	QueuedWorkflows(ctx context.Context) ([]string, error)

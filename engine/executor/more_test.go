@@ -179,7 +179,6 @@ func TestCannotBePlanned(t *testing.T) {
 		w.queued(t, f, 2)
 	}
 	w.db.Exec(t, `alter table rowbell.workflow_version disable trigger all; delete from rowbell.workflow_version where workflow_id = 'gone'`)
-	w.db.Exec(t, `update rowbell.surrogate set first_applied_at = now() - interval '1 hour' where id = 'gone'`) // long visible
 	w.db.Exec(t, `delete from rowbell.event where event_id in (select trigger_event_id from rowbell.workflow_log where workflow_id = 'eventless')`)
 	w.db.Exec(t, `update rowbell.queue set action = 7 where execution_id in (select id from rowbell.workflow_log where workflow_id = 'stranger')`)
 	w.start(t, "p1")

@@ -48,7 +48,7 @@ func newPlans(store Store, read func(*workflow.Workflow) (*actions.Plan, error))
 	return &plans{store: store, read: read, known: make(map[int32]*knownPlan)}
 }
 
-// get returns a version's plan. An error is one of the database, and may go away.
+// get returns a version's plan. An error is one of the database, or ErrNotYet, and may go away.
 func (p *plans) get(ctx context.Context, ref int32) (*plan, error) {
 	now := time.Now()
 	p.mu.Lock()

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -242,7 +243,7 @@ func (e *Executor) look(ctx context.Context, q Queue, ids []string, results chan
 	}
 	// What waits behind something that hangs may be of versions that nothing was tried of.
 	for _, ref := range e.pool.versions() {
-		if _, err := e.plans.get(ctx, ref); err != nil {
+		if _, err := e.plans.get(ctx, ref); err != nil && !errors.Is(err, workflow.ErrNotYet) {
 			return err
 		}
 	}
@@ -267,14 +268,20 @@ func (e *Executor) look(ctx context.Context, q Queue, ids []string, results chan
 			}
 			off = e.statuses.off(stopped)
 		}
+		later := false
 		for _, l := range list {
 			p, err := e.plans.get(ctx, l.VersionRef)
-			if err != nil {
+			switch {
+			case errors.Is(err, workflow.ErrNotYet):
+				later = true
+				end(nil, l, "") // it is given back
+			case err != nil:
 				return err // the leases run out
+			default:
+				end(nil, l, p.workflow.ID)
 			}
-			end(nil, l, p.workflow.ID)
 		}
-		if len(list) < unwantedAtOnce {
+		if later || len(list) < unwantedAtOnce {
 			break
 		}
 	}

@@ -47,14 +47,14 @@ type world struct {
 	wrapQueue func(executor.Queue) executor.Queue
 }
 
+// migrate makes the tables of source and state.
+func migrate(ctx context.Context, url string) error { return store.Migrate(ctx, url, url) }
+
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{db: pgtest.DB(t), ref: 1, at: time.Now().UTC().Truncate(time.Microsecond), secrets: make(map[string]string)}
+	w := &world{db: pgtest.Filled(t, "migrated", migrate), ref: 1, at: time.Now().UTC().Truncate(time.Microsecond), secrets: make(map[string]string)}
 	w.wrapStore = func(s executor.Store) executor.Store { return s }
 	w.wrapQueue = func(q executor.Queue) executor.Queue { return q }
-	if err := store.Migrate(t.Context(), w.db.URL, w.db.URL); err != nil {
-		t.Fatal(err)
-	}
 	w.probe = newProbe()
 	var err error
 	w.registry, err = actions.NewRegistry(w.probe.kind("probe", false), w.probe.kind("mail", true))

@@ -37,12 +37,12 @@ type door struct {
 	service *Service
 }
 
+// migrate makes the tables of source and state.
+func migrate(ctx context.Context, url string) error { return store.Migrate(ctx, url, url) }
+
 func open(t testing.TB, cfg Config) *door {
 	t.Helper()
-	d := &door{db: pgtest.DB(t), clock: &clock{began: time.Now()}}
-	if err := store.Migrate(t.Context(), d.db.URL, d.db.URL); err != nil {
-		t.Fatal(err)
-	}
+	d := &door{db: pgtest.Filled(t, "migrated", migrate), clock: &clock{began: time.Now()}}
 	pool, err := pgxpool.New(t.Context(), d.db.URL)
 	if err != nil {
 		t.Fatal(err)

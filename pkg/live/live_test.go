@@ -40,13 +40,13 @@ func (c *counted) LiveHorizon(ctx context.Context) (time.Time, error) {
 	return c.State.LiveHorizon(ctx)
 }
 
+// migrate makes the tables of source and state.
+func migrate(ctx context.Context, url string) error { return store.Migrate(ctx, url, url) }
+
 // Workflows of the log: surrogates 2 (large, of acme), 3 (small, of globex), 4 (operators').
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	db := pgtest.DB(t)
-	if err := store.Migrate(t.Context(), db.URL, db.URL); err != nil {
-		t.Fatal(err)
-	}
+	db := pgtest.Filled(t, "migrated", migrate)
 	db.Exec(t, `insert into rowbell.surrogate (ref, kind, id, version, tenant_id, name) values (1, 'table', 'orders', 1, null, 'orders'),
 		(2, 'workflow', 'large', 1, 'acme', 'Large orders'), (3, 'workflow', 'small', 1, 'globex', 'Small orders'), (4, 'workflow', 'ops', 1, null, 'All orders')`)
 	w := &world{db: db, state: store.OpenState(db.Pool(t))}

@@ -169,6 +169,10 @@ func startContainer() (url string, stop func() error, err error) {
 // tests left running. It does not return. Call it from TestMain.
 func Main(m *testing.M, options ...goleak.Option) {
 	code := m.Run()
+	if err := dropFilled(); err != nil {
+		fmt.Fprintln(os.Stderr, "pgtest: drop templates:", err)
+		code = max(code, 1)
+	}
 	if shared.close != nil {
 		if err := shared.close(); err != nil {
 			fmt.Fprintln(os.Stderr, "pgtest: stop the server:", err)

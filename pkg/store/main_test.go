@@ -15,9 +15,5 @@ const waitLong = pgtest.Patience
 // sourceDB gives a database with the tables of the source.
 func sourceDB(t *testing.T) *pgtest.Database {
 	t.Helper()
-	db := pgtest.DB(t)
-	if err := store.MigrateSource(t.Context(), db.URL); err != nil {
-		t.Fatal(err)
-	}
-	return db
+	return pgtest.Filled(t, "source", store.MigrateSource)
 }

@@ -113,7 +113,7 @@ join rowbell.workflow_version on workflow_id = want.id and version = want.number
 	}
 	for i, r := range refs {
 		if i >= len(got) || got[i].WorkflowID != r.ID || got[i].Version != r.Version {
-			return nil, fmt.Errorf("version %d of workflow %s is applied, but rowbell.workflow_version does not have it: restore the row, or rowbell resync: %w",
+			return nil, fmt.Errorf("version %d of workflow %s is applied, but rowbell.workflow_version does not have it: if its commit waits for a standby, it comes by itself; else restore the row, or rowbell resync: %w",
 				r.Version, r.ID, workflow.ErrNotFound)
 		}
 	}
@@ -136,7 +136,7 @@ join rowbell.captured_table on label = want.id and version = want.number order b
 	}
 	for i, r := range refs {
 		if i >= len(got) || got[i].Label != r.ID || got[i].Version != r.Version {
-			return nil, fmt.Errorf("version %d of captured table %s is applied, but rowbell.captured_table does not have it: restore the row, or rowbell resync: %w",
+			return nil, fmt.Errorf("version %d of captured table %s is applied, but rowbell.captured_table does not have it: if its commit waits for a standby, it comes by itself; else restore the row, or rowbell resync: %w",
 				r.Version, r.ID, workflow.ErrNotFound)
 		}
 	}

@@ -215,11 +215,15 @@ order by t.label`, publication)
 }
 
 // Released says that the table which had this label last was released. A release that comes
-// through the slot may not be visible to others yet: it holds the lock of captures until it is.
+// through the slot may not be visible to others yet: it holds the lock of captures until it
+// is. Returns ErrLockTimeout if that takes longer than 2 s.
 func (s *Source) Released(ctx context.Context, label string) (bool, error) {
 	var released bool
-	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtextextended('rowbell.capture', 0))`); err != nil {
+	err := pgx.BeginTxFunc(ctx, s.db, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `set local lock_timeout = '2s'`); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock_shared(hashtextextended('rowbell.capture', 0))`); err != nil {
 			return err
 		}
 		return tx.QueryRow(ctx, `select coalesce((select released from rowbell.captured_table

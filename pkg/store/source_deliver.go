@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -20,13 +17,8 @@ type Definitions struct {
 	*Source
 }
 
-// notVisibleYet is how long a version that has come through the slot may not be visible to
-// other sessions of the source: its commit is sent before they see it, and waits for a
-// standby where it is to.
-const notVisibleYet = time.Minute
-
-// Version is the workflow version that a surrogate stands for. Returns ErrNotFound if it
-// is there no more, and another error while it may not be visible yet.
+// Version is the workflow version that a surrogate stands for. Returns ErrNotYet if it has come
+// through the slot and can't be seen yet, and ErrNotFound if it is there no more.
 func (d Definitions) Version(ctx context.Context, ref int32) (workflow.Version, error) {
 	v, err := d.VersionOf(ctx, ref)
 	if err != nil {
@@ -34,12 +26,16 @@ func (d Definitions) Version(ctx context.Context, ref int32) (workflow.Version, 
 	}
 	list, err := d.Versions(ctx, []VersionRef{v})
 	if errors.Is(err, workflow.ErrNotFound) {
-		lately, lookErr := d.firstApplied(ctx, []string{v.ID}, notVisibleYet)
+		last, lookErr := d.lastVersions(ctx, []string{v.ID})
 		if lookErr != nil {
 			return workflow.Version{}, lookErr
 		}
-		if slices.Contains(lately, v) {
-			return workflow.Version{}, fmt.Errorf("version %d of workflow %s is not yet visible to readers of the source", v.Version, v.ID)
+		applied, lookErr := d.applied(ctx, []string{v.ID})
+		if lookErr != nil {
+			return workflow.Version{}, lookErr
+		}
+		if seen := last[v.ID].version; seen < v.Version && seen < applied[v.ID] {
+			return workflow.Version{}, fmt.Errorf("version %d of workflow %s is %w", v.Version, v.ID, workflow.ErrNotYet)
 		}
 	}
 	if err != nil {
@@ -48,78 +44,85 @@ func (d Definitions) Version(ctx context.Context, ref int32) (workflow.Version, 
 	return list[0], nil
 }
 
-// Statuses are the present ones of these workflows, as the source has them. One is left out
-// while it may be that of a version before: a later one has come through the slot, and isn't
-// visible yet.
+// Statuses are the present ones of these workflows, as the source has them: see
+// Source.Statuses. One that isn't active is left out if a later version than can be seen has
+// come through the slot: it may be active by that.
 func (d Definitions) Statuses(ctx context.Context, workflowIDs []string) (map[string]workflow.Status, error) {
-	statuses, err := d.Source.Statuses(ctx, workflowIDs)
+	// Status and version are of one snapshot, and what has come through the slot is read after
+	// it: what becomes visible in between is left out for nothing, and asked for again.
+	last, err := d.lastVersions(ctx, workflowIDs)
 	if err != nil {
 		return nil, err
 	}
+	statuses := make(map[string]workflow.Status, len(last))
 	var off []string
-	for id, is := range statuses {
-		if is != workflow.Active {
+	for id, l := range last {
+		statuses[id] = l.status
+		if l.status != workflow.Active {
 			off = append(off, id)
 		}
 	}
 	if len(off) == 0 {
 		return statuses, nil
 	}
-	lately, err := d.firstApplied(ctx, off, notVisibleYet)
+	applied, err := d.applied(ctx, off)
 	if err != nil {
 		return nil, err
 	}
-	applied := make(map[string]int32, len(lately))
-	for _, v := range lately {
-		applied[v.ID] = max(applied[v.ID], v.Version)
+	for _, id := range off {
+		if last[id].version < applied[id] {
+			delete(statuses, id)
+		}
 	}
-	if len(applied) == 0 {
-		return statuses, nil
-	}
+	return statuses, nil
+}
+
+// lastVersion is what a workflow is now, and which version that is: 0 if none was ever seen.
+type lastVersion struct {
+	status  workflow.Status
+	version int32
+}
+
+// lastVersions reads them of all these workflows.
+func (s *Source) lastVersions(ctx context.Context, workflowIDs []string) (map[string]lastVersion, error) {
 	const what = "read whether workflows are active"
-	rows, err := d.Source.db.Query(ctx, `select w.id, coalesce(d.status, 'deleted'), coalesce((select max(v.version) from rowbell.workflow_version v where v.workflow_id = w.id), 0)
-from unnest($1::text[]) w (id) left join rowbell.workflow_definition d on d.id = w.id`, slices.Collect(maps.Keys(applied)))
+	rows, err := s.db.Query(ctx, `select w.id, coalesce(d.status, 'deleted'), d.id is not null,
+	coalesce((select max(v.version) from rowbell.workflow_version v where v.workflow_id = w.id), 0)
+from unnest($1::text[]) w (id) left join rowbell.workflow_definition d on d.id = w.id`, workflowIDs)
 	if err != nil {
 		return nil, sourceError(what, err)
 	}
+	list := make(map[string]lastVersion, len(workflowIDs))
 	var id string
-	var status workflow.Status
-	var version int32
-	if _, err := pgx.ForEachRow(rows, []any{&id, &status, &version}, func() error {
-		statuses[id] = status
-		if version < applied[id] && status != workflow.Active {
-			delete(statuses, id)
-		}
+	var l lastVersion
+	var there bool
+	missing := false
+	if _, err := pgx.ForEachRow(rows, []any{&id, &l.status, &there, &l.version}, func() error {
+		list[id] = l
+		missing = missing || !there
 		return nil
 	}); err != nil {
 		return nil, sourceError(what, err)
 	}
-	return statuses, nil
+	if missing {
+		// What isn't there is cancelled: so it must be gone, and not only out of sight.
+		if err := s.SeesAll(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 // Statuses are the present ones of these workflows, however far the stream has come.
 // One that has no definition any more is Deleted.
 func (s *Source) Statuses(ctx context.Context, workflowIDs []string) (map[string]workflow.Status, error) {
-	const what = "read whether workflows are active"
-	statuses := make(map[string]workflow.Status, len(workflowIDs))
-	for _, id := range workflowIDs {
-		statuses[id] = workflow.Deleted
-	}
-	rows, err := s.db.Query(ctx, `select id, status from rowbell.workflow_definition where id = any ($1)`, workflowIDs)
+	last, err := s.lastVersions(ctx, workflowIDs)
 	if err != nil {
-		return nil, sourceError(what, err)
+		return nil, err
 	}
-	var id string
-	var status workflow.Status
-	found := 0
-	if _, err := pgx.ForEachRow(rows, []any{&id, &status}, func() error { statuses[id] = status; found++; return nil }); err != nil {
-		return nil, sourceError(what, err)
-	}
-	if found < len(statuses) {
-		// What isn't there is cancelled: so it must be gone, and not only out of sight.
-		if err := s.SeesAll(ctx); err != nil {
-			return nil, err
-		}
+	statuses := make(map[string]workflow.Status, len(last))
+	for id, l := range last {
+		statuses[id] = l.status
 	}
 	return statuses, nil
 }

@@ -170,7 +170,7 @@ func (s *State) Barred(ctx context.Context, limit int) ([]workflow.Barred, error
 // whose time is over, for so long. Only one process has it.
 func (s *State) Probe(ctx context.Context, lane int64, process string, lease time.Duration) (bool, error) {
 	taken := false
-	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, s.db, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		// Of several who ask at once the next must see not only that the first has it, but
 		// that the first is there: so it looks when it has the lock.
 		if _, err := tx.Exec(ctx, `select from rowbell.destination where lane = $1 for update`, lane); err != nil {

@@ -668,20 +668,22 @@ func (s *State) VersionOf(ctx context.Context, ref int32) (VersionRef, error) {
 	return v, nil
 }
 
-// firstApplied are the versions of these workflows that applied for the first time within so
-// long.
-func (s *State) firstApplied(ctx context.Context, workflowIDs []string, within time.Duration) ([]VersionRef, error) {
-	const what = "read which versions of workflows are new"
-	rows, err := s.db.Query(ctx, `select id, version from rowbell.surrogate
-where kind = 'workflow' and id = any ($1) and first_applied_at > clock_timestamp() - $2::interval`, workflowIDs, within)
+// applied are the versions of these workflows that count at the checkpoint, by workflow. One
+// that was deleted is missing.
+func (s *State) applied(ctx context.Context, workflowIDs []string) (map[string]int32, error) {
+	const what = "read which versions of workflows apply"
+	rows, err := s.db.Query(ctx, `select a.id, max(a.version) from rowbell.checkpoint c
+join rowbell.applied a on a.slot = c.slot and a.kind = 'workflow' and a.id = any ($1) group by a.id`, workflowIDs)
 	if err != nil {
 		return nil, stateError(what, err)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[VersionRef])
-	if err != nil {
+	versions := make(map[string]int32)
+	var id string
+	var version int32
+	if _, err := pgx.ForEachRow(rows, []any{&id, &version}, func() error { versions[id] = version; return nil }); err != nil {
 		return nil, stateError(what, err)
 	}
-	return list, nil
+	return versions, nil
 }
 
 // Fired is the execution for which a workflow that fires once per row has fired, for the

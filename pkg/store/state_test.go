@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -27,13 +28,13 @@ type world struct {
 	last  workflow.Checkpoint
 }
 
+// migrate makes the tables of source and state.
+func migrate(ctx context.Context, url string) error { return store.Migrate(ctx, url, url) }
+
 // newWorld has two workflows, of tenants acme and beta, and one table, applied.
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	db := pgtest.DB(t)
-	if err := store.Migrate(t.Context(), db.URL, db.URL); err != nil {
-		t.Fatal(err)
-	}
+	db := pgtest.Filled(t, "both", migrate)
 	w := &world{db: db, state: store.OpenState(db.Pool(t)), lsn: 0x1000, at: time.Now().UTC().Truncate(time.Microsecond)}
 	first := store.First{
 		Slot: testSlot, SystemID: "7301", Timeline: 1, Snapshot: "10:20:15",

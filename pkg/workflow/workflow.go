@@ -11,6 +11,9 @@ import (
 var (
 	// ErrNotFound says that what was asked for does not exist.
 	ErrNotFound = errors.New("not found")
+	// ErrNotYet says that what was asked for has come through the slot, and isn't visible to
+	// readers of the source: its transaction is just about to end, or waits for a standby.
+	ErrNotYet = errors.New("not yet visible to readers of the source")
 	// ErrConflict says that something else stands where this was to be written.
 	ErrConflict = errors.New("conflict")
 	// ErrRefused says that what was asked for makes no sense, or that the database can't

@@ -5,6 +5,7 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -320,21 +321,24 @@ func (b *tab) axe(rules string) {
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	var found string
-	for {
-		b.until("the page to be complete", func() bool {
-			state, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.readyState`))
-			return err == nil && state == "complete"
-		})
-		err := chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](axe))
-		if err == nil {
-			found, err = chromedp.Run(ctx, chromedp.Evaluate[string](`axe.run({runOnly: `+rules+`}).then((r) =>
+	err := errors.New("the page isn't complete")
+	for err != nil {
+		state, now := chromedp.Run(ctx, chromedp.Evaluate[string](`document.readyState`))
+		if now == nil && state == "complete" {
+			now = chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](axe))
+			if now == nil {
+				found, now = chromedp.Run(ctx, chromedp.Evaluate[string](`axe.run({runOnly: `+rules+`}).then((r) =>
 		r.violations.map((v) => v.id + ": " + v.help + "\n" + v.nodes.map((n) => "    " + n.target + "  " + n.failureSummary.replaceAll("\n", " ")).join("\n")).join("\n"))`, chromedp.EvalAwaitPromise))
+			}
+			if ctx.Err() == nil {
+				err = now
+			}
 		}
-		if err == nil {
-			break
-		}
-		if ctx.Err() != nil {
+		if err != nil && ctx.Err() != nil {
 			b.t.Fatalf("axe: %v", err)
+		}
+		if err != nil {
+			time.Sleep(50 * time.Millisecond)
 		}
 	}
 	if found != "" {
