@@ -83,7 +83,7 @@ func TestAuditLog(t *testing.T) {
 		w.WriteHeader(answer)
 	}))
 	t.Cleanup(hook.Close)
-	db := pgtest.DB(t)
+	db := migrated(t)
 	const key, olderKey = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", "YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODk="
 	const secret, query = "whsec_cm93YmVsbC1leGFtcGxlLXNlY3JldC0zMi1ieXRlcyE=", "key=planted-in-a-query"
 	env := []string{

@@ -35,7 +35,7 @@ func TestDeliveriesManual(t *testing.T) {
 		}
 	}))
 	t.Cleanup(crm.Close)
-	db := pgtest.DB(t)
+	db := migrated(t)
 	env := []string{
 		"ROWBELL_SOURCE_URL=" + db.URL, "ROWBELL_SLOT=" + pgtest.Slot(t, db), "TZ=UTC", "ROWBELL_LISTEN=127.0.0.1:0", "ROWBELL_OPS_LISTEN=127.0.0.1:0",
 		"ROWBELL_EGRESS_ALLOW=127.0.0.0/8",

@@ -101,7 +101,7 @@ func everything(t *testing.T, db *pgtest.Database) map[string]string {
 // command, although a receiver sends back all that it gets.
 func TestSecretsStaySecret(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, `create table orders (id bigint generated always as identity primary key, tenant_id text not null, status text not null default 'new', total numeric not null default 0)`)
 	p := plants{}
 	received := make(chan string, 1000)

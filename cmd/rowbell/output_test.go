@@ -335,7 +335,7 @@ func TestOutput(t *testing.T) {
 // A list that has nothing in it is [], for programs.
 func TestEmptyOutput(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	env := []string{"ROWBELL_SOURCE_URL=" + db.URL}
 	wants(t, rowbell(t, env, "migrate"), 0)
 	n := 0

@@ -3,13 +3,11 @@ package main
 import (
 	"encoding/json"
 	"testing"
-
-	"github.com/rowbell/rowbell/pkg/pgtest"
 )
 
 func TestPreference(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	env := []string{"ROWBELL_SOURCE_URL=" + db.URL, "TZ=UTC"}
 	wants(t, rowbell(t, env, "migrate"), 0)
 	run := func(args ...string) result { return rowbell(t, env, append([]string{"preference"}, args...)...) }

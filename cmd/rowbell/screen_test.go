@@ -40,7 +40,7 @@ var sgr = regexp.MustCompile("\x1b\\[[0-9;]*m")
 // in a pipe everything is in them.
 func TestTableWidth(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	env := []string{"ROWBELL_SOURCE_URL=" + db.URL, "TZ=UTC"}
 	wants(t, rowbell(t, env, "migrate"), 0)
 	long := strings.Repeat("far too long a name ", 20)

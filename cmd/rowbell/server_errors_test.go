@@ -10,8 +10,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-
-	"github.com/rowbell/rowbell/pkg/pgtest"
 )
 
 // Which of server and databases counts, and what is said where the other would be needed.
@@ -64,7 +62,7 @@ func TestServerOrDatabase(t *testing.T) {
 // a proxy with TLS, whose authority SSL_CERT_FILE names, and through a proxy on the way.
 func TestServerReached(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	wants(t, rowbell(t, []string{"ROWBELL_SOURCE_URL=" + db.URL}, "migrate"), 0)
 	address, key := startServer(t, db)
 	to, err := url.Parse(address)

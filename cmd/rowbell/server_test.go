@@ -53,7 +53,7 @@ type twins struct {
 // newTwins makes them; setup has a database with Rowbell's tables.
 func newTwins(t *testing.T, setup func(db *pgtest.Database, env []string), settings ...string) *twins {
 	t.Helper()
-	w := &twins{direct: pgtest.DB(t), served: pgtest.DB(t)}
+	w := &twins{direct: migrated(t), served: migrated(t)}
 	for _, db := range []*pgtest.Database{w.direct, w.served} {
 		env := append([]string{"ROWBELL_SOURCE_URL=" + db.URL, "ROWBELL_SLOT=" + db.Name, "TZ=UTC"}, settings...)
 		wants(t, rowbell(t, env, "migrate"), 0)

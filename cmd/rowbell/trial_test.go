@@ -92,7 +92,7 @@ func inDocs(t *testing.T, event string, args []string, stdout string) {
 // and asks why they did or did not fire.
 func TestTrial(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, trialWorkflows)
 	env := []string{"ROWBELL_SOURCE_URL=" + db.URL, "ROWBELL_SLOT=" + db.Name, "ROWBELL_LISTEN=127.0.0.1:0", "ROWBELL_OPS_LISTEN=127.0.0.1:0", "ROWBELL_DELIVERY=hold"}
 	if r := rowbell(t, env, "migrate"); r.code != 0 {

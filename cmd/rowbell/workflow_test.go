@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -9,12 +10,19 @@ import (
 	"testing"
 
 	"github.com/rowbell/rowbell/pkg/pgtest"
+	"github.com/rowbell/rowbell/pkg/store"
 )
+
+// migrated is a database with the tables of source and state, as a worker makes them.
+func migrated(t testing.TB) *pgtest.Database {
+	t.Helper()
+	return pgtest.Filled(t, "migrated", func(ctx context.Context, url string) error { return store.Migrate(ctx, url, url) })
+}
 
 // shop is a database with Rowbell's tables and a few of an application's.
 func shop(t *testing.T) (db *pgtest.Database, run func(args ...string) result) {
 	t.Helper()
-	db = pgtest.DB(t)
+	db = migrated(t)
 	env := []string{"ROWBELL_SOURCE_URL=" + db.URL, "TZ=UTC"}
 	if r := rowbell(t, env, "migrate"); r.code != 0 {
 		t.Fatal(r.stderr)

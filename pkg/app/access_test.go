@@ -13,7 +13,6 @@ import (
 
 	"github.com/rowbell/rowbell/pkg/access"
 	"github.com/rowbell/rowbell/pkg/app"
-	"github.com/rowbell/rowbell/pkg/pgtest"
 	"github.com/rowbell/rowbell/pkg/store"
 )
 
@@ -39,7 +38,7 @@ func (l *keyLog) keys() []string {
 // in; and none is shown later.
 func TestFirstKeyIsShownOnce(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	served := func(c *app.Config) {
 		c.Listen, c.PublicURL, c.SecretKey = "127.0.0.1:0", "https://bell.example.com", app.Secret(bytes.Repeat([]byte{7}, 32))
 	}

@@ -52,7 +52,7 @@ const shopOfManual = `create table orders (id bigint generated always as identit
 // What the manual says of functions works as it stands there.
 func TestManualFunction(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shopOfManual)
 	w := startWorker(t, db)
 	w.holds(t)
@@ -110,7 +110,7 @@ insert into rowbell.sql_member (role_name, tenant_id) values ('`+role+`', '*')`)
 // What the manual posts to Slack arrives as it says; the URL is a secret at once.
 func TestManualChat(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shopOfManual)
 	var mu sync.Mutex
 	var got []string
@@ -157,7 +157,7 @@ func TestManualChat(t *testing.T) {
 // What the manual publishes is in the stream that it makes, once, and the doctor sees it.
 func TestManualPublish(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shopOfManual)
 	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true, Username: "rowbell", Password: "planted-hunter2"})
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 // A captured table may be gone by the time of a resync, which then does without it.
 func TestResyncWithoutTable(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop+`; create table items (id int primary key)`)
 	w := startWorker(t, db)
 	w.holds(t)
@@ -43,7 +43,7 @@ func TestResyncWithoutTable(t *testing.T) {
 // A slot that somebody else reads is no worker to wait for: it is said who, and the mend.
 func TestSlotOfAnother(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	w := startWorker(t, db)
 	w.holds(t)
@@ -76,7 +76,7 @@ func TestSlotOfAnother(t *testing.T) {
 // A network that swallows everything must not keep a worker in a call that never ends.
 func TestSilentNetwork(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	proxy, url := pgtest.ProxyURL(t, db.URL)
 	w := startWorker(t, db, func(c *app.Config) { c.SourceURL = url })
@@ -100,7 +100,7 @@ func TestSilentNetwork(t *testing.T) {
 // recorded: what it writes must not be taken for that.
 func TestSourceSetBack(t *testing.T) {
 	t.Parallel()
-	state := pgtest.DB(t)
+	state := migrated(t)
 	server := pgtest.Server(t, localpg.Options{Template: true})
 	db := pgtest.DBOn(t, server)
 	db.Exec(t, shop)
@@ -145,7 +145,7 @@ func TestSourceSetBack(t *testing.T) {
 // Who has lost the slot knows no more which tables are wanted, and captures none.
 func TestWaitingWorkerCapturesNothing(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	a := startWorker(t, db)
 	a.holds(t)

@@ -19,7 +19,7 @@ import (
 // once more in a digest that counts them; and no more after that.
 func TestOwnerIsTold(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	h := newHooks(t)
 	h.answer = func(string, int) int { return http.StatusBadRequest }
@@ -102,7 +102,7 @@ func newAlertHook(t *testing.T) *alertHook {
 // A worker that is broken off tells it again with the same key.
 func TestOperatorIsTold(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	h := newAlertHook(t)
 	h.refuse = true
@@ -150,7 +150,7 @@ func TestOperatorIsTold(t *testing.T) {
 // A workflow that is broken is told of once, whatever becomes of the worker.
 func TestBrokenIsTold(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	quick := func(c *app.Config) { c.AlertWindow = time.Second }
 	w := startWorker(t, db, delivers, quick)

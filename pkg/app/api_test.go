@@ -120,7 +120,7 @@ func newAPIWorld(t *testing.T, change ...func(*app.Config)) *apiWorld {
 
 func newLoggedAPIWorld(t *testing.T, log *slog.Logger, change ...func(*app.Config)) *apiWorld {
 	t.Helper()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	return newAPIWorldOn(t, db, log, change...)
 }

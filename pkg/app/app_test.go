@@ -12,6 +12,7 @@ import (
 
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/pgtest"
+	"github.com/rowbell/rowbell/pkg/store"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -127,6 +128,12 @@ func logged(t *testing.T, db *pgtest.Database, workflow string, want int) {
 	}
 }
 
+// migrated is a database with the tables of source and state, as a worker makes them.
+func migrated(t testing.TB) *pgtest.Database {
+	t.Helper()
+	return pgtest.Filled(t, "migrated", func(ctx context.Context, url string) error { return store.Migrate(ctx, url, url) })
+}
+
 const shop = `create table orders (
 	id bigint generated always as identity primary key, tenant_id text not null, status text not null default 'new',
 	total numeric(12,2) not null default 0, note text)`
@@ -149,7 +156,7 @@ func captured(t *testing.T, db *pgtest.Database) {
 
 func TestRowChangeIsLoggedOnce(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := pgtest.DB(t) // empty: the worker makes its tables
 	db.Exec(t, shop)
 	w := startWorker(t, db)
 	w.holds(t)
@@ -175,7 +182,7 @@ func TestRowChangeIsLoggedOnce(t *testing.T) {
 // the worker reads long after.
 func TestVersionAppliesFromItsCommit(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	w := startWorker(t, db)
 	w.holds(t)
@@ -203,7 +210,7 @@ func TestVersionAppliesFromItsCommit(t *testing.T) {
 // What is wrong with one workflow is shown, and stops nothing else.
 func TestHealth(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	w := startWorker(t, db)
 	w.holds(t)
@@ -240,7 +247,7 @@ func TestHealth(t *testing.T) {
 // after a resync, in the next stream.
 func TestResync(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	w := startWorker(t, db)
 	w.holds(t)
@@ -283,7 +290,7 @@ func TestResync(t *testing.T) {
 // its turn to migrate.
 func TestStoppedAsItStarts(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	waits := func() bool {
 		return pgtest.One[bool](t, db, `select exists (select from pg_locks where locktype = 'advisory' and not granted
 			and database = (select oid from pg_database where datname = current_database()))`)
@@ -302,7 +309,7 @@ func TestStoppedAsItStarts(t *testing.T) {
 // State that belongs to another installation is not touched until it is adopted.
 func TestOtherInstallation(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	w := startWorker(t, db)
 	w.holds(t)

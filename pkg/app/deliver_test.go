@@ -94,7 +94,7 @@ func settled(t *testing.T, db *pgtest.Database, want string) {
 // A row changes, and a webhook is received that the reference library verifies.
 func TestWebhookArrives(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	h := newHooks(t)
 	h.answer = func(_ string, n int) int {
@@ -137,7 +137,7 @@ func TestWebhookArrives(t *testing.T) {
 // On hold everything is recorded and nothing is sent; turned on, what has gathered is.
 func TestHoldThenOn(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	h := newHooks(t)
 	w := startWorker(t, db, delivers, func(c *app.Config) { c.Delivery = app.DeliveryHold })
@@ -169,7 +169,7 @@ func TestHoldThenOn(t *testing.T) {
 // nor into anybody's inbox.
 func TestRedirect(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	meant, sink := newHooks(t), newHooks(t)
 	w := startWorker(t, db, delivers, func(c *app.Config) {
@@ -206,7 +206,7 @@ func defineInbox(t *testing.T, db *pgtest.Database, id, user string) {
 
 func TestInbox(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	w := startWorker(t, db, delivers)
 	w.holds(t)
@@ -223,7 +223,7 @@ func TestInbox(t *testing.T) {
 // cancelled, and stays so when it is turned on again.
 func TestTurnedOff(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	h := newHooks(t)
 	h.answer = func(string, int) int { return http.StatusInternalServerError }
@@ -252,7 +252,7 @@ func TestTurnedOff(t *testing.T) {
 // Without a key, or with another one, a workflow with a secret says what to do.
 func TestSecretKey(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	h := newHooks(t)
 	none := func(c *app.Config) { c.SecretKey = nil }
@@ -295,7 +295,7 @@ func TestSecretKey(t *testing.T) {
 // A transaction that is recorded in parts is delivered once it has ended.
 func TestBigTransactionIsDelivered(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	w := startWorker(t, db, delivers)
 	w.holds(t)
@@ -316,7 +316,7 @@ func TestBigTransactionIsDelivered(t *testing.T) {
 // Two workers share the queue, also of what only one of them reads.
 func TestTwoWorkersDeliver(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	h := newHooks(t)
 	unguarded := func(c *app.Config) { delivers(c); c.StormTransaction = app.StormOff }
@@ -345,7 +345,7 @@ func TestActionsManual(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	db.Exec(t, `alter table orders add account_manager text, add customer_email text`)
 	w := startWorker(t, db, delivers, func(c *app.Config) {

@@ -90,7 +90,7 @@ func ended(t *testing.T, db *pgtest.Database, executions, waiting int) {
 func TestEraseRow(t *testing.T) {
 	t.Parallel()
 	const gone, stays = "marker-of-forty-two", "marker-of-another"
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop+staffOfErasing+`; insert into staff values ('ann', 'acme', 'Ann', 'ann@acme.example'), ('bob', 'acme', 'Bob', 'bob@acme.example'), ('oscar', 'acme', 'Oscar', null)`)
 	url := parrot(t)
 	w := startWorker(t, db, erasing)
@@ -206,7 +206,7 @@ func erasedOf(e *app.Erasure, table string) store.ErasedTable {
 func TestErasePerson(t *testing.T) {
 	t.Parallel()
 	const ann, mail, other = "ann-marker", "ann-marker@acme.example", "bob-marker"
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop+staffOfErasing)
 	db.Exec(t, `insert into staff values ($1, 'acme', 'Ann', $2), ($3, 'acme', 'Bob', 'bob@acme.example')`, ann, mail, other)
 	w := startWorker(t, db, erasing)
@@ -320,7 +320,7 @@ func TestErasePerson(t *testing.T) {
 func TestDeleteTenant(t *testing.T) {
 	t.Parallel()
 	const gone = "tenant-marker"
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	url := parrot(t)
 	w := startWorker(t, db, delivers)

@@ -49,7 +49,7 @@ var exampleChanges = map[string][]string{
 // arrives where it is meant to.
 func TestExamplesInYAML(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shopfiles.Shop)
 	db.Exec(t, `create table points (customer_id bigint primary key, points int not null);
 		create function credit_points(key text, payload jsonb) returns void language sql as $$

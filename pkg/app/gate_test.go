@@ -13,7 +13,7 @@ import (
 // the directory knows its actor as who the workflow asks for.
 func TestDomainEventByDirectory(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop+`; create table member (id text, tenant text, role text); insert into member values ('ann', 'acme', 'approver')`)
 	h := newHooks(t)
 	w := startWorker(t, db, delivers, func(c *app.Config) {
@@ -63,7 +63,7 @@ func TestDomainEventByDirectory(t *testing.T) {
 // Once per row, through restarts.
 func TestOncePerRow(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	h := newHooks(t)
 	w := startWorker(t, db, delivers)
@@ -90,7 +90,7 @@ func TestOncePerRow(t *testing.T) {
 // Without a directory a workflow that needs it is broken, and says what to do.
 func TestRolesWithoutDirectory(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	w := startWorker(t, db, delivers)
 	w.holds(t)

@@ -11,7 +11,7 @@ import (
 // own.
 func TestFunctionInALoop(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop+`; alter table orders replica identity full;
 		create function count_on(key text, payload jsonb) returns void language sql as $$
 			update orders set total = total + 1 where id = (payload -> 'new' ->> 'id')::bigint $$`)

@@ -46,7 +46,7 @@ func defineMail(t *testing.T, db *pgtest.Database, config string) {
 // says at first; who has no address, and who is refused, is in the log.
 func TestMailArrives(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop+`;`+staff)
 	s := mailServer(t, mailtest.Config{Password: func(user string) (string, bool) { return "hunter2hunter2", user == "rowbell" }})
 	var mu sync.Mutex
@@ -141,7 +141,7 @@ func TestMailWithoutServer(t *testing.T) {
 			t.Errorf("it is %s", got)
 		}
 	}
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop+`;`+staff)
 	w := startWorker(t, db, delivers, func(c *app.Config) { c.DirectoryUsers = staffSQL })
 	w.holds(t)
@@ -161,7 +161,7 @@ func TestMailWithoutServer(t *testing.T) {
 		}
 	}))
 	t.Cleanup(sink.Close)
-	db = pgtest.DB(t)
+	db = migrated(t)
 	db.Exec(t, shop+`;`+staff)
 	w = startWorker(t, db, delivers, func(c *app.Config) {
 		c.DirectoryUsers = staffSQL
@@ -191,7 +191,7 @@ func TestMailManual(t *testing.T) {
 	if example == nil {
 		t.Fatal("the manual has no example")
 	}
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop+`;`+staff)
 	s := mailServer(t, mailtest.Config{})
 	w := startWorker(t, db, delivers, func(c *app.Config) {
@@ -233,7 +233,7 @@ func TestMailManual(t *testing.T) {
 
 func TestDoctorMail(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	s := mailServer(t, mailtest.Config{Password: func(user string) (string, bool) { return "hunter2hunter2", user == "rowbell" }})
 	for url, want := range map[string]string{
 		"": "",

@@ -20,7 +20,7 @@ func applies(t *testing.T, db *pgtest.Database, id string) {
 // the stream, a replay with the current version, and what is done to the table meanwhile.
 func TestOnlyIf(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop+`; alter table orders add token text`)
 	h := newHooks(t)
 	w := startWorker(t, db, delivers)
@@ -95,7 +95,7 @@ func TestOnlyIf(t *testing.T) {
 // after it goes by on_failure.
 func TestOnlyIfNotInTheWAL(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop+`; alter table orders alter note set storage external`)
 	w := startWorker(t, db, delivers)
 	w.holds(t)

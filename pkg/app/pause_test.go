@@ -16,7 +16,7 @@ import (
 // how far the record is, and when the pause is over all goes, once.
 func TestPause(t *testing.T) {
 	t.Parallel()
-	db, state := pgtest.DB(t), pgtest.DB(t)
+	db, state := migrated(t), migrated(t)
 	db.Exec(t, shop)
 	h := newHooks(t)
 	failing := true // guarded by h.mu, with which answer is called

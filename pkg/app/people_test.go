@@ -21,7 +21,7 @@ import (
 // they stop what comes, and the next one is cancelled.
 func TestUnsubscribe(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	w := startWorker(t, db, delivers, func(c *app.Config) {
 		c.PublicURL, c.Listen = "https://bell.example.com/rowbell/", "127.0.0.1:0"
@@ -93,7 +93,7 @@ func TestUnsubscribe(t *testing.T) {
 // Where only operators' workflows may be critical, a tenant's is broken.
 func TestCriticalIsTheOperators(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	w := startWorker(t, db, delivers, func(c *app.Config) { c.Critical = app.CriticalOperators })
 	w.holds(t)
@@ -124,7 +124,7 @@ func TestPreferencesManual(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db := pgtest.DB(t)
+	db := migrated(t)
 	cfg := config(db)
 	if err := app.Migrate(t.Context(), cfg); err != nil {
 		t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 // A version that counts and was removed by force stops the worker, which says which.
 func TestMissingVersion(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	w := startWorker(t, db)
 	w.holds(t)
@@ -35,7 +35,7 @@ func TestMissingVersion(t *testing.T) {
 // A quiet database is seen to be read by heartbeats that come back, and its slot moves.
 func TestQuietDatabase(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	w := startWorker(t, db)
 	w.holds(t)
@@ -55,7 +55,7 @@ func TestQuietDatabase(t *testing.T) {
 // Who has lost the slot writes no more, and waits for it.
 func TestFenced(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	a := startWorker(t, db)
 	a.holds(t)
@@ -92,7 +92,7 @@ func manual(c *app.Config) { c.Capture = app.CaptureManual }
 // health says so.
 func TestLostTable(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	w := startWorker(t, db)
 	w.holds(t)
@@ -125,7 +125,7 @@ func TestLostTable(t *testing.T) {
 // asked for.
 func TestReleasedStaysReleased(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	w := startWorker(t, db)
 	w.holds(t)

@@ -12,7 +12,7 @@ import (
 // not, and the log says why of each.
 func TestRecipientsByDirectory(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop+`; create table staff (id text primary key, tenant text, name text, email text, locale text);
 		create table duty (staff text, tenant text, role text);
 		insert into staff values ('ann', 'acme', 'Ann Lee', 'ann@acme.example', 'de-AT'), ('bob', 'acme', 'Bob Ray', null, null), ('cid', 'acme', 'Cid', null, null), ('eve', 'other', 'Eve', null, null);

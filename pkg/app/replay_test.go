@@ -50,7 +50,7 @@ func replayEnds(t *testing.T, o *app.Operator, id int32) store.Replay {
 // and the rest replayed, each under a new one and once.
 func TestRetryAndReplay(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	h := newHooks(t)
 	var mended atomic.Bool
@@ -122,7 +122,7 @@ func TestRetryAndReplay(t *testing.T) {
 // With the current version, only what it matches is made, by its actions and priority.
 func TestReplayCurrent(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	h := newHooks(t)
 	old, now := h.URL+"/old", h.URL+"/new"
@@ -173,7 +173,7 @@ func TestReplayCurrent(t *testing.T) {
 // The rate holds, and a replay that is cancelled makes nothing more.
 func TestReplayRateAndCancel(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	w := startWorker(t, db, delivers)
 	w.holds(t)

@@ -14,7 +14,7 @@ import (
 // no key stands in what anybody is told.
 func TestKeyRotation(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	h := newHooks(t)
 	const older, newer = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"

@@ -18,7 +18,7 @@ import (
 // changes nothing.
 func TestImportIsHeld(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	h := newHooks(t)
 	w := startWorker(t, db, delivers)
@@ -100,7 +100,7 @@ func TestImportIsHeld(t *testing.T) {
 // An application that hands on its chain is stopped when it goes round.
 func TestLoopIsStopped(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	h := newHooks(t)
 	// The receiver writes another order because of each webhook, and hands on the chain.

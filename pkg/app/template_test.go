@@ -12,7 +12,7 @@ import (
 // if it is delivered after the template has changed, and after a restart.
 func TestTemplateThatApplied(t *testing.T) {
 	t.Parallel()
-	db := pgtest.DB(t)
+	db := migrated(t)
 	db.Exec(t, shop)
 	db.Exec(t, `
 		create table staff (id text, name text, locale text, zone text);

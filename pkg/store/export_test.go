@@ -14,6 +14,9 @@ const (
 // MigrateSource is the half of Migrate that most tests need.
 func MigrateSource(ctx context.Context, url string) error { return migrate(ctx, url, WhichSource) }
 
+// MigrateState is the other half.
+func MigrateState(ctx context.Context, url string) error { return migrate(ctx, url, WhichState) }
+
 // SQL is what Deliveries asks.
 func (f DeliveryFilter) SQL() (string, []any, error) { return f.sql() }
 

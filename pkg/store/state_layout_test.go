@@ -18,10 +18,7 @@ import (
 // alone gives a state database that is not the source's.
 func alone(t testing.TB) (*pgtest.Database, *store.State) {
 	t.Helper()
-	source, state := pgtest.DB(t), pgtest.DB(t)
-	if err := store.Migrate(t.Context(), source.URL, state.URL); err != nil {
-		t.Fatal(err)
-	}
+	state := pgtest.Filled(t, "state", store.MigrateState)
 	return state, store.OpenState(state.Pool(t))
 }
 

@@ -35,7 +35,7 @@ func (w *world) refuses(t *testing.T, env []string, words ...string) {
 
 func TestRefusesOtherInstance(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.DB(t), binary(t, ""))
+	w := newWorld(t, migrated(t), binary(t, ""))
 	k, err := w.start("first")
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +71,7 @@ func TestRefusesWALLevel(t *testing.T) {
 // words that name the place, and the others go on.
 func TestBrokenDefinitions(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.DB(t), binary(t, ""))
+	w := newWorld(t, migrated(t), binary(t, ""))
 	w.db.Exec(t, "create table bare (note text, tenant_id text)")
 	k, err := w.start("worker")
 	if err != nil {
@@ -147,7 +147,7 @@ func TestBrokenDefinitions(t *testing.T) {
 // go on by itself once that is mended.
 func TestPublicationDropped(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.DB(t), binary(t, ""))
+	w := newWorld(t, migrated(t), binary(t, ""))
 	k, err := w.start("worker")
 	if err != nil {
 		t.Fatal(err)

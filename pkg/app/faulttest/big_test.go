@@ -6,15 +6,13 @@ import (
 	"fmt"
 	"testing"
 	"time"
-
-	"github.com/rowbell/rowbell/pkg/pgtest"
 )
 
 // TestBigTransaction kills the worker in the middle of a transaction that is far bigger
 // than what it keeps in memory, so that it is recorded in parts.
 func TestBigTransaction(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.DB(t), binary(t, ""))
+	w := newWorld(t, migrated(t), binary(t, ""))
 	report(t, w)(bigScenario(w, 3*chaos(), 200000))
 }
 

@@ -45,20 +45,20 @@ func newDelivering(t testing.TB, db *pgtest.Database, bin string, env ...string)
 // attempt and its outcome, while the receiver loses answers, fails and goes away.
 func TestDeliveredThroughKills(t *testing.T) {
 	t.Parallel()
-	w, r := newDelivering(t, pgtest.DB(t), binary(t, ""))
+	w, r := newDelivering(t, migrated(t), binary(t, ""))
 	report(t, w)(deliverScenario(w, r, 1, 12*chaos(), 5000*chaos()))
 }
 
 // Two, then three workers share the queue, and are killed and stopped one by one.
 func TestDeliveredByTwo(t *testing.T) {
 	t.Parallel()
-	w, r := newDelivering(t, pgtest.DB(t), binary(t, ""))
+	w, r := newDelivering(t, migrated(t), binary(t, ""))
 	report(t, w)(deliverScenario(w, r, 2, 10*chaos(), 5000*chaos()))
 }
 
 func TestDeliveredByThree(t *testing.T) {
 	t.Parallel()
-	w, r := newDelivering(t, pgtest.DB(t), binary(t, ""))
+	w, r := newDelivering(t, migrated(t), binary(t, ""))
 	report(t, w)(deliverScenario(w, r, 3, 10*chaos(), 5000*chaos()))
 }
 
@@ -140,7 +140,7 @@ func deliverScenario(w *world, r *receiver, workers, ends, rows int) (outcome, e
 // it had begun counts twice.
 func TestLeaseOfAPausedWorker(t *testing.T) {
 	t.Parallel()
-	w, r := newDelivering(t, pgtest.DB(t), binary(t, ""))
+	w, r := newDelivering(t, migrated(t), binary(t, ""))
 	report(t, w)(pauseScenario(w, r, 2*chaos(), 40, 1600*chaos()))
 }
 
@@ -276,7 +276,7 @@ func TestDeliveredThroughRestarts(t *testing.T) {
 // by resets, by refusing new ones, and by a silence that outlasts its leases.
 func TestDeliveredThroughCuts(t *testing.T) {
 	t.Parallel()
-	w, r := newDelivering(t, pgtest.DB(t), binary(t, ""))
+	w, r := newDelivering(t, migrated(t), binary(t, ""))
 	report(t, w)(deliverCutScenario(w, r, 4*chaos(), 3000*chaos()))
 }
 
@@ -332,7 +332,7 @@ func deliverCutScenario(w *world, r *receiver, cuts, rows int) (outcome, error) 
 // what it has begun, and others need not wait for what it had not begun.
 func TestStoppedWhileDelivering(t *testing.T) {
 	t.Parallel()
-	w, r := newDelivering(t, pgtest.DB(t), binary(t, ""))
+	w, r := newDelivering(t, migrated(t), binary(t, ""))
 	report(t, w)(stopScenario(w, r, 3*chaos(), 4000*chaos()))
 }
 
@@ -428,7 +428,7 @@ func TestPlantedDeliveryFaults(t *testing.T) {
 	} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
-			w, r := newDelivering(t, pgtest.DB(t), binary(t, "faults"), "ROWBELL_FAULT="+fault)
+			w, r := newDelivering(t, migrated(t), binary(t, "faults"), "ROWBELL_FAULT="+fault)
 			o, err := scenario(w, r)
 			if err == nil {
 				t.Fatalf("nothing was found wrong, in %d executions, though the binary has a fault", o.executions)

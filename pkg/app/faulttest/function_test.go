@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/rowbell/rowbell/pkg/pgtest"
 )
 
 // TestFunctionOnce breaks calls of a function at any moment: the worker is killed, and
@@ -38,7 +36,7 @@ func newCalling(t *testing.T, fault string) *world {
 	if fault != "" {
 		tags, env = "faults", append(env, "ROWBELL_FAULT="+fault)
 	}
-	w := newWorld(t, pgtest.DB(t), binary(t, tags), env...)
+	w := newWorld(t, migrated(t), binary(t, tags), env...)
 	w.db.Exec(t, `create schema app;
 create table app.credit (key text, order_id bigint);
 create function app.credit(key text, payload jsonb) returns void language plpgsql as $$

@@ -21,7 +21,7 @@ const patience = time.Minute
 // change.
 func TestKilled(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.DB(t), binary(t, ""))
+	w := newWorld(t, migrated(t), binary(t, ""))
 	w.defineStanding()
 	o, err := killScenario(w, 30*chaos(), 20000*chaos())
 	report(t, w)(o, err)

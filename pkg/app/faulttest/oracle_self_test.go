@@ -11,7 +11,7 @@ import (
 // TestOracle spoils a log that is right, in small ways, each of which must be seen.
 func TestOracle(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.DB(t), binary(t, ""))
+	w := newWorld(t, migrated(t), binary(t, ""))
 	k, err := w.start("worker")
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +68,7 @@ func TestOracle(t *testing.T) {
 // must be seen.
 func TestDeliveryOracle(t *testing.T) {
 	t.Parallel()
-	w, r := newDelivering(t, pgtest.DB(t), binary(t, ""))
+	w, r := newDelivering(t, migrated(t), binary(t, ""))
 	k, err := w.start("worker")
 	if err != nil {
 		t.Fatal(err)

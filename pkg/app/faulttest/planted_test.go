@@ -2,8 +2,6 @@ package faulttest
 
 import (
 	"testing"
-
-	"github.com/rowbell/rowbell/pkg/pgtest"
 )
 
 // TestPlantedFaults runs the scenarios with a binary that makes a mistake on purpose. A
@@ -20,7 +18,7 @@ func TestPlantedFaults(t *testing.T) {
 	} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, pgtest.DB(t), binary(t, "faults"), "ROWBELL_FAULT="+fault)
+			w := newWorld(t, migrated(t), binary(t, "faults"), "ROWBELL_FAULT="+fault)
 			o, err := scenario(w)
 			if err == nil {
 				t.Fatalf("nothing was found wrong, in %d executions, though the binary has a fault", o.executions)

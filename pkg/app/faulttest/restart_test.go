@@ -183,7 +183,7 @@ func TestConnectionCut(t *testing.T) {
 	for _, name := range []string{"source and state", "source alone"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, pgtest.DB(t), binary(t, ""))
+			w := newWorld(t, migrated(t), binary(t, ""))
 			proxy, url := pgtest.ProxyURL(t, w.db.URL)
 			w.source = url
 			if name == "source alone" {

@@ -19,7 +19,7 @@ import (
 // every way there is.
 func TestTakeover(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.DB(t), binary(t, ""))
+	w := newWorld(t, migrated(t), binary(t, ""))
 	var ways []way
 	for range chaos() {
 		ways = append(ways, killed, stopped, killed, stopped, killed, cut, frozen, stalled, overtaken, overtaken, overtaken, cut)

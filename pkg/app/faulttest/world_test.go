@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/rowbell/rowbell/pkg/pgtest"
+	"github.com/rowbell/rowbell/pkg/store"
 )
 
 // world is an application's database with Rowbell beside it.
@@ -33,6 +34,12 @@ type world struct {
 
 	mu      sync.Mutex
 	workers []*worker
+}
+
+// migrated is a database with the tables of source and state, as a worker makes them.
+func migrated(t testing.TB) *pgtest.Database {
+	t.Helper()
+	return pgtest.Filled(t, "migrated", func(ctx context.Context, url string) error { return store.Migrate(ctx, url, url) })
 }
 
 // newWorld makes the application's tables, the independent slot and Rowbell's schema,

@@ -23,6 +23,7 @@ import (
 	"github.com/rowbell/rowbell/pkg/access"
 	"github.com/rowbell/rowbell/pkg/app"
 	"github.com/rowbell/rowbell/pkg/pgtest"
+	"github.com/rowbell/rowbell/pkg/store"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -45,7 +46,7 @@ type world struct {
 
 func newWorld(t *testing.T, change ...func(*app.Config)) *world {
 	t.Helper()
-	db := pgtest.DB(t)
+	db := pgtest.Filled(t, "migrated", func(ctx context.Context, url string) error { return store.Migrate(ctx, url, url) })
 	db.Exec(t, shop)
 	return newWorldOf(t, db, change...)
 }
