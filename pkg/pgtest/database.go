@@ -56,28 +56,30 @@ func Filled(t testing.TB, name string, fill func(ctx context.Context, url string
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
+	return dropped(t, server, newDatabase(t, server, template(t, server, name, fill)))
+}
+
+// template is the name of the database that Filled copies.
+func template(t testing.TB, server, name string, fill func(ctx context.Context, url string) error) string {
+	t.Helper()
 	filled.mu.Lock()
-	template := filled.by[name]
-	if template == "" {
-		made := newDatabase(t, server, "template0")
-		if err := fill(t.Context(), made.URL); err != nil {
-			filled.mu.Unlock()
-			t.Fatalf("pgtest: fill the template %q: %v", name, err)
-		}
-		if filled.by == nil {
-			filled.by = make(map[string]string)
-		}
-		template = made.Name
-		filled.by[name] = template
+	defer filled.mu.Unlock()
+	if made, ok := filled.by[name]; ok {
+		return made
 	}
-	filled.mu.Unlock()
-	return dropped(t, server, newDatabase(t, server, template))
+	d := newDatabase(t, server, "template0")
+	if err := fill(t.Context(), d.URL); err != nil {
+		t.Fatalf("pgtest: fill the template %q: %v", name, err)
+	}
+	if filled.by == nil {
+		filled.by = make(map[string]string)
+	}
+	filled.by[name] = d.Name
+	return d.Name
 }
 
 // dropFilled drops the templates, of a server that stays.
 func dropFilled() error {
-	filled.mu.Lock()
-	defer filled.mu.Unlock()
 	var problems []error
 	for _, name := range filled.by {
 		problems = append(problems, onServer(context.Background(), shared.url, "drop database "+name+" with (force)"))

@@ -102,6 +102,31 @@ func TestDatabase(t *testing.T) {
 	}
 }
 
+func TestFilledOnce(t *testing.T) {
+	t.Parallel()
+	times := 0
+	fill := func(ctx context.Context, url string) error {
+		times++
+		conn, err := pgx.Connect(ctx, url)
+		if err != nil {
+			return err
+		}
+		defer closeConn(conn)
+		_, err = conn.Exec(ctx, `create table filled (n int); insert into filled values (1)`)
+		return err
+	}
+	for range 3 {
+		d := Filled(t, "a table", fill)
+		if n := One[int](t, d, `select count(*)::int from filled`); n != 1 {
+			t.Errorf("%d rows, want 1", n)
+		}
+		d.Exec(t, `insert into filled values (2)`) // in the copy alone
+	}
+	if times != 1 {
+		t.Errorf("filled %d times", times)
+	}
+}
+
 // What hangs on a database goes with it: slots (one of them held by a session), roles
 // that own objects, and sessions.
 func TestDatabaseIsDropped(t *testing.T) {

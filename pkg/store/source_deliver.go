@@ -26,22 +26,31 @@ func (d Definitions) Version(ctx context.Context, ref int32) (workflow.Version, 
 	}
 	list, err := d.Versions(ctx, []VersionRef{v})
 	if errors.Is(err, workflow.ErrNotFound) {
-		last, lookErr := d.lastVersions(ctx, []string{v.ID})
-		if lookErr != nil {
-			return workflow.Version{}, lookErr
+		if err := d.seen(ctx, v); err != nil {
+			return workflow.Version{}, err
 		}
-		applied, lookErr := d.applied(ctx, []string{v.ID})
-		if lookErr != nil {
-			return workflow.Version{}, lookErr
-		}
-		if seen := last[v.ID].version; seen < v.Version && seen < applied[v.ID] {
-			return workflow.Version{}, fmt.Errorf("version %d of workflow %s is %w", v.Version, v.ID, workflow.ErrNotYet)
-		}
+		list, err = d.Versions(ctx, []VersionRef{v}) // it may have come into sight by now
 	}
 	if err != nil {
 		return workflow.Version{}, err
 	}
 	return list[0], nil
+}
+
+// seen returns ErrNotYet if this version is still to come into sight on the source.
+func (d Definitions) seen(ctx context.Context, v VersionRef) error {
+	last, err := d.lastVersions(ctx, []string{v.ID})
+	if err != nil {
+		return err
+	}
+	applied, err := d.applied(ctx, []string{v.ID})
+	if err != nil {
+		return err
+	}
+	if n := last[v.ID].version; n < v.Version && n < applied[v.ID] {
+		return fmt.Errorf("version %d of workflow %s is %w", v.Version, v.ID, workflow.ErrNotYet)
+	}
+	return nil
 }
 
 // Statuses are the present ones of these workflows, as the source has them: see
