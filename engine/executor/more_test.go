@@ -178,7 +178,8 @@ func TestCannotBePlanned(t *testing.T) {
 	for _, f := range []*defined{config, kind, settings, gone, eventless, stranger} {
 		w.queued(t, f, 2)
 	}
-	w.db.Exec(t, `alter table rowbell.workflow_version disable trigger all; delete from rowbell.workflow_version where workflow_id = 'gone'`)
+	w.db.Exec(t, `update rowbell.workflow_definition set name = 'A later version' where id = 'gone'`)
+	w.db.Exec(t, `alter table rowbell.workflow_version disable trigger all; delete from rowbell.workflow_version where workflow_id = 'gone' and version = 1`)
 	w.db.Exec(t, `delete from rowbell.event where event_id in (select trigger_event_id from rowbell.workflow_log where workflow_id = 'eventless')`)
 	w.db.Exec(t, `update rowbell.queue set action = 7 where execution_id in (select id from rowbell.workflow_log where workflow_id = 'stranger')`)
 	w.start(t, "p1")

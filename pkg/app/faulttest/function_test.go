@@ -76,7 +76,14 @@ func functionScenario(w *world, kills, orders int) error {
 	}
 	ended := 0
 	for n := range kills {
+		var called int
+		if err := conn.QueryRow(ctx, `select count(*)::int from app.credit`).Scan(&called); err != nil {
+			return err
+		}
 		if _, err := conn.Exec(ctx, `insert into orders (writer, tenant_id, status, total) select 1, 'acme', 'approved', 1 from generate_series(1, $1::int)`, orders/kills); err != nil {
+			return err
+		}
+		if err := w.eventually(ctx, w.db.URL, patience, "the worker calls", `select count(*) > $1 from app.credit`, called); err != nil {
 			return err
 		}
 		for range 25 {
