@@ -618,3 +618,38 @@ func TestCaptureBesideWriter(t *testing.T) {
 	}
 	exec(writer, `rollback`)
 }
+
+// A release waits for a capture that is about to end, and is of it.
+func TestReleaseWaitsForCapture(t *testing.T) {
+	t.Parallel()
+	db := sourceDB(t)
+	db.Exec(t, `create table orders (id int primary key); select rowbell.ensure_publications('rowbell')`)
+	db.Exec(t, `alter publication rowbell add table orders`)
+	capturing := db.Conn(t) // stands where rowbell.capture is just before its last commit
+	if _, err := capturing.Exec(t.Context(), `begin; select pg_advisory_xact_lock(hashtextextended('rowbell.capture', 0));
+		insert into rowbell.captured_table (schema_name, table_name, version, label, tenant_column, key_columns, hidden, redacted, insert_only, from_xid)
+		values ('public', 'orders', 1, 'orders', null, '{id}', '{}', '{}', false, pg_current_xact_id())`); err != nil {
+		t.Fatal(err)
+	}
+	releasing := db.Conn(t)
+	released := make(chan error, 1)
+	go func() {
+		_, err := releasing.Exec(t.Context(), `call rowbell.release('orders')`)
+		released <- err
+	}()
+	pgtest.Eventually(t, pgtest.Patience, "the release to wait, or end", func() bool {
+		return len(released) > 0 || pgtest.One[bool](t, db, `select exists (select from pg_locks where locktype = 'advisory' and not granted)`)
+	})
+	if _, err := capturing.Exec(t.Context(), `commit`); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-released; err != nil {
+		t.Fatal(err)
+	}
+	if got := pgtest.Query[string](t, db, `select concat_ws(' ', version, released) from rowbell.captured_table order by version`); !slices.Equal(got, []string{"1 f", "2 t"}) {
+		t.Errorf("captured_table: %q", got)
+	}
+	if n := pgtest.One[int](t, db, `select count(*)::int from pg_publication_rel where prrelid = 'orders'::regclass`); n != 0 {
+		t.Error("it is published yet")
+	}
+}

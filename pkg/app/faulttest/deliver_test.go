@@ -242,6 +242,14 @@ func pauseScenario(w *world, r *receiver, pauses, least, rows int) (outcome, err
 func (w *world) loses(ctx context.Context, paused, other *worker, pausedID any, held []string) error {
 	other.signal(syscall.SIGSTOP)
 	defer other.signal(syscall.SIGCONT)
+	// What it had sent to its server before is still carried out.
+	if err := pause(ctx, 200*time.Millisecond); err != nil {
+		return err
+	}
+	if err := w.eventually(ctx, w.state, patience, "nothing is carried out for either", `select not exists (select from pg_stat_activity
+		where datname = current_database() and backend_type = 'client backend' and application_name like 'rowbell/%' and state = 'active')`); err != nil {
+		return err
+	}
 	const taken = `select execution_id || '_' || action from rowbell.queue where lease_by <> $1 and execution_id || '_' || action = any ($2)
 		and lease_until > clock_timestamp() + $3::interval`
 	before, err := query(ctx, w.state, taken, pausedID, held, 2*time.Second)
