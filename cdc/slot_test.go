@@ -52,7 +52,7 @@ func TestSlotInfo(t *testing.T) {
 		t.Errorf("drop a held slot: %v", err)
 	}
 	s.Abort()
-	pgtest.Eventually(t, pgtest.Patience, "the slot can be dropped", func() bool { return DropSlot(t.Context(), cfg) == nil })
+	pgtest.Eventually(t, 10*time.Second, "the slot can be dropped", func() bool { return DropSlot(t.Context(), cfg) == nil })
 	if err := DropSlot(t.Context(), cfg); !errors.Is(err, ErrNoSlot) {
 		t.Errorf("drop what is gone: %v", err)
 	}
@@ -97,7 +97,7 @@ func TestBusySlot(t *testing.T) {
 	if err := <-r.done; !errors.Is(err, ErrShutdown) {
 		t.Errorf("the ended holder's Run: %v", err)
 	}
-	pgtest.Eventually(t, pgtest.Patience, "the second worker takes the slot", func() bool {
+	pgtest.Eventually(t, 10*time.Second, "the second worker takes the slot", func() bool {
 		s, err := Connect(t.Context(), second)
 		if err != nil {
 			return false
@@ -170,7 +170,7 @@ func TestCreateSlotBehindATransaction(t *testing.T) {
 		return pgtest.One[int](t, db, `select count(*)::int from pg_stat_activity where datname = current_database()
 			and application_name = 'rowbell/test/w1' and backend_type = 'client backend' and query like '%pg_prepared_xacts%'`)
 	}
-	pgtest.Eventually(t, pgtest.Patience, "somebody looks who is waited for", func() bool { return looks() > 0 })
+	pgtest.Eventually(t, 20*time.Second, "somebody looks who is waited for", func() bool { return looks() > 0 })
 	waited := time.NewTimer(1500 * time.Millisecond)
 	select {
 	case err := <-done:

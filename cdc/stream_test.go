@@ -168,7 +168,7 @@ func TestEveryDecodeIsTheSame(t *testing.T) {
 	}
 	decode := func(cfg Config) map[int]txn {
 		r := startReader(t, connect(t, cfg), false)
-		pgtest.Eventually(t, pgtest.Patience, "the whole backlog", func() bool {
+		pgtest.Eventually(t, 20*time.Second, "the whole backlog", func() bool {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			return len(r.ends) == 30
@@ -248,7 +248,7 @@ func TestNothingIsConfirmedByItself(t *testing.T) {
 	r.wait(t, "begin\ncreate orders new(1,null,null)\ncommit")
 	// The server takes statuses in order: once it has seen one that was sent after the
 	// transaction, it has seen whatever was told about it.
-	pgtest.Eventually(t, pgtest.Patience, "a status after the transaction", func() bool {
+	pgtest.Eventually(t, 10*time.Second, "a status after the transaction", func() bool {
 		return db.QueryString(t, `select coalesce(max(write_lsn), '0/0')::text from pg_stat_replication where application_name = 'test' or application_name = 'rowbell/test/w1'`) >= r.ends[0].String()
 	})
 	if got := confirmed(t, cfg); got != before {
@@ -276,7 +276,7 @@ func TestConfirmWaitsForTheStreamToPass(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Confirm(r.ends[0], recordedAt)
-	pgtest.Eventually(t, pgtest.Patience, "the slot is told", func() bool {
+	pgtest.Eventually(t, 20*time.Second, "the slot is told", func() bool {
 		db.Exec(t, `select pg_logical_emit_message(true, 'other', 'moves the WAL on')`)
 		return confirmed(t, cfg) == r.ends[0]
 	})
@@ -319,7 +319,7 @@ func TestQuietAndFilteredDatabaseMovesTheSlot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pgtest.Eventually(t, pgtest.Patience, "the slot moves over what isn't published", func() bool {
+	pgtest.Eventually(t, 20*time.Second, "the slot moves over what isn't published", func() bool {
 		return confirmed(t, cfg) >= target
 	})
 	if strings.Contains(r.text(), "create") {
@@ -454,7 +454,7 @@ func TestNetworkFaults(t *testing.T) {
 	// again reads what was not confirmed, over a connection that works.
 	again := func(t *testing.T, cfg Config) {
 		var s *Stream
-		pgtest.Eventually(t, pgtest.Patience, "the server gives the slot free", func() bool {
+		pgtest.Eventually(t, 10*time.Second, "the server gives the slot free", func() bool {
 			var err error
 			s, err = Connect(t.Context(), cfg)
 			if err != nil && !errors.Is(err, ErrBusy) {
@@ -500,13 +500,13 @@ func TestAbort(t *testing.T) {
 	})
 	t.Run("before Run", func(t *testing.T) {
 		var s *Stream
-		pgtest.Eventually(t, pgtest.Patience, "the slot is free", func() bool {
+		pgtest.Eventually(t, 10*time.Second, "the slot is free", func() bool {
 			var err error
 			s, err = Connect(t.Context(), cfg)
 			return err == nil
 		})
 		s.Abort()
-		pgtest.Eventually(t, pgtest.Patience, "the slot is free again", func() bool {
+		pgtest.Eventually(t, 10*time.Second, "the slot is free again", func() bool {
 			info, err := SlotInfo(t.Context(), cfg)
 			return err == nil && info.ActivePID == 0
 		})
@@ -531,11 +531,11 @@ func TestServerInFastShutdownIsLeft(t *testing.T) {
 	beating := make(chan error, 1)
 	go func() { beating <- h.Run(ctx) }()
 	db.Exec(t, `insert into orders select i from generate_series(1, 1000) i`)
-	pgtest.Eventually(t, pgtest.Patience, "the rows and a heartbeat", func() bool {
+	pgtest.Eventually(t, 20*time.Second, "the rows and a heartbeat", func() bool {
 		return strings.Contains(r.text(), "new(1000,") && strings.Contains(r.text(), HeartbeatPrefix)
 	})
 	start := time.Now()
-	stop, cancelStop := context.WithTimeout(t.Context(), pgtest.Patience)
+	stop, cancelStop := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancelStop()
 	if err := server.Stop(stop, localpg.Fast); err != nil {
 		t.Fatal(err)
@@ -564,11 +564,11 @@ func TestEndedHolderIsNotAShutdown(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- h.Run(ctx) }()
 	beats := func() int { return strings.Count(r.text(), HeartbeatPrefix) }
-	pgtest.Eventually(t, pgtest.Patience, "two beats", func() bool { return beats() >= 2 })
+	pgtest.Eventually(t, 10*time.Second, "two beats", func() bool { return beats() >= 2 })
 	db.Exec(t, `select pg_terminate_backend(a.pid) from pg_stat_activity a
 		where application_name = 'rowbell/test/w1' and backend_type = 'client backend' and datname = current_database()`)
 	n := beats()
-	pgtest.Eventually(t, pgtest.Patience, "more beats over a new connection", func() bool { return beats() >= n+3 })
+	pgtest.Eventually(t, 10*time.Second, "more beats over a new connection", func() bool { return beats() >= n+3 })
 	select {
 	case <-aborted:
 		t.Error("one ended connection was taken for a shutdown")

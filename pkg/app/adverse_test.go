@@ -4,6 +4,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -87,7 +88,7 @@ func TestSilentNetwork(t *testing.T) {
 	logged(t, db, "w", 1)
 	proxy.Pause()
 	db.Exec(t, `insert into orders (tenant_id) values ('acme')`)
-	pgtest.Eventually(t, pgtest.Patience, "the worker to give the slot up", func() bool {
+	pgtest.Eventually(t, 40*time.Second, "the worker to give the slot up", func() bool {
 		return !strings.Contains(w.ready(t), "holding the slot and reading")
 	})
 	proxy.Cut()

@@ -365,7 +365,7 @@ func TestAPITakesTooLong(t *testing.T) {
 	answered := make(chan *answer, 1)
 	go func() { answered <- c.ask("GET", "/workflows", nil) }()
 	// The server ends it as if its time were over.
-	pgtest.Eventually(t, pgtest.Patience, "the request's statement to be ended", func() bool {
+	pgtest.Eventually(t, 20*time.Second, "the request's statement to be ended", func() bool {
 		return pgtest.One[bool](t, w.db, `select coalesce(bool_or(pg_cancel_backend(pid)), false) from pg_stat_activity
 			where datname = current_database() and application_name like '%/api' and wait_event_type = 'Lock'`)
 	})

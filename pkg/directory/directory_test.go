@@ -74,7 +74,7 @@ func TestKeep(t *testing.T) {
 	}
 	db.Exec(t, `update member set role = 'owner' where role = 'guest'`)
 	begun := time.Now()
-	pgtest.Eventually(t, pgtest.Patience, "the new role", func() bool { return roles(t, d, "ann", "beta") == "owner" })
+	pgtest.Eventually(t, 10*time.Second, "the new role", func() bool { return roles(t, d, "ann", "beta") == "owner" })
 	if took := time.Since(begun); took < 200*time.Millisecond {
 		t.Errorf("the old role counted for %v", took)
 	}
@@ -86,7 +86,7 @@ func TestKeep(t *testing.T) {
 		t.Errorf("%d answers are kept", n)
 	}
 	db.Exec(t, `alter table member rename to members`)
-	pgtest.Eventually(t, pgtest.Patience, "an error", func() bool { _, err := d.Roles(t.Context(), "ann", "beta"); return err != nil })
+	pgtest.Eventually(t, 10*time.Second, "an error", func() bool { _, err := d.Roles(t.Context(), "ann", "beta"); return err != nil })
 	db.Exec(t, `alter table members rename to member`)
 	if got := roles(t, d, "ann", "beta"); got != "owner" {
 		t.Errorf("after a failure: %s", got)

@@ -214,8 +214,8 @@ func (q *Queue) callOnce(ctx context.Context, l *workflow.Leased, c workflow.Fun
 		}
 	}
 	response, ran, n, i := "", false, int64(0), 0
-	for second, part := range parts {
-		if second > 0 { // the planted mistake shows where a worker ends in between
+	for k, part := range parts {
+		if k > 0 { // only of the planted mistake are there two: it shows where a worker ends in between
 			time.Sleep(5 * time.Millisecond)
 		}
 		results := conn.PgConn().ExecBatch(ctx, part)
